@@ -1,0 +1,61 @@
+# Every target does its own set-up in .venv, and does it again only when
+# pyproject.toml or constraints.txt changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+RUN := results/empty-8x8-ppo
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install train test check lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(VENV)/installed ## set up .venv with what training needs
+
+train: $(VENV)/installed ## train, evaluate and film two agents (replaces the last `make train`)
+	$(BIN)/python -m empo_rllib.tune --config tune_configs/ppo.yaml --overwrite
+	$(BIN)/python -m empo_rllib evaluate $(RUN)
+	$(BIN)/python -m empo_rllib record $(RUN) --out $(RUN)/episode.gif
+
+test: $(VENV)/installed-dev ## run the unit, contract and integration tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev ## format, lint, types, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m empo_rllib.config.generate --check
+
+lock: $(VENV)/installed ## move every pin of constraints.txt to the newest version allowed
+	$(PIP) install --quiet --constraint constraints.txt uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
+	  --only-binary :all: --all-extras --upgrade --no-header --no-annotate --quiet \
+	  --output-file $(VENV)/resolved.txt
+	{ sed -n '/^#/p' constraints.txt; sed 's/ *;.*//' $(VENV)/resolved.txt; } > $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt constraints.txt
+
+clean: ## remove .venv, caches and build outputs; results stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are written last, so an interrupted set-up is done again.
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \
+	  { echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13. Name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv module. For example: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV): minutes the first time, mostly downloads."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/created
+	$(PIP) install --quiet --editable . --constraint constraints.txt
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/created
+	$(PIP) install --quiet --editable '.[dev]' --constraint constraints.txt
+	@touch $@ $(VENV)/installed
