@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CONSTRAINTS = [
     line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")
 ]
-PINS = {canonicalize_name(name): version for name, version in (c.split("==") for c in CONSTRAINTS)}
+PINS = {canonicalize_name(c.partition("==")[0]): c.partition("==")[2] for c in CONSTRAINTS}
 
 
 def requirements() -> list[Requirement]:
