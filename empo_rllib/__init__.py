@@ -1,0 +1,33 @@
+"""Multi-agent reinforcement learning on Ray RLlib, from one experiment file.
+
+Importing this package imports neither Ray nor torch; its functions do so when they are called.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from empo_rllib.config.load import load_config
+    from empo_rllib.envs.registry import make_env, register_envs
+    from empo_rllib.experiment.tuner import run
+    from empo_rllib.results.evaluate import evaluate
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "evaluate": "empo_rllib.results.evaluate",
+    "load_config": "empo_rllib.config.load",
+    "make_env": "empo_rllib.envs.registry",
+    "register_envs": "empo_rllib.envs.registry",
+    "run": "empo_rllib.experiment.tuner",
+}
+
+__all__ = ["evaluate", "load_config", "make_env", "register_envs", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

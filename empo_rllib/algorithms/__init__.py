@@ -1,0 +1,1 @@
+"""From an experiment to RLlib's AlgorithmConfig: policies, parameters, callbacks."""

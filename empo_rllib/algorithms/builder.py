@@ -1,0 +1,165 @@
+"""An experiment to RLlib's AlgorithmConfig, through its public methods only."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
+from ray.tune.registry import get_trainable_cls, register_env
+
+from empo_rllib.algorithms.callbacks import EpisodeMetrics
+from empo_rllib.algorithms.policies import (
+    FLAT_OBSERVATION_ALGORITHMS,
+    Policy,
+    build_rllib_env,
+    policy_mapping,
+)
+from empo_rllib.config.params import params_by_method
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.errors import ConfigError
+
+ENV_NAME = "empo_rllib"
+
+
+def build_algorithm_config(
+    config: ExperimentConfig, policies: Mapping[str, Policy], num_gpus_per_learner: float = 0
+) -> AlgorithmConfig:
+    """Returns the validated, not yet frozen RLlib config of one trial.
+
+    Args:
+        config: An experiment without search spaces.
+        policies: What `build_policies` returned for it.
+        num_gpus_per_learner: The number that `auto` stands for, or the one asked for.
+
+    Raises:
+        ConfigError: RLlib refuses a parameter or a combination of them.
+    """
+    register_env(ENV_NAME, functools.partial(_make_rllib_env, config, policies))
+    algorithm = default_algorithm_config(config.algorithm.name)
+    try:
+        by_method = params_by_method(config.algorithm.name, config.algorithm.params)
+        for method, params in by_method.items():
+            getattr(algorithm, method)(**params)
+        _apply_sections(algorithm, config, policies, num_gpus_per_learner)
+        algorithm.rl_module(**_rl_module_args(config, policies))
+        algorithm.validate()
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"algorithm: RLlib refuses these settings: {error}") from error
+    return algorithm
+
+
+def default_algorithm_config(name: str) -> AlgorithmConfig:
+    """Returns RLlib's defaults for `name`, one of PPO, APPO, IMPALA, DQN, SAC."""
+    return get_trainable_cls(name).get_default_config()
+
+
+def changed_settings(algorithm: AlgorithmConfig, name: str) -> dict[str, tuple[Any, Any]]:
+    """Every setting that differs from RLlib's default: name to (default, value)."""
+    default, ours = default_algorithm_config(name).to_dict(), algorithm.to_dict()
+    return {
+        key: (default.get(key), value)
+        for key, value in sorted(ours.items())
+        if repr(default.get(key)) != repr(value)
+    }
+
+
+def required_resources(algorithm: AlgorithmConfig) -> dict[str, float]:
+    """CPUs, GPUs and custom resources that one trial needs."""
+    request = algorithm.algo_class.default_resource_request(algorithm)
+    return dict(request.required_resources)
+
+
+def import_object(path: str, place: str) -> Any:
+    """Imports `package.module:name`, or raises ConfigError naming `place` in the file."""
+    module_name, _, name = path.partition(":")
+    try:
+        if not name:
+            raise ValueError("expected package.module:Name")
+        return getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{place} = {path!r} cannot be imported: {error}") from error
+
+
+def _make_rllib_env(config: ExperimentConfig, policies: Mapping[str, Policy], _: Any) -> Any:
+    return build_rllib_env(config, policies)
+
+
+def _policy_for_agent(mapping: dict[str, str], agent_id: str, *args: Any, **kwargs: Any) -> str:
+    return mapping[agent_id]
+
+
+def _apply_sections(
+    algorithm: AlgorithmConfig,
+    config: ExperimentConfig,
+    policies: Mapping[str, Policy],
+    num_gpus_per_learner: float,
+) -> None:
+    resources, evaluation = config.resources, config.evaluation
+    algorithm.environment(ENV_NAME, disable_env_checking=True)
+    algorithm.env_runners(
+        num_env_runners=resources.num_env_runners,
+        num_envs_per_env_runner=resources.num_envs_per_env_runner,
+    )
+    algorithm.learners(
+        num_learners=resources.num_learners, num_gpus_per_learner=num_gpus_per_learner
+    )
+    algorithm.multi_agent(
+        policies={
+            name: (None, policy.observation_space, policy.action_space, {})
+            for name, policy in policies.items()
+        },
+        policy_mapping_fn=functools.partial(_policy_for_agent, policy_mapping(policies)),
+        policies_to_train=[name for name, policy in policies.items() if policy.train],
+    )
+    if evaluation.interval:
+        # One env at a time: with several, short episodes would be over-represented.
+        algorithm.evaluation(
+            evaluation_interval=evaluation.interval,
+            evaluation_duration=evaluation.num_episodes,
+            evaluation_duration_unit="episodes",
+            evaluation_config={"explore": False, "num_envs_per_env_runner": 1},
+        )
+    user_callbacks = [
+        import_object(path, "algorithm.callbacks") for path in config.algorithm.callbacks
+    ]
+    algorithm.callbacks([EpisodeMetrics, *user_callbacks])
+    algorithm.debugging(seed=config.seed, log_level="ERROR")
+
+
+def _rl_module_args(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:
+    model = config.model
+    if model.class_ is None and config.algorithm.name in FLAT_OBSERVATION_ALGORITHMS:
+        sizes = list(model.hidden_sizes)
+        return {"model_config": DefaultModelConfig(fcnet_hiddens=sizes, fcnet_activation="relu")}
+    module_class = _module_class(config)
+    sizes = model.model_dump(include={"hidden_sizes", "conv_filters", "shared_trunk"})
+    specs = {
+        name: RLModuleSpec(
+            module_class=module_class,
+            observation_space=policy.observation_space,
+            action_space=policy.action_space,
+            model_config={**sizes, **model.kwargs},
+        )
+        for name, policy in policies.items()
+    }
+    return {"rl_module_spec": MultiRLModuleSpec(rl_module_specs=specs)}
+
+
+def _module_class(config: ExperimentConfig) -> type[RLModule]:
+    from empo_rllib.rl_modules.actor_critic import ActorCritic, ActorCriticWithTarget
+
+    if config.model.class_ is None:
+        return ActorCriticWithTarget if config.algorithm.name == "APPO" else ActorCritic
+    module_class = import_object(config.model.class_, "model.class")
+    if not (isinstance(module_class, type) and issubclass(module_class, RLModule)):
+        raise ConfigError(
+            f"model.class = {config.model.class_!r} is not a subclass of "
+            "ray.rllib.core.rl_module.rl_module.RLModule."
+        )
+    return module_class

@@ -1,0 +1,113 @@
+"""Which policy acts for which agent, and on which spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+
+from empo_rllib.config.policies import resolve_policies
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.envs.registry import make_env
+from empo_rllib.errors import ConfigError
+
+if TYPE_CHECKING:
+    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+
+# RLlib's own modules, which these algorithms train, take flat observations only.
+FLAT_OBSERVATION_ALGORITHMS = ("DQN", "SAC")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One policy: who it acts for, whether it is trained, and where it starts from.
+
+    The spaces are those that the RLModule sees, with the agent's id where it is an input.
+    """
+
+    name: str
+    agents: tuple[str, ...]
+    train: bool
+    checkpoint: str | None
+    agent_id_input: bool
+    observation_space: gym.Space
+    action_space: gym.Space
+
+
+def build_policies(config: ExperimentConfig) -> dict[str, Policy]:
+    """Makes the environment once and returns its policies by name.
+
+    Raises:
+        EnvError: the environment cannot be made.
+        ConfigError: the mapping leaves an agent out, names one that does not exist, or gives
+            one policy to agents with different spaces.
+    """
+    env = make_env(config.env.id, config.env.num_agents, **config.env.kwargs)
+    try:
+        table = resolve_policies(config.policies, list(env.possible_agents))
+        with_id = {
+            agent
+            for entry in table.values()
+            if _agent_id_input(config, len(entry.agents))
+            for agent in entry.agents
+        }
+        spaces = _adapter(config, env, with_id)
+        return {
+            name: Policy(
+                name=name,
+                agents=tuple(entry.agents),
+                train=entry.train,
+                checkpoint=entry.checkpoint,
+                agent_id_input=entry.agents[0] in with_id,
+                observation_space=_common(name, entry.agents, spaces.observation_spaces),
+                action_space=_common(name, entry.agents, spaces.action_spaces),
+            )
+            for name, entry in table.items()
+        }
+    finally:
+        env.close()
+
+
+def build_rllib_env(config: ExperimentConfig, policies: Mapping[str, Policy]) -> Any:
+    """Returns a fresh RLlib `MultiAgentEnv` with the observations that `policies` expect."""
+    env = make_env(config.env.id, config.env.num_agents, **config.env.kwargs)
+    return adapt(config, policies, env)
+
+
+def adapt(
+    config: ExperimentConfig, policies: Mapping[str, Policy], env: Any
+) -> ParallelMultiAgentEnv:
+    """Wraps a PettingZoo `ParallelEnv` as `build_rllib_env` does."""
+    with_id = {agent for p in policies.values() if p.agent_id_input for agent in p.agents}
+    return _adapter(config, env, with_id)
+
+
+def policy_mapping(policies: Mapping[str, Policy]) -> dict[str, str]:
+    """Returns the policy name of every agent."""
+    return {agent: policy.name for policy in policies.values() for agent in policy.agents}
+
+
+def _adapter(config: ExperimentConfig, env: Any, with_id: set[str]) -> ParallelMultiAgentEnv:
+    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+
+    flat = config.algorithm.name in FLAT_OBSERVATION_ALGORITHMS and config.model.class_ is None
+    return ParallelMultiAgentEnv(env, agent_id_for=with_id, flat=flat)
+
+
+def _agent_id_input(config: ExperimentConfig, num_agents: int) -> bool:
+    if config.model.agent_id is None:
+        return num_agents > 1
+    return config.model.agent_id
+
+
+def _common(policy: str, agents: list[str], spaces: Mapping[str, gym.Space]) -> gym.Space:
+    first = agents[0]
+    for agent in agents[1:]:
+        if spaces[agent] != spaces[first]:
+            raise ConfigError(
+                f"policies: {policy!r} acts for {first!r} and {agent!r}, whose spaces differ "
+                f"({spaces[first]} and {spaces[agent]}). Give them policies of their own."
+            )
+    return spaces[first]

@@ -1,0 +1,1 @@
+"""Running an experiment: trials, the run folder, stopping, resuming, progress."""

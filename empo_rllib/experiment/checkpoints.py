@@ -1,0 +1,119 @@
+"""Checkpoint folders: written whole or not at all, read with plain errors.
+
+    checkpoint_000010/
+        state.json              format version and the trial's counters
+        policies/NAME.safetensors   weights of each policy's RLModule
+        algorithm/              RLlib's own checkpoint, for going on with training
+
+Evaluation, recording and policies that start from a checkpoint read only the first two, which
+hold no code. Only `--resume` reads `algorithm/`, which contains pickles.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from empo_rllib.errors import CheckpointError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from ray.rllib.algorithms.algorithm import Algorithm
+
+FORMAT = 1
+PREFIX = "checkpoint_"
+
+
+def checkpoint_path(trial_folder: Path, iteration: int) -> Path:
+    """Returns the folder of the checkpoint after `iteration` training iterations."""
+    return trial_folder / f"{PREFIX}{iteration:06d}"
+
+
+def find_checkpoints(trial_folder: Path) -> list[Path]:
+    """Returns the complete checkpoints of a trial, oldest first."""
+    folders = trial_folder.glob(f"{PREFIX}[0-9]*")
+    return sorted(folder for folder in folders if (folder / "state.json").is_file())
+
+
+def write_checkpoint(
+    trial_folder: Path, algorithm: Algorithm, counters: Mapping[str, Any], num_to_keep: int
+) -> Path:
+    """Saves `algorithm` beside its counters and removes all but the newest `num_to_keep`."""
+    from safetensors.numpy import save_file
+
+    target = checkpoint_path(trial_folder, counters["training_iteration"])
+    temporary = trial_folder / f".{target.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        (temporary / "policies").mkdir(parents=True)
+        algorithm.save_to_path(str(temporary / "algorithm"))
+        for name, weights in policy_weights(algorithm).items():
+            save_file(weights, str(temporary / "policies" / f"{name}.safetensors"))
+        state = {"format": FORMAT, "counters": dict(counters)}
+        (temporary / "state.json").write_text(json.dumps(state, indent=2))
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for old in find_checkpoints(trial_folder)[:-num_to_keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def policy_weights(algorithm: Algorithm) -> dict[str, dict[str, np.ndarray]]:
+    """Returns the weights of each RLModule as contiguous arrays by parameter name."""
+    import numpy as np
+
+    state = algorithm.learner_group.get_state(components="learner/rl_module")
+    modules = state["learner"]["rl_module"]
+    return {
+        name: {key: np.ascontiguousarray(value) for key, value in weights.items()}
+        for name, weights in modules.items()
+    }
+
+
+def read_counters(checkpoint: Path) -> dict[str, Any]:
+    """Returns the counters of a checkpoint.
+
+    Raises:
+        CheckpointError: it is not a checkpoint, is damaged, or has another format.
+    """
+    try:
+        state = json.loads((checkpoint / "state.json").read_text())
+        version, counters = state["format"], state["counters"]
+    except FileNotFoundError:
+        raise CheckpointError(f"{checkpoint}: not a checkpoint: it has no state.json.") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{checkpoint}: damaged state.json: {error}") from error
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{checkpoint}: format {version}; this version of empo_rllib reads format {FORMAT}."
+        )
+    return counters
+
+
+def read_policy(checkpoint: Path, name: str) -> dict[str, np.ndarray]:
+    """Returns the weights of one policy, float arrays by parameter name; runs no code.
+
+    Raises:
+        CheckpointError: the checkpoint or the policy is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    read_counters(checkpoint)
+    path = checkpoint / "policies" / f"{name}.safetensors"
+    if not path.is_file():
+        names = sorted(file.stem for file in (checkpoint / "policies").glob("*.safetensors"))
+        raise CheckpointError(
+            f"{checkpoint}: no policy {name!r}; it holds {', '.join(names) or 'none'}."
+            f"{nearest(name, names)}"
+        )
+    try:
+        return load_file(str(path))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: damaged weights: {error}") from error

@@ -1,0 +1,167 @@
+"""The Ray cluster an experiment runs on: one that is running, or a local one of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from empo_rllib.errors import ResourceError
+
+# For the actors: RLlib iterates over sets of agents and policies, so the same seed gives the
+# same curve only with the same string hashes.
+_ACTOR_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore"}
+# Ray and RLlib warn about their own deprecations at import and at start; nothing in them is
+# for our users. `log_to_driver=False` keeps the output of the actors in Ray's log folder.
+_QUIET = {
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the experiment needs to know of the cluster it joined."""
+
+    resources: dict[str, float]
+    num_nodes: int
+    dashboard_url: str | None
+    token_file: Path | None
+
+
+def quiet_ray() -> None:
+    """Keeps Ray's, RLlib's and their dependencies' noise from the user.
+
+    To be called before anything imports Ray: it imports Ray itself, which sets up its loggers,
+    and quiets these after.
+    """
+    for key, value in _QUIET.items():
+        os.environ.setdefault(key, value)
+    warnings.filterwarnings("ignore")
+    import ray.rllib  # noqa: F401  # sets the level of the loggers below
+
+    for name in ("ray", "ray.rllib", "ray.tune", "gymnasium"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def local_resources() -> dict[str, float]:
+    """CPUs this process may use and the GPUs it sees, without starting Ray."""
+    import torch
+
+    return {
+        "CPU": float(len(os.sched_getaffinity(0))),
+        "GPU": float(torch.cuda.device_count()),
+    }
+
+
+def check_resources(needed: dict[str, float], available: dict[str, float], where: str) -> None:
+    """Refuses a trial that could never start.
+
+    Raises:
+        ResourceError: one trial needs more of something than `available` holds.
+    """
+    hints = {
+        "CPU": "Lower resources.num_env_runners or resources.num_learners.",
+        "GPU": "Set resources.num_gpus_per_learner to 0 or auto, or use a machine with a GPU.",
+    }
+    for name, amount in needed.items():
+        if amount > available.get(name, 0.0):
+            raise ResourceError(
+                f"resources: one trial needs {amount:g} {name}, {where} has "
+                f"{available.get(name, 0.0):g}. {hints.get(name, '')}".rstrip()
+            )
+
+
+@contextlib.contextmanager
+def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
+    """Starts Ray on this machine, on loopback and with a token of its own; stops it after."""
+    import ray
+
+    # Short: Ray's socket paths below it must stay under 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="empo-", dir=_short_temp_folder()))
+    token_file = folder / "token"
+    token_file.touch(mode=0o600)
+    token_file.write_text(secrets.token_hex(32))
+    previous = {key: os.environ.get(key) for key in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")}
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file)}
+    reread_ray_authentication()
+    try:
+        context = ray.init(
+            address="local",
+            num_cpus=int(resources["CPU"]),
+            num_gpus=int(resources["GPU"]),
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            _temp_dir=str(folder),
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": _ACTOR_ENVIRONMENT},
+        )
+        url = f"http://{context.dashboard_url}" if context.dashboard_url else None
+        yield Cluster(resources, 1, url, token_file)
+    finally:
+        ray.shutdown()
+        for key, value in previous.items():
+            os.environ.pop(key, None)
+            if value is not None:
+                os.environ[key] = value
+        reread_ray_authentication()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def reread_ray_authentication() -> None:
+    """Makes this process see `RAY_AUTH_*` as they are now.
+
+    Ray 2.60 reads them when it is imported and has no public way to read them again; without
+    it a second experiment in the same process would use the first one's token.
+    """
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextlib.contextmanager
+def running_cluster(address: str) -> Iterator[Cluster]:
+    """Joins the Ray cluster at `address` and leaves it running.
+
+    Raises:
+        ResourceError: no cluster answers there, or it refuses the token.
+    """
+    import ray
+
+    try:
+        context = ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": _ACTOR_ENVIRONMENT},
+        )
+    except Exception as error:
+        raise ResourceError(
+            f"--address {address}: cannot join a Ray cluster there: {error}\n"
+            "Is it running, and are RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH set as on its head?"
+        ) from error
+    try:
+        url = f"http://{context.dashboard_url}" if context.dashboard_url else None
+        yield Cluster(ray.cluster_resources(), len(ray.nodes()), url, None)
+    finally:
+        ray.shutdown()
+
+
+def _short_temp_folder() -> str:
+    preferred = tempfile.gettempdir()
+    return preferred if len(preferred) <= 20 else "/tmp"

@@ -1,0 +1,83 @@
+"""Signals that end an experiment with its state saved.
+
+Ctrl-C, TERM and USR1 ask every running trial to stop after its current training iteration and
+save; a second Ctrl-C ends the process at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from ray.tune import Stopper
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Interruption:
+    """Whether, when and by which signal the experiment was asked to stop."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.signal_name = ""
+        self.since = 0.0
+        self._num_ctrl_c = 0
+
+    def seconds(self) -> float:
+        """Seconds since the first signal."""
+        return time.monotonic() - self.since if self.asked.is_set() else 0.0
+
+    @contextlib.contextmanager
+    def listening(self, give_up: Callable[[], None]) -> Iterator[None]:
+        """Handles the signals meanwhile; `give_up` runs on the second Ctrl-C.
+
+        Only the main thread may handle signals; elsewhere this does nothing.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(number: int, _: object) -> None:
+            self._num_ctrl_c += number == signal.SIGINT
+            if self._num_ctrl_c > 1:
+                give_up()
+                os._exit(130)
+            if not self.asked.is_set():
+                self.signal_name = signal.Signals(number).name
+                self.since = time.monotonic()
+                self.asked.set()
+
+        previous = {number: signal.signal(number, handle) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+# Tune pickles its stoppers and callbacks, and events cannot be pickled: these refer to the
+# running experiment's interruption by this name.
+current = Interruption()
+running_trials: set[str] = set()
+
+
+def reset() -> Interruption:
+    """Starts a new experiment in this process, not interrupted."""
+    global current
+    current = Interruption()
+    running_trials.clear()
+    return current
+
+
+class InterruptStopper(Stopper):
+    """Tells Tune to stop each trial at its next result, and not to start further ones."""
+
+    def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
+        return current.asked.is_set()
+
+    def stop_all(self) -> bool:
+        return current.asked.is_set() and not running_trials

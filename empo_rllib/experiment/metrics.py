@@ -1,0 +1,118 @@
+"""One training result of RLlib as one row of numbers, under names a person can read.
+
+Rows go to `progress.csv`, TensorBoard, W&B and the terminal alike. A key that is missing in a
+row was not measured in that iteration (no episode ended, no evaluation).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from empo_rllib.config.schema import StopConfig
+
+Row = dict[str, float]
+
+# RLlib's names of learner statistics -> ours. An algorithm reports some of them.
+_LEARNER_NAMES = {
+    "total_loss": "total_loss",
+    "policy_loss": "policy_loss",
+    "mean_pi_loss": "policy_loss",
+    "vf_loss": "value_loss",
+    "mean_vf_loss": "value_loss",
+    "vf_explained_var": "value_explained_variance",
+    "entropy": "entropy",
+    "mean_entropy": "entropy",
+    "mean_kl_loss": "kl",
+    "curr_kl_coeff": "kl_coefficient",
+    "curr_entropy_coeff": "entropy_coefficient",
+    "qf_loss": "q_loss",
+    "qf_mean": "q_mean",
+    "td_error_mean": "td_error",
+    "alpha_value": "alpha",
+    "alpha_loss": "alpha_loss",
+    "gradients_default_optimizer_global_norm": "gradient_norm",
+    "default_optimizer_learning_rate": "learning_rate",
+}
+_EPISODE_NAMES = {
+    "episode_return_mean": "episode_return_mean",
+    "episode_return_min": "episode_return_min",
+    "episode_return_max": "episode_return_max",
+    "episode_len_mean": "episode_length_mean",
+    "success_rate": "success_rate",
+}
+
+
+@dataclass
+class Counters:
+    """What a trial has done over its whole life, all its sessions together."""
+
+    training_iteration: int = 0
+    env_steps: int = 0
+    agent_steps: int = 0
+    episodes: int = 0
+    time_s: float = 0.0
+
+    def advance(self, result: Mapping[str, Any], seconds: float) -> None:
+        """Adds one training iteration that took `seconds`."""
+        sampled = result.get("env_runners", {})
+        self.training_iteration += 1
+        self.env_steps += int(sampled.get("num_env_steps_sampled", 0))
+        self.agent_steps += int(sum(sampled.get("num_agent_steps_sampled", {}).values()))
+        self.episodes += int(sampled.get("num_episodes", 0))
+        self.time_s += seconds
+
+
+def build_row(
+    result: Mapping[str, Any], counters: Counters, seconds: float, new_env_steps: int
+) -> Row:
+    """Returns the row of one training iteration.
+
+    Args:
+        result: What RLlib's `Algorithm.train` returned.
+        counters: The trial's counters, this iteration included.
+        seconds: Duration of this iteration.
+        new_env_steps: Env steps sampled in this iteration.
+    """
+    row: Row = {**asdict(counters), "env_steps_per_s": new_env_steps / max(seconds, 1e-9)}
+    row |= _episode_part(result.get("env_runners", {}))
+    evaluation = result.get("evaluation", {}).get("env_runners", {})
+    row |= {f"evaluation/{key}": value for key, value in _episode_part(evaluation).items()}
+    for policy, stats in result.get("learners", {}).items():
+        if policy != "__all_modules__":
+            row |= {
+                f"learner/{policy}/{ours}": float(stats[theirs])
+                for theirs, ours in _LEARNER_NAMES.items()
+                if theirs in stats
+            }
+    timers = result.get("timers", {})
+    for theirs, ours in (("env_runner_sampling_timer", "sample"), ("learner_update_timer", "learn")):
+        if theirs in timers:
+            row[f"time/{ours}_s"] = float(timers[theirs])
+    return {key: value for key, value in row.items() if not math.isnan(value)}
+
+
+def _episode_part(stats: Mapping[str, Any]) -> Row:
+    row = {ours: float(stats[theirs]) for theirs, ours in _EPISODE_NAMES.items() if theirs in stats}
+    for theirs, ours in (
+        ("module_episode_returns_mean", "policy_return_mean"),
+        ("agent_episode_returns_mean", "agent_return_mean"),
+    ):
+        row |= {f"{ours}/{key}": float(value) for key, value in stats.get(theirs, {}).items()}
+    return row
+
+
+def stop_reason(stop: StopConfig, row: Mapping[str, float]) -> str | None:
+    """Says which limit of `stop` the row has reached, or None."""
+    limits = {
+        "env_steps": stop.env_steps,
+        "episodes": stop.episodes,
+        "episode_return_mean": stop.episode_return_mean,
+        "time_s": stop.time_s,
+    }
+    for key, limit in limits.items():
+        if limit is not None and row.get(key, -math.inf) >= limit:
+            return f"{key} {row[key]:g} >= {limit:g}"
+    return None

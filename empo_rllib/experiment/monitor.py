@@ -1,0 +1,123 @@
+"""Follows the trials from the driver: keeps `summary.json` and the display current."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.experiment import interrupt
+from empo_rllib.experiment.plan import newest_checkpoint
+from empo_rllib.experiment.progress import Display
+from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
+from empo_rllib.experiment.trial import TrialTask
+
+_WRITE_EVERY_S = 10.0
+
+
+class Monitor(tune.Callback):
+    """A Tune callback that records what happens to each trial."""
+
+    def __init__(self, config: ExperimentConfig, result: ExperimentResult, display: Display) -> None:
+        self._config = config
+        self._result = result
+        self._display = display
+        self._written = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks to restore experiments; ours are never restored.
+        return {}
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        entry = self._entry(trial)
+        entry.status = "running"
+        interrupt.running_trials.add(entry.trial_id)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        entry = self._entry(trial)
+        for key in ("env_steps", "agent_steps", "episodes"):
+            setattr(entry, key, int(result[key]))
+        entry.time_s = float(result["time_s"])
+        entry.env_steps_per_s = entry.env_steps / entry.time_s if entry.time_s else None
+        entry.episode_return_mean = result.get("episode_return_mean", entry.episode_return_mean)
+        entry.metric = result.get(self._config.tune.metric, entry.metric)
+        entry.stop_reason = result["stop_reason"]
+        self._display.update(entry.trial_id, result)
+        if time.monotonic() - self._written > _WRITE_EVERY_S:
+            self._write()
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        entry = self._entry(trial)
+        if entry.stop_reason:
+            entry.status = "finished"
+        else:
+            entry.status = "interrupted" if interrupt.current.asked.is_set() else "stopped"
+        self._ended(entry)
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        entry = self._entry(trial)
+        self._display.notice(
+            f"{entry.trial_id} failed ({_last_line(trial)}); it goes on from its last checkpoint "
+            f"(attempt {trial.num_failures + 1} of {self._config.tune.max_failures + 1})"
+        )
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        entry = self._entry(trial)
+        entry.status = "failed"
+        entry.error = _error_text(trial)
+        self._ended(entry)
+
+    def finish(self, interrupted: bool) -> None:
+        """Settles what is still open and writes the final summary."""
+        for entry in self._result.trials:
+            if entry.status in ("pending", "running"):
+                entry.status = "interrupted" if interrupted else "failed"
+        statuses = {entry.status for entry in self._result.trials}
+        if "failed" in statuses and "interrupted" not in statuses:
+            self._result.status = "failed"
+        elif "interrupted" in statuses:
+            self._result.status = "interrupted"
+        else:
+            self._result.status = "finished"
+        self._write()
+
+    def _ended(self, entry: TrialSummary) -> None:
+        interrupt.running_trials.discard(entry.trial_id)
+        self._write()
+
+    def _entry(self, trial: Trial) -> TrialSummary:
+        return self._result.trial(TrialTask.from_tune_config(trial.config).trial_id)
+
+    def _write(self) -> None:
+        for entry in self._result.trials:
+            entry.checkpoint = newest_checkpoint(Path(self._result.folder), entry.trial_id)
+        self._result.update()
+        self._result.write()
+        self._written = time.monotonic()
+
+
+def _error_text(trial: Trial) -> str:
+    """The traceback where training failed, without Ray's own layers around it."""
+    error = trial.get_error()
+    cause = getattr(error, "cause", None) or error
+    text = str(error) if error is not None else "unknown error"
+    return text if cause is error else str(cause) or text
+
+
+def _last_line(trial: Trial) -> str:
+    lines = _error_text(trial).strip().splitlines()
+    return lines[-1] if lines else "unknown error"

@@ -1,0 +1,66 @@
+"""What the user reads at the end of a run, and the exit code that goes with it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from empo_rllib.errors import Interrupted, TrialError
+from empo_rllib.experiment.progress import duration
+from empo_rllib.experiment.summary import ExperimentResult
+
+_EXIT_CODES = {
+    "finished": 0,
+    "failed": TrialError.exit_code,
+    "interrupted": Interrupted.exit_code,
+}
+
+
+def exit_code(result: ExperimentResult) -> int:
+    """Returns the exit code that the run's status stands for."""
+    return _EXIT_CODES[result.status]
+
+
+def render_outcome(result: ExperimentResult, config: str, overrides: Sequence[str]) -> str:
+    """Returns status, best trial, return, where everything is, and what to type next."""
+    again = ["python", "-m", "empo_rllib.tune", "--config", config]
+    again += [part for override in overrides for part in ("--set", override)]
+    folder = _short(result.folder)
+    lines = ["", f"status       {result.status}"]
+    best = result.best()
+    if best is not None:
+        lines += [
+            f"best trial   {best.trial_id} ({best.stop_reason or best.status})",
+            f"best {_label(result.metric)}  {best.metric:.4f}",
+            f"trained      {best.env_steps:,} env steps in {duration(best.time_s)} "
+            f"({best.env_steps_per_s or 0:,.0f} env steps/s)",
+        ]
+    lines += [f"results      {folder}"]
+    failed = [trial for trial in result.trials if trial.status == "failed"]
+    for trial in failed:
+        lines += ["", f"{trial.trial_id} failed:", (trial.error or "no result was received").rstrip()]
+    next_commands = _next_commands(result, folder, best is not None, shlex.join([*again, "--resume"]))
+    return "\n".join([*lines, "", "next", *(f"  {command}" for command in next_commands)])
+
+
+def _next_commands(
+    result: ExperimentResult, folder: str, has_best: bool, resume: str
+) -> list[str]:
+    commands = [] if result.status == "finished" else [f"{resume}    # go on from the last checkpoint"]
+    quoted = shlex.quote(folder)
+    if has_best and any(trial.checkpoint for trial in result.trials):
+        commands += [
+            f"python -m empo_rllib evaluate {quoted}",
+            f"python -m empo_rllib record {quoted} --out episode.gif",
+        ]
+    return [*commands, f"tensorboard --logdir {quoted}"]
+
+
+def _label(metric: str) -> str:
+    return "return" if metric == "episode_return_mean" else metric
+
+
+def _short(folder: str) -> str:
+    path = Path(folder)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,73 @@
+"""`provenance.json`: what produced a run, so that it can be repeated."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PROVENANCE_FILE = "provenance.json"
+_PACKAGES = ("empo_rllib", "ray", "torch", "gymnasium", "pettingzoo", "multigrid", "numpy")
+
+
+def write_provenance(folder: Path, cluster: dict[str, float], num_nodes: int) -> None:
+    """Adds this session to the run's provenance; a resumed run has one entry per session."""
+    path = folder / PROVENANCE_FILE
+    sessions = json.loads(path.read_text())["sessions"] if path.exists() else []
+    sessions.append(describe_session(cluster, num_nodes))
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"sessions": sessions}, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def describe_session(cluster: dict[str, float], num_nodes: int) -> dict[str, Any]:
+    """Returns versions, code, hardware and command line of this process."""
+    source = Path(__file__).resolve().parents[2]
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]]),
+        "working_folder": os.getcwd(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "code": {"folder": str(source), **_git_state(source)},
+        "hardware": {
+            "host": platform.node(),
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "cluster_nodes": num_nodes,
+            "cluster_resources": {k: v for k, v in cluster.items() if k in ("CPU", "GPU", "memory")},
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state(folder: Path) -> dict[str, Any]:
+    """Commit of the clone the package runs from; empty where it is installed without one."""
+    if not (folder / ".git").exists():
+        return {}
+    command = ["git", "-c", f"safe.directory={folder}", "-C", str(folder)]
+    try:
+        commit = subprocess.run(
+            [*command, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
+        )
+        status = subprocess.run(
+            [*command, "status", "--porcelain"], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    if commit.returncode:
+        return {}
+    return {"commit": commit.stdout.strip(), "uncommitted_changes": bool(status.stdout.strip())}

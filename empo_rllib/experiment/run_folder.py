@@ -1,0 +1,183 @@
+"""The run folder `<storage_path>/<name>/` and how to find one's way in it.
+
+    resolved_config.yaml    the experiment with every default filled in
+    provenance.json         what ran it: versions, commit, hardware, command lines
+    summary.json            what came out (`experiment/summary.py`)
+    trial_00000/            progress.csv, TensorBoard events, checkpoint_000010/ ...
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+
+from empo_rllib.config.load import load_config
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.config.search_space import TrialSpec, resolve_trial
+from empo_rllib.errors import CheckpointError, ConfigError, RunError
+from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, read_policy
+from empo_rllib.experiment.summary import SUMMARY_FILE, ExperimentResult, TrialSummary, read_summary
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CONFIG_FILE = "resolved_config.yaml"
+
+
+@dataclass(frozen=True)
+class TrainedTrial:
+    """A checkpoint with the experiment that made it.
+
+    Attributes:
+        run: the run folder.
+        summary: the run's summary.
+        trial: the trial's entry in it.
+        config: the trial's experiment, free of search spaces.
+        checkpoint: the checkpoint's folder.
+    """
+
+    run: Path
+    summary: ExperimentResult
+    trial: TrialSummary
+    config: ExperimentConfig
+    checkpoint: Path
+
+
+def run_folder_of(config: ExperimentConfig) -> Path:
+    """Returns the absolute run folder of an experiment.
+
+    Raises:
+        ConfigError: `storage_path` is a URI of something that is not a mounted file system.
+    """
+    parsed = urlparse(config.storage_path)
+    if parsed.scheme == "file":
+        root = Path(parsed.path)
+    elif "://" in config.storage_path:
+        raise ConfigError(
+            f"storage_path = {config.storage_path!r}: only paths and file:// URIs can hold runs. "
+            "Mount the bucket on every node and give its path."
+        )
+    else:
+        root = Path(config.storage_path).expanduser()
+    return (root / config.name).absolute()
+
+
+def create_run_folder(config: ExperimentConfig, overwrite: bool) -> Path:
+    """Makes the empty run folder of a new experiment.
+
+    Raises:
+        RunError: the name already has results and `overwrite` is not set.
+        ConfigError: the folder cannot be written.
+    """
+    folder = run_folder_of(config)
+    check_new_run(folder, overwrite)
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        (folder / CONFIG_FILE).write_text(config.to_yaml())
+    except OSError as error:
+        raise _unwritable(config, error) from error
+    return folder
+
+
+def check_new_run(folder: Path, overwrite: bool) -> None:
+    """Refuses to start over an existing run, or to remove a folder that is not a run.
+
+    Raises:
+        RunError: as said.
+    """
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / CONFIG_FILE).exists():
+        raise RunError(
+            f"{folder} exists and is not a run folder. Choose another name or storage_path."
+        )
+    if not overwrite:
+        raise RunError(
+            f"{folder} already has results. Go on with --resume, start again with --overwrite, "
+            "or choose another name."
+        )
+
+
+def check_writable(config: ExperimentConfig) -> None:
+    """Refuses a `storage_path` that cannot be written, without writing anything.
+
+    Raises:
+        ConfigError: as said.
+    """
+    folder = run_folder_of(config)
+    parent = next(path for path in [folder, *folder.parents] if path.exists())
+    if not parent.is_dir():
+        raise _unwritable(config, NotADirectoryError(f"{parent} is not a folder"))
+    if not os.access(parent, os.W_OK | os.X_OK) or os.statvfs(parent).f_flag & os.ST_RDONLY:
+        raise _unwritable(config, PermissionError(f"no permission to write to {parent}"))
+
+
+def _unwritable(config: ExperimentConfig, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"storage_path = {config.storage_path!r} cannot be written: {error}. "
+        "Give a folder that you may write, or change its permissions."
+    )
+
+
+def locate(path: str | Path) -> TrainedTrial:
+    """Finds the checkpoint that `path` stands for.
+
+    Args:
+        path: A run folder (its best trial), a trial's folder (its newest checkpoint) or a
+            checkpoint.
+
+    Raises:
+        RunError: `path` is none of these, or the run is damaged.
+        CheckpointError: there is no readable checkpoint.
+    """
+    folder = Path(path).expanduser().absolute()
+    if not folder.is_dir():
+        raise RunError(f"{path}: no such folder. Give a run folder, a trial or a checkpoint.")
+    for level, run in enumerate((folder, folder.parent, folder.parent.parent)):
+        if (run / SUMMARY_FILE).is_file():
+            return _locate_in(run, folder, level)
+    raise RunError(f"{path}: not a run folder, a trial or a checkpoint: no {SUMMARY_FILE} there.")
+
+
+def resolve_checkpoint_policy(source: str, policy: str) -> dict[str, np.ndarray]:
+    """Returns the weights that `checkpoint: source` gives to `policy`.
+
+    `source` is a run folder, a trial or a checkpoint; `path#name` takes the policy `name` from
+    it. Without a name it is the policy of the same name, or the only one there is.
+    """
+    path, _, name = source.partition("#")
+    checkpoint = locate(path).checkpoint
+    available = sorted(file.stem for file in (checkpoint / "policies").glob("*.safetensors"))
+    if not name:
+        name = available[0] if len(available) == 1 else policy
+    return read_policy(checkpoint, name)
+
+
+def _locate_in(run: Path, folder: Path, level: int) -> TrainedTrial:
+    summary = read_summary(run)
+    if level == 0:
+        trial = summary.best() or next((t for t in summary.trials if t.checkpoint), None)
+        if trial is None:
+            raise CheckpointError(f"{run}: no trial has saved a checkpoint yet.")
+    else:
+        name = folder.name if level == 1 else folder.parent.name
+        trial = next((t for t in summary.trials if t.trial_id == name), None)
+        if trial is None:
+            raise RunError(f"{folder}: {name!r} is not a trial of {run}.")
+    if level == 2:
+        checkpoint = folder
+    else:
+        checkpoints = find_checkpoints(run / trial.trial_id)
+        if not checkpoints:
+            raise CheckpointError(f"{run / trial.trial_id}: no checkpoint yet.")
+        checkpoint = checkpoints[-1]
+    read_counters(checkpoint)
+    experiment = load_config(run / CONFIG_FILE)
+    spec = TrialSpec(trial_id=trial.trial_id, seed=trial.seed, params=trial.params)
+    return TrainedTrial(run, summary, trial, resolve_trial(experiment, spec), checkpoint)

@@ -1,0 +1,137 @@
+"""What an experiment came to: the content of `summary.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from empo_rllib.errors import RunError
+from empo_rllib.results.statistics import estimate
+
+SUMMARY_FILE = "summary.json"
+
+Status = Literal["running", "finished", "interrupted", "failed"]
+TrialStatus = Literal["pending", "running", "finished", "stopped", "interrupted", "failed"]
+
+
+class TrialSummary(BaseModel):
+    """One trial: what it ran with and its newest numbers.
+
+    `stopped` means that the scheduler ended it early; `metric` is the value of `tune.metric`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    trial_id: str
+    params: dict[str, Any]
+    seed: int
+    status: TrialStatus = "pending"
+    stop_reason: str = ""
+    env_steps: int = 0
+    agent_steps: int = 0
+    episodes: int = 0
+    time_s: float = 0.0
+    env_steps_per_s: float | None = None
+    episode_return_mean: float | None = None
+    metric: float | None = None
+    checkpoint: str | None = None
+    error: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a resumed run leaves this trial alone (unless its limits were raised)."""
+        return self.status in ("finished", "stopped")
+
+
+class Group(BaseModel):
+    """Trials that differ only in the seed; statistics of their `episode_return_mean`."""
+
+    params: dict[str, Any]
+    trials: list[str]
+    n: int
+    mean: float
+    interquartile_mean: float
+    interval_95: tuple[float, float] | None
+
+
+class ExperimentResult(BaseModel):
+    """The content of `summary.json` and what `empo_rllib.run` returns."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Status
+    sampler: str
+    sampler_reason: str
+    metric: str
+    mode: Literal["max", "min"]
+    best_trial: str | None = None
+    trials: list[TrialSummary]
+    groups: list[Group] = []
+    folder: str
+
+    def trial(self, trial_id: str) -> TrialSummary:
+        """Returns the trial with this id."""
+        return next(trial for trial in self.trials if trial.trial_id == trial_id)
+
+    def best(self) -> TrialSummary | None:
+        """Returns the best trial by `metric`, or None before any has reported it."""
+        return self.trial(self.best_trial) if self.best_trial else None
+
+    def update(self) -> None:
+        """Derives `best_trial` and `groups` from the trials."""
+        scored = [trial for trial in self.trials if trial.metric is not None]
+        sign = 1 if self.mode == "max" else -1
+        if scored:
+            self.best_trial = max(scored, key=lambda trial: sign * (trial.metric or 0.0)).trial_id
+        self.groups = build_groups(self.trials)
+
+    def write(self) -> None:
+        """Writes `summary.json` atomically."""
+        path = Path(self.folder) / SUMMARY_FILE
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(self.model_dump_json(indent=2, exclude={"folder"}) + "\n")
+        os.replace(temporary, path)
+
+
+def build_groups(trials: Sequence[TrialSummary]) -> list[Group]:
+    """Joins trials whose `params` are equal apart from the seed."""
+    by_params: dict[str, list[TrialSummary]] = {}
+    for trial in trials:
+        if trial.episode_return_mean is not None:
+            by_params.setdefault(json.dumps(trial.params, sort_keys=True), []).append(trial)
+    groups = []
+    for members in by_params.values():
+        stats = estimate([trial.episode_return_mean or 0.0 for trial in members])
+        interval = None if stats.low is None or stats.high is None else (stats.low, stats.high)
+        groups.append(
+            Group(
+                params=members[0].params,
+                trials=[trial.trial_id for trial in members],
+                n=stats.n,
+                mean=stats.mean,
+                interquartile_mean=stats.interquartile_mean,
+                interval_95=interval,
+            )
+        )
+    return groups
+
+
+def read_summary(folder: Path) -> ExperimentResult:
+    """Reads the summary of a run folder.
+
+    Raises:
+        RunError: the folder is not a run folder or its summary is damaged.
+    """
+    path = folder / SUMMARY_FILE
+    try:
+        content = json.loads(path.read_text())
+        return ExperimentResult.model_validate({**content, "folder": str(folder)})
+    except FileNotFoundError:
+        raise RunError(f"{folder}: not a run folder: it has no {SUMMARY_FILE}.") from None
+    except (OSError, ValueError, TypeError, ValidationError) as error:
+        raise RunError(f"{path}: damaged: {error}") from error

@@ -1,0 +1,142 @@
+"""One trial: an RLlib Algorithm that owns its folder.
+
+Tune starts it as an actor wherever there is room, restarts it after a failure and stops it;
+rows, TensorBoard events and checkpoints are written here, next to the training itself, so that
+what is on disk never depends on the process that started the experiment.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.policies import Policy, build_policies
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, write_checkpoint
+from empo_rllib.experiment.metrics import Counters, build_row, stop_reason
+from empo_rllib.experiment.progress_file import ProgressFile
+from empo_rllib.experiment.run_folder import resolve_checkpoint_policy
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """What a trial actor is told: plain data, sent as JSON in Tune's config."""
+
+    trial_id: str
+    folder: str
+    experiment: dict[str, Any]
+    num_gpus_per_learner: float
+
+    def to_json(self) -> str:
+        """Returns what Tune carries to the actor as `config["task"]`."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_tune_config(config: dict[str, str]) -> TrialTask:
+        """Reads the task in a Tune config."""
+        return TrialTask(**json.loads(config["task"]))
+
+    def config(self) -> ExperimentConfig:
+        """Returns the trial's experiment, free of search spaces."""
+        return ExperimentConfig.model_validate(self.experiment)
+
+
+class ExperimentTrial(tune.Trainable):
+    """Trains one trial, from its newest checkpoint if it has one."""
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> Any:
+        """Returns the placement group that RLlib asks for with these settings."""
+        task = TrialTask.from_tune_config(config)
+        experiment = task.config()
+        algorithm = build_algorithm_config(
+            experiment, build_policies(experiment), task.num_gpus_per_learner
+        )
+        return algorithm.algo_class.default_resource_request(algorithm)
+
+    def setup(self, config: dict[str, Any]) -> None:
+        task = TrialTask.from_tune_config(config)
+        self._config = task.config()
+        self._folder = Path(task.folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        seed_everything(self._config.seed)
+        policies = build_policies(self._config)
+        self._algorithm = build_algorithm_config(
+            self._config, policies, task.num_gpus_per_learner
+        ).build_algo()
+        self._counters = Counters()
+        self._restore_or_start(policies)
+        self._saved_iteration = self._counters.training_iteration
+        self._progress = ProgressFile(
+            self._folder, self._saved_iteration, self._config.logging.tensorboard
+        )
+
+    def step(self) -> dict[str, Any]:
+        """Trains for one iteration; a trial that is already done only says so."""
+        row = self._progress.last_row
+        reason = stop_reason(self._config.stop, row)
+        if reason is None:
+            row = self._train()
+            reason = stop_reason(self._config.stop, row)
+            frequency = self._config.checkpoint.frequency
+            if reason or self._counters.training_iteration % frequency == 0:
+                self._save()
+        return {**row, "done": reason is not None, "stop_reason": reason or ""}
+
+    def cleanup(self) -> None:
+        """Saves what is not saved yet; Tune calls this when it stops the trial."""
+        if self._counters.training_iteration > self._saved_iteration:
+            self._save()
+        self._progress.close()
+        self._algorithm.stop()
+        shutil.rmtree(self._algorithm.logdir, ignore_errors=True)
+
+    def _restore_or_start(self, policies: dict[str, Policy]) -> None:
+        checkpoints = find_checkpoints(self._folder)
+        if checkpoints:
+            self._counters = Counters(**read_counters(checkpoints[-1]))
+            self._algorithm.restore_from_path(str(checkpoints[-1] / "algorithm"))
+            return
+        weights = {
+            name: resolve_checkpoint_policy(policy.checkpoint, name)
+            for name, policy in policies.items()
+            if policy.checkpoint is not None
+        }
+        if weights:
+            self._algorithm.set_weights(weights)
+
+    def _train(self) -> dict[str, float]:
+        started, before = time.perf_counter(), self._counters.env_steps
+        result = self._algorithm.train()
+        seconds = time.perf_counter() - started
+        self._counters.advance(result, seconds)
+        row = build_row(result, self._counters, seconds, self._counters.env_steps - before)
+        self._progress.append(row)
+        return row
+
+    def _save(self) -> None:
+        write_checkpoint(
+            self._folder,
+            self._algorithm,
+            asdict(self._counters),
+            self._config.checkpoint.num_to_keep,
+        )
+        self._saved_iteration = self._counters.training_iteration
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, numpy and torch in this process."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

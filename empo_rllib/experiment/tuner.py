@@ -1,0 +1,202 @@
+"""Runs an experiment: plan, start or join Ray, train with Tune, save, sum up."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+
+from empo_rllib.config.schema import AshaScheduler, ExperimentConfig
+from empo_rllib.errors import ConfigError
+from empo_rllib.experiment import interrupt
+from empo_rllib.experiment.cluster import (
+    Cluster,
+    check_resources,
+    local_cluster,
+    local_resources,
+    running_cluster,
+)
+from empo_rllib.experiment.monitor import Monitor
+from empo_rllib.experiment.plan import (
+    PlannedTrial,
+    check_can_start,
+    num_gpus_per_learner,
+    open_run,
+    plan_resumed_trials,
+    plan_trials,
+    resume_run,
+    start_run,
+    trial_resources,
+)
+from empo_rllib.experiment.progress import Display
+from empo_rllib.experiment.provenance import write_provenance
+from empo_rllib.experiment.summary import ExperimentResult
+from empo_rllib.experiment.trial import ExperimentTrial, TrialTask
+from empo_rllib.experiment.wandb import WandbLogger
+
+# Tune's own state; nothing reads it again, so it goes when the experiment ends.
+TUNE_FOLDER = ".tune"
+
+
+def run(
+    config: ExperimentConfig,
+    resume: bool = False,
+    address: str | None = None,
+    overwrite: bool = False,
+) -> ExperimentResult:
+    """Trains an experiment and returns what `summary.json` holds.
+
+    Args:
+        config: The experiment; relative paths are resolved in the working folder.
+        resume: Go on with the run of this name.
+        address: A running Ray cluster; without it one is started here and stopped at the end.
+        overwrite: Remove the results that this name already has.
+
+    Returns:
+        The result, with status `finished`, `failed` (a trial failed) or `interrupted` (a signal
+        asked to stop; the state is saved).
+
+    Raises:
+        EmpoError: as `exit_code` 2 errors, before anything is written or Ray is started.
+    """
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other.")
+    check_can_start(config, resume, overwrite)
+    planned = plan_resumed_trials(config, open_run(config)) if resume else plan_trials(config)
+    if address is not None:
+        with running_cluster(address) as cluster:
+            gpus = _check_resources(config, planned, cluster.resources, f"the cluster at {address}")
+            return _run_on(cluster, config, planned, gpus, resume, overwrite)
+    resources = local_resources()
+    gpus = _check_resources(config, planned, resources, "this machine")
+    with local_cluster(resources) as cluster:
+        return _run_on(cluster, config, planned, gpus, resume, overwrite)
+
+
+def build_tuner(
+    config: ExperimentConfig,
+    tasks: list[TrialTask],
+    folder: Path,
+    callbacks: list[tune.Callback],
+) -> tune.Tuner:
+    """Returns the Tuner that runs `tasks`, one trial each."""
+    return tune.Tuner(
+        ExperimentTrial,
+        param_space={"task": tune.grid_search([task.to_json() for task in tasks])},
+        tune_config=tune.TuneConfig(
+            scheduler=build_scheduler(config),
+            max_concurrent_trials=config.tune.max_concurrent,
+        ),
+        run_config=tune.RunConfig(
+            name=TUNE_FOLDER,
+            storage_path=str(folder),
+            callbacks=callbacks,
+            stop=interrupt.InterruptStopper(),
+            # The trials save themselves (`ExperimentTrial`): their checkpoints outlive Tune's state.
+            checkpoint_config=tune.CheckpointConfig(
+                checkpoint_frequency=0, checkpoint_at_end=False
+            ),
+            failure_config=tune.FailureConfig(max_failures=config.tune.max_failures),
+            verbose=0,
+        ),
+    )
+
+
+def build_scheduler(config: ExperimentConfig) -> TrialScheduler:
+    """Returns Tune's FIFO or ASHA scheduler (Li et al. 2020, "A system for massively parallel
+    hyperparameter tuning")."""
+    if not isinstance(config.tune.scheduler, AshaScheduler):
+        return FIFOScheduler()
+    settings = config.tune.scheduler.asha
+    return ASHAScheduler(
+        time_attr="env_steps",
+        metric=config.tune.metric,
+        mode=config.tune.mode,
+        max_t=settings.max_t or config.stop.env_steps,
+        grace_period=settings.grace_period,
+        reduction_factor=settings.reduction_factor,
+    )
+
+
+def _check_resources(
+    config: ExperimentConfig, planned: list[PlannedTrial], available: dict[str, float], where: str
+) -> float:
+    gpus = num_gpus_per_learner(config, available)
+    check_resources(trial_resources(planned, gpus), available, where)
+    return gpus
+
+
+def _run_on(
+    cluster: Cluster,
+    config: ExperimentConfig,
+    planned: list[PlannedTrial],
+    gpus: float,
+    resume: bool,
+    overwrite: bool,
+) -> ExperimentResult:
+    interruption = interrupt.reset()
+    result = resume_run(config) if resume else start_run(config, planned, overwrite)
+    folder = Path(result.folder)
+    write_provenance(folder, cluster.resources, cluster.num_nodes)
+    tasks = [
+        TrialTask(
+            trial_id=trial.spec.trial_id,
+            folder=str(folder / trial.spec.trial_id),
+            experiment=trial.config.to_dict(),
+            num_gpus_per_learner=gpus,
+        )
+        for trial in planned
+        if result.trial(trial.spec.trial_id).status == "pending"
+    ]
+    display = Display(config, result)
+    display.start(cluster, gpus)
+    monitor = Monitor(config, result, display)
+    callbacks: list[tune.Callback] = [monitor]
+    if config.logging.wandb is not None:
+        callbacks.append(WandbLogger(config, result, display.notice))
+    if tasks:
+        with interruption.listening(give_up=display.stop):
+            _fit(lambda: build_tuner(config, tasks, folder, callbacks).fit(), config, display)
+    shutil.rmtree(folder / TUNE_FOLDER, ignore_errors=True)
+    monitor.finish(interruption.asked.is_set())
+    display.stop()
+    return result
+
+
+def _fit(fit: Callable[[], Any], config: ExperimentConfig, display: Display) -> None:
+    """Runs Tune in a thread of its own: Tune handles signals only in the main thread, and the
+    main thread has to answer them while an iteration is under way."""
+    failure: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            fit()
+        except BaseException as error:  # handed to the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=target, name="tune", daemon=True)
+    thread.start()
+    told = False
+    while thread.is_alive():
+        thread.join(0.2)
+        display.refresh()
+        if interrupt.current.asked.is_set() and not told:
+            told = True
+            display.notice(
+                f"{interrupt.current.signal_name}: saving every running trial after its current "
+                "iteration (Ctrl-C again ends at once)"
+            )
+        if interrupt.current.seconds() > config.checkpoint.grace_s:
+            display.notice(
+                f"not every trial saved within checkpoint.grace_s = {config.checkpoint.grace_s:g} "
+                "s; --resume goes on from its last checkpoint"
+            )
+            return
+    if failure:
+        raise failure[0]
+

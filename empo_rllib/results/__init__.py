@@ -1,0 +1,1 @@
+"""Reading run folders: evaluation, recordings, statistics."""

@@ -1,0 +1,1 @@
+"""Networks: observation encoders and the actor-critic that is trained by default."""

@@ -1,0 +1,98 @@
+"""The default RLModules: an actor and a critic over the encoders of this package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.distribution.torch.torch_distribution import TorchMultiCategorical
+from ray.rllib.core.learner.utils import make_target_network
+from ray.rllib.core.rl_module.apis import (
+    TARGET_NETWORK_ACTION_DIST_INPUTS,
+    TargetNetworkAPI,
+    ValueFunctionAPI,
+)
+from ray.rllib.core.rl_module.torch import TorchRLModule
+from torch import Tensor, nn
+
+from empo_rllib.rl_modules.encoders import build_encoder
+
+
+class ActorCritic(TorchRLModule, ValueFunctionAPI):
+    """Actor and critic for any observation space; meets RLlib's `ValueFunctionAPI`.
+
+    `model_config` holds the sizes of `model` in the experiment file: `hidden_sizes`,
+    `conv_filters` and `shared_trunk`. With a shared trunk the two heads read the same
+    features; otherwise the critic has an encoder of its own.
+
+    Outputs: `action_dist_inputs` float32 [B, K], where K is the number of actions (Discrete),
+    their sum (MultiDiscrete) or twice the dimension (Box: mean and log standard deviation).
+    """
+
+    def setup(self) -> None:
+        sizes = self.model_config
+        encoder_args = (self.observation_space, sizes["hidden_sizes"], sizes["conv_filters"])
+        self.encoder = build_encoder(*encoder_args)
+        self.critic_encoder = None if sizes["shared_trunk"] else build_encoder(*encoder_args)
+        num_features = self.encoder.num_features
+        self.actor = nn.Linear(num_features, self._num_action_inputs())
+        self.critic = nn.Linear(num_features, 1)
+        # A nearly uniform first policy: Andrychowicz et al. 2021, "What matters in on-policy
+        # reinforcement learning", section 3.2.
+        nn.init.orthogonal_(self.actor.weight, 0.01)
+        nn.init.zeros_(self.actor.bias)
+
+    def _num_action_inputs(self) -> int:
+        space = self.action_space
+        if isinstance(space, gym.spaces.Discrete):
+            return int(space.n)
+        if isinstance(space, gym.spaces.MultiDiscrete):
+            sizes = space.nvec.flatten().tolist()
+            self.action_dist_cls = TorchMultiCategorical.get_partial_dist_cls(input_lens=sizes)
+            return sum(sizes)
+        if isinstance(space, gym.spaces.Box):
+            return 2 * gym.spaces.flatdim(space)
+        raise ValueError(
+            f"action space {space} is not supported by the default model: "
+            "give a class of your own in model.class"
+        )
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
+        features = self.encoder(batch[Columns.OBS])
+        return {Columns.ACTION_DIST_INPUTS: self.actor(features)}
+
+    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
+        features = self.encoder(batch[Columns.OBS])
+        if self.critic_encoder is not None:
+            embeddings = self.critic_encoder(batch[Columns.OBS])
+        else:
+            embeddings = features
+        return {
+            Columns.ACTION_DIST_INPUTS: self.actor(features),
+            Columns.EMBEDDINGS: embeddings,
+        }
+
+    def compute_values(self, batch: dict[str, Any], embeddings: Tensor | None = None) -> Tensor:
+        """Value estimates, float32 [B]; `embeddings` are those of `_forward_train`."""
+        if embeddings is None:
+            encoder = self.critic_encoder if self.critic_encoder is not None else self.encoder
+            embeddings = encoder(batch[Columns.OBS])
+        return self.critic(embeddings).squeeze(-1)
+
+
+class ActorCriticWithTarget(ActorCritic, TargetNetworkAPI):
+    """`ActorCritic` with the target policy that APPO's surrogate loss compares with."""
+
+    def make_target_networks(self) -> None:
+        self._target_encoder = make_target_network(self.encoder)
+        self._target_actor = make_target_network(self.actor)
+
+    def get_target_network_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self.encoder, self._target_encoder), (self.actor, self._target_actor)]
+
+    def forward_target(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        with torch.no_grad():
+            inputs = self._target_actor(self._target_encoder(batch[Columns.OBS]))
+        return {TARGET_NETWORK_ACTION_DIST_INPUTS: inputs}

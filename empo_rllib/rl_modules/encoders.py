@@ -1,0 +1,159 @@
+"""Any observation space to one feature vector, in plain torch.
+
+`build_encoder` walks the space once and returns a module whose `forward` takes the batched
+observation (nested as the space is, leading dimension B) and returns float32 features [B, F].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+
+from empo_rllib.envs.encoding import grid_channels
+
+# Images with a shorter side are cheaper, and learn as well, as flat vectors.
+SMALLEST_CNN_IMAGE = 10
+
+ConvFilters = Sequence[Sequence[int]]
+"""`[channels, kernel, stride]` of each convolution."""
+
+DEFAULT_CONV_FILTERS: ConvFilters = ((16, 3, 2), (32, 3, 2), (32, 3, 2))
+
+
+class GridOfCategories(nn.Module):
+    """One-hot of each channel of each cell: uint8 [B, H, W, C] to float32 [B, H * W * S].
+
+    S is the sum of the channels' sizes; for MultiGrid 21: type (11), colour (6), state (4).
+    """
+
+    def __init__(self, cells: int, channel_sizes: Sequence[int]) -> None:
+        super().__init__()
+        sizes = torch.tensor(channel_sizes)
+        depth = int(sizes.sum())
+        first = torch.cumsum(sizes, 0) - sizes
+        offset = torch.arange(cells).unsqueeze(1) * depth + first
+        self.num_features = cells * depth
+        self.register_buffer("offset", offset.flatten(), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        index = image.flatten(1).long() + self.offset
+        one_hot = torch.zeros(len(image), self.num_features, device=image.device)
+        return one_hot.scatter_(1, index, 1.0)
+
+
+class ImageCNN(nn.Module):
+    """Convolutions with padding kernel // 2, each with a ReLU: [B, H, W, C] to [B, F].
+
+    uint8 pixels are scaled to [0, 1].
+    """
+
+    def __init__(self, space: gym.spaces.Box, filters: ConvFilters) -> None:
+        super().__init__()
+        depth = space.shape[-1]
+        self.scale = 1 / 255 if space.dtype == "uint8" else 1.0
+        layers: list[nn.Module] = []
+        for channels, kernel, stride in filters:
+            layers += [nn.Conv2d(depth, channels, kernel, stride, padding=kernel // 2), nn.ReLU()]
+            depth = channels
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        with torch.no_grad():
+            self.num_features = self.forward(torch.zeros(1, *space.shape)).shape[-1]
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.layers(image.float().permute(0, 3, 1, 2) * self.scale)
+
+
+class FlatBox(nn.Module):
+    """Flattens a Box; uint8 images are scaled to [0, 1]."""
+
+    def __init__(self, space: gym.spaces.Box) -> None:
+        super().__init__()
+        self.scale = 1 / 255 if space.dtype == "uint8" and len(space.shape) == 3 else 1.0
+        self.num_features = gym.spaces.flatdim(space)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.flatten(1).float() * self.scale
+
+
+class OneHot(nn.Module):
+    """One-hot of Discrete or MultiDiscrete values: [B] or [B, D] to [B, sum of sizes]."""
+
+    def __init__(self, sizes: Sequence[int], start: Sequence[int]) -> None:
+        super().__init__()
+        table = torch.tensor(list(sizes))
+        self.num_features = int(table.sum())
+        first = torch.cumsum(table, 0) - table - torch.tensor(list(start))
+        self.register_buffer("offset", first, persistent=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        index = values.reshape(len(values), -1).long() + self.offset
+        one_hot = torch.zeros(len(values), self.num_features, device=values.device)
+        return one_hot.scatter_(1, index, 1.0)
+
+
+class Concatenation(nn.Module):
+    """Encodes the parts of a Dict or Tuple observation and concatenates them."""
+
+    def __init__(self, spaces: dict[Any, gym.Space], filters: ConvFilters) -> None:
+        super().__init__()
+        self.keys = list(spaces)
+        self.parts = nn.ModuleList(_vector(space, filters) for space in spaces.values())
+        self.num_features = sum(part.num_features for part in self.parts)
+
+    def forward(self, observation: Any) -> Tensor:
+        parts = zip(self.parts, self.keys, strict=True)
+        return torch.cat([part(observation[key]) for part, key in parts], dim=-1)
+
+
+def _vector(space: gym.Space, filters: ConvFilters) -> nn.Module:
+    """Chooses how one part of an observation becomes a vector."""
+    channel_sizes = grid_channels(space)
+    if channel_sizes is not None:
+        return GridOfCategories(space.shape[0] * space.shape[1], channel_sizes)
+    if isinstance(space, gym.spaces.Dict):
+        return Concatenation(dict(space.spaces), filters)
+    if isinstance(space, gym.spaces.Tuple):
+        return Concatenation(dict(enumerate(space.spaces)), filters)
+    if isinstance(space, gym.spaces.Discrete):
+        return OneHot([int(space.n)], [int(space.start)])
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return OneHot(space.nvec.flatten().tolist(), space.start.flatten().tolist())
+    if isinstance(space, gym.spaces.MultiBinary):
+        return FlatBox(gym.spaces.Box(0, 1, space.shape))
+    if isinstance(space, gym.spaces.Box):
+        if len(space.shape) == 3 and min(space.shape[:2]) >= SMALLEST_CNN_IMAGE:
+            return ImageCNN(space, filters)
+        return FlatBox(space)
+    raise ValueError(
+        f"observation space {space} is not supported by the default model: "
+        "give a class of your own in model.class"
+    )
+
+
+def build_encoder(
+    space: gym.Space, hidden_sizes: Sequence[int], conv_filters: ConvFilters | None = None
+) -> nn.Module:
+    """Returns a module from observations of `space` to features, with `num_features`.
+
+    Args:
+        space: Any nesting of Dict and Tuple over Box, Discrete, MultiDiscrete, MultiBinary.
+        hidden_sizes: Widths of the fully connected layers after the observation vector.
+        conv_filters: Convolutions for images of at least 10 by 10 pixels; None: three of
+            stride 2.
+
+    Raises:
+        ValueError: for a space of another kind.
+    """
+    vector = _vector(space, conv_filters or DEFAULT_CONV_FILTERS)
+    layers: list[nn.Module] = [vector]
+    width = vector.num_features
+    for size in hidden_sizes:
+        layers += [nn.Linear(width, size), nn.ReLU()]
+        width = size
+    encoder = nn.Sequential(*layers)
+    encoder.num_features = width
+    return encoder

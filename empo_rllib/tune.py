@@ -1,0 +1,63 @@
+"""`python -m empo_rllib.tune --config FILE`: trains an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from empo_rllib.command_line import reporting_errors
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def tune(
+    config: Annotated[Path, typer.Option(help="The experiment file.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of this name.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the results that the name already has.")
+    ] = False,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster; default: one started here.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would run, and train nothing.")
+    ] = False,
+) -> None:
+    """Train an experiment with Ray Tune.
+
+    Exit codes: 0 done; 1 a trial failed; 2 bad config or arguments; 75 interrupted, state saved.
+    """
+    from empo_rllib.config.load import load_config
+
+    experiment = load_config(config, set_ or [])
+    from empo_rllib.experiment.cluster import quiet_ray
+
+    quiet_ray()
+    if dry_run:
+        from empo_rllib.experiment.dry_run import render_dry_run
+
+        typer.echo(render_dry_run(experiment))
+        return
+    from empo_rllib.experiment.outcome import exit_code, render_outcome
+    from empo_rllib.experiment.tuner import run
+
+    result = run(experiment, resume=resume, address=address, overwrite=overwrite)
+    typer.echo(render_outcome(result, str(config), set_ or []))
+    raise typer.Exit(exit_code(result))
+
+
+def main() -> None:
+    """Entry point of `python -m empo_rllib.tune`."""
+    with reporting_errors():
+        app(prog_name="python -m empo_rllib.tune")
+
+
+if __name__ == "__main__":
+    main()
