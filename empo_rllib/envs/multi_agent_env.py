@@ -1,0 +1,211 @@
+"""Any PettingZoo `ParallelEnv` as an RLlib `MultiAgentEnv`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
+from ray.rllib.env.multi_agent_env import MultiAgentEnv
+
+from empo_rllib.envs.encoding import flat_space, flattener
+from empo_rllib.errors import EnvError
+
+AGENT_ID = "agent_id"
+Transform = Callable[[Any], Any]
+
+
+class ParallelMultiAgentEnv(MultiAgentEnv):
+    """A `pettingzoo.ParallelEnv` behind the interface of `ray.rllib.env.MultiAgentEnv`.
+
+    It meets what RLlib's `MultiAgentEpisode` asks for (Ray 2.60):
+
+    - Agents may leave before the others and join after them. An agent that has left is never
+      mentioned again; one that comes back in the same episode is refused.
+    - An agent that ends gets a last observation (its previous one when the environment gives
+      none) and a reward in that step. One that disappears without a flag has terminated.
+    - A step that ends the episode with somebody truncated says so by `__all__` alone. With a flag
+      per agent too, `MultiAgentEpisode` takes all agents for terminated and nothing bootstraps.
+
+    `agents` are those that the last reset or step returned something for.
+
+    Args:
+        env: the environment to wrap; its `possible_agents` must be set. Closed with this one.
+        agent_id_for: agents whose observation is extended by their one-hot position in
+            `possible_agents`: as the entry `agent_id` of a Dict observation; any other becomes a
+            Dict of `observation` and `agent_id`.
+        flat: turn every observation (with the agent's id) into one float32 vector, which RLlib's
+            default modules can learn from; see `empo_rllib.envs.encoding`.
+
+    Raises:
+        EnvError: no `possible_agents`, an unknown agent in `agent_id_for`, an observation that
+            has an `agent_id` already or has no flat form.
+    """
+
+    def __init__(
+        self, env: ParallelEnv, agent_id_for: Collection[str] = (), flat: bool = False
+    ) -> None:
+        super().__init__()
+        self.env = env
+        self.metadata = dict(env.metadata)  # a copy, since RLlib's vector env writes into it
+        self.render_mode = getattr(env, "render_mode", None)
+        self.possible_agents = list(getattr(env, "possible_agents", ()))
+        _check_agents(self.possible_agents, agent_id_for)
+        self.agents = list(self.possible_agents)
+        self._live: list[str] = []
+        self._gone: set[str] = set()
+        self._last_seen: dict[str, Any] = {}
+        self.observation_spaces: dict[str, spaces.Space] = {}
+        self._transforms: dict[str, Transform] = {}
+        for agent in self.possible_agents:
+            self._set_up_observation(agent, with_id=agent in agent_id_for, flat=flat)
+        self.action_spaces = {agent: env.action_space(agent) for agent in self.possible_agents}
+
+    @property
+    def observation_space(self) -> None:
+        """None: each agent has a space of its own, in `observation_spaces`."""
+        self._refuse_single_agent_runner()
+
+    @property
+    def action_space(self) -> None:
+        """None: each agent has a space of its own, in `action_spaces`."""
+        self._refuse_single_agent_runner()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, dict]]:
+        """Starts an episode; returns observations and infos of the agents that are there."""
+        observations, infos = self.env.reset(seed=seed, options=options)
+        self._live = list(self.env.agents)
+        self._gone = set()
+        self._last_seen = {a: observations[a] for a in self._live if a in observations}
+        self.agents = self._live
+        return self._transformed(self._last_seen), _infos_of(self._last_seen, infos)
+
+    def step(
+        self, action_dict: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict]]:
+        """Plays one step; the five parts are as `MultiAgentEpisode.add_env_step` wants them."""
+        seen, paid, terminations, truncations, infos = self.env.step(action_dict)
+        acting, present = self._live, list(self.env.agents)
+        self._refuse_returned(present)
+        terminateds, truncateds = _ends(acting, present, terminations, truncations)
+        ended = {a for a in acting if terminateds[a] or truncateds[a]}
+        joined = [a for a in present if a not in terminateds]
+        self._gone |= ended
+        self._live = [a for a in acting if a not in ended] + joined
+        self.agents = acting + joined
+
+        observations = {a: seen[a] for a in self.agents if a in seen}
+        observations.update({a: self._last_seen[a] for a in ended if a not in seen})
+        self._last_seen.update(observations)
+        rewards = {a: float(paid.get(a, 0.0)) for a in self.agents}
+        _set_all_flags(terminateds, truncateds, over=not self._live)
+        infos = _infos_of(observations, infos)
+        return self._transformed(observations), rewards, terminateds, truncateds, infos
+
+    def render(self) -> Any:
+        """Renders the wrapped environment in its render mode."""
+        return self.env.render()
+
+    def close(self) -> None:
+        """Closes the wrapped environment."""
+        self.env.close()
+
+    def _refuse_single_agent_runner(self) -> None:
+        """Explains what RLlib (2.60) would only call a space that is None.
+
+        A config without `multi_agent(...)` takes the runner for single agents, which gives the
+        environment the id below before it asks for the spaces.
+        """
+        if self.spec is not None and self.spec.id == "rllib-single-agent-env-v0":
+            raise EnvError(
+                f"{self.metadata.get('name', self.env)} has agents {self.possible_agents}: add "
+                ".multi_agent(policies={...}, policy_mapping_fn=...) to the RLlib config."
+            )
+
+    def _transformed(self, observations: dict[str, Any]) -> dict[str, Any]:
+        if not self._transforms:
+            return dict(observations)
+        identity: Transform = lambda observation: observation  # noqa: E731
+        return {a: self._transforms.get(a, identity)(o) for a, o in observations.items()}
+
+    def _set_up_observation(self, agent: str, with_id: bool, flat: bool) -> None:
+        """Decides the observation space of `agent` and how observations get there."""
+        space = self.env.observation_space(agent)
+        steps: list[Transform] = []
+        if with_id:
+            space, add_id = _with_agent_id(space, agent, self.possible_agents)
+            steps.append(add_id)
+        if flat:
+            steps.append(flattener(space))
+            space = flat_space(space)
+        self.observation_spaces[agent] = space
+        if steps:
+            self._transforms[agent] = _chain(steps)
+
+    def _refuse_returned(self, present: list[str]) -> None:
+        if returned := self._gone.intersection(present):
+            raise EnvError(
+                f"{self.metadata.get('name', self.env)}: {', '.join(sorted(returned))} came back "
+                "after it had left, which an RLlib episode cannot hold. Give it a new name."
+            )
+
+
+def _check_agents(possible_agents: list[str], agent_id_for: Collection[str]) -> None:
+    if not possible_agents:
+        raise EnvError("an environment must list all agents it may ever have in possible_agents")
+    if unknown := set(agent_id_for).difference(possible_agents):
+        raise EnvError(f"agent_id_for names {sorted(unknown)}; agents are {possible_agents}")
+
+
+def _ends(
+    acting: list[str], present: list[str], terminations: dict, truncations: dict
+) -> tuple[dict[str, bool], dict[str, bool]]:
+    """Returns who of the acting agents terminated and who was truncated, never both."""
+    terminateds, truncateds = {}, {}
+    for agent in acting:
+        terminated = bool(terminations.get(agent, False))
+        truncated = bool(truncations.get(agent, False)) and not terminated
+        terminateds[agent] = terminated or (agent not in present and not truncated)
+        truncateds[agent] = truncated
+    return terminateds, truncateds
+
+
+def _set_all_flags(terminateds: dict, truncateds: dict, over: bool) -> None:
+    cut_off = over and any(truncateds.values())
+    if cut_off:
+        truncateds.clear()  # see the class: the flag for all must stand alone
+    terminateds["__all__"] = over and not cut_off
+    truncateds["__all__"] = cut_off
+
+
+def _infos_of(observations: dict, infos: dict) -> dict[str, dict]:
+    """Returns infos for exactly the observed agents; RLlib refuses any other."""
+    return {agent: infos.get(agent, {}) for agent in observations}
+
+
+def _with_agent_id(
+    space: spaces.Space, agent: str, possible_agents: list[str]
+) -> tuple[spaces.Dict, Transform]:
+    one_hot = np.eye(len(possible_agents), dtype=np.float32)[possible_agents.index(agent)]
+    one_hot.flags.writeable = False  # one array is in every observation
+    id_space = spaces.Box(0.0, 1.0, one_hot.shape, np.float32)
+    if not isinstance(space, spaces.Dict):
+        parts = {"observation": space, AGENT_ID: id_space}
+        return spaces.Dict(parts), lambda seen: {AGENT_ID: one_hot, "observation": seen}
+    if AGENT_ID in space.spaces:
+        raise EnvError(f"the observation of {agent} has an entry {AGENT_ID!r} already")
+    return spaces.Dict({**space.spaces, AGENT_ID: id_space}), lambda seen: {
+        **seen,
+        AGENT_ID: one_hot,
+    }
+
+
+def _chain(steps: list[Transform]) -> Transform:
+    if len(steps) == 1:
+        return steps[0]
+    first, second = steps
+    return lambda observation: second(first(observation))

@@ -1,0 +1,216 @@
+"""One builder per kind of environment id.
+
+Each takes the id, the agent count (None: the environment's own) and the keyword arguments, and
+returns a `ParallelEnv` or raises an `EnvError`. Imports that take time are inside the builders.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from empo_rllib.envs.arguments import (
+    accepted_arguments,
+    call_constructor,
+    check_arguments,
+    describe,
+    missing_package,
+)
+from empo_rllib.errors import EnvError, nearest
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from multigrid.base import MultiGridEnv
+    from pettingzoo import ParallelEnv
+
+RENDER_MODES = ("human", "rgb_array")
+
+
+def build_multigrid(env_id: str, num_agents: int | None, kwargs: dict[str, Any]) -> ParallelEnv:
+    """Builds one of the environments that `multigrid` registers."""
+    from multigrid.envs import CONFIGURATIONS
+
+    env_class, preset = CONFIGURATIONS[env_id]
+    return _build_multigrid_class(env_id, env_class, num_agents, {**preset, **kwargs})
+
+
+def build_from_registry(env_id: str, num_agents: int | None, kwargs: dict[str, Any]) -> ParallelEnv:
+    """Builds an environment of PettingZoo's parallel registry."""
+    from pettingzoo.env_registry.helpers import find_spec
+    from pettingzoo.env_registry.registration import parallel_registry
+
+    spec = find_spec(parallel_registry, env_id)
+    if not isinstance(spec.entry_point, str):
+        return _build_from_callable(env_id, spec.make, num_agents, kwargs)
+    module_name, attribute = spec.entry_point.split(":")
+    module = import_module(env_id, module_name)
+    return _build_from_module(env_id, module, attribute, num_agents, {**spec.kwargs, **kwargs})
+
+
+def build_from_module(env_id: str, num_agents: int | None, kwargs: dict[str, Any]) -> ParallelEnv:
+    """Builds the environment of a PettingZoo module, by its `parallel_env` or else its `env`."""
+    module = import_module(env_id, env_id)
+    attribute = "parallel_env" if hasattr(module, "parallel_env") else "env"
+    if not callable(getattr(module, attribute, None)):
+        raise EnvError(
+            f"env.id = {env_id!r} is a module without parallel_env or env, so it is no PettingZoo "
+            "environment. A function of your own is written package.module:factory."
+        )
+    return _build_from_module(env_id, module, attribute, num_agents, kwargs)
+
+
+def build_gymnasium(env_id: str, num_agents: int | None, kwargs: dict[str, Any]) -> ParallelEnv:
+    """Builds a Gymnasium environment, which gets the one agent `agent_0`."""
+    import gymnasium as gym
+
+    def make(**arguments: Any) -> gym.Env:
+        return gym.make(env_id, disable_env_checker=True, **arguments)
+
+    return _build_from_callable(env_id, make, num_agents, kwargs)
+
+
+def build_from_factory(env_id: str, num_agents: int | None, kwargs: dict[str, Any]) -> ParallelEnv:
+    """Builds an environment by calling `package.module:factory`."""
+    module_name, _, attribute = env_id.partition(":")
+    module = import_module(env_id, module_name)
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        known = [name for name, value in vars(module).items() if callable(value)]
+        what = "does not exist" if factory is None else "is not a function or class"
+        raise EnvError(
+            f"env.id = {env_id!r}: {module_name}.{attribute} {what}." + nearest(attribute, known)
+        )
+    return _build_from_callable(env_id, factory, num_agents, kwargs)
+
+
+def import_module(env_id: str, name: str) -> ModuleType:
+    """Imports a module for `env_id`; any failure is an `EnvError`."""
+    try:
+        # PettingZoo's versioned modules warn that its registry is the newer way; both stay valid.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return importlib.import_module(name)
+    except ImportError as error:
+        raise EnvError(missing_package(env_id, error)) from error
+    except Exception as error:
+        raise EnvError(f"env.id = {env_id!r}: importing {name} fails: {describe(error)}") from error
+
+
+def _build_from_module(
+    env_id: str, module: ModuleType, attribute: str, num_agents: int | None, kwargs: dict[str, Any]
+) -> ParallelEnv:
+    # The public functions of PettingZoo's modules take **kwargs; `raw_env` behind them has names.
+    raw_env = getattr(module, "raw_env", None)
+    if inspect.isclass(raw_env):
+        names, complete = accepted_arguments(raw_env)
+        if complete:
+            check_arguments(env_id, kwargs, names)
+    return _build_from_callable(env_id, getattr(module, attribute), num_agents, kwargs)
+
+
+def _build_from_callable(
+    env_id: str, factory: Callable[..., Any], num_agents: int | None, kwargs: dict[str, Any]
+) -> ParallelEnv:
+    """Calls a factory, which is told the agent count if it takes one, and adapts its result."""
+    if inspect.isclass(factory) and _is_multigrid(factory):
+        return _build_multigrid_class(env_id, factory, num_agents, kwargs)
+    if num_agents is not None and "num_agents" in accepted_arguments(factory)[0]:
+        kwargs = {**kwargs, "num_agents": num_agents}
+    env = _as_parallel_env(env_id, call_constructor(env_id, factory, kwargs))
+    own_number = len(env.possible_agents)
+    if num_agents is not None and num_agents != own_number:
+        raise EnvError(
+            f"env.num_agents = {num_agents}: the number of agents of {env_id} is {own_number} and "
+            "not set this way. Leave num_agents out, or use an argument of its own in env.kwargs."
+        )
+    return env
+
+
+def _as_parallel_env(env_id: str, made: Any) -> ParallelEnv:
+    """Adapts whatever a factory may return; the kinds are told apart by their classes' modules."""
+    import gymnasium as gym
+    from pettingzoo import AECEnv, ParallelEnv
+
+    if isinstance(made, ParallelEnv):
+        if not hasattr(made, "possible_agents"):
+            raise EnvError(f"env.id = {env_id!r}: the environment does not set possible_agents")
+        return made
+    if isinstance(made, AECEnv):
+        return _parallel_from_aec(env_id, made)
+    if isinstance(made, gym.Env) and _is_multigrid(type(made.unwrapped)):
+        from empo_rllib.envs.multigrid import MultiGridParallelEnv
+
+        return _with_layout(MultiGridParallelEnv(made))
+    if isinstance(made, gym.Env):
+        from empo_rllib.envs.gymnasium_env import GymnasiumParallelEnv
+
+        return GymnasiumParallelEnv(made)
+    raise EnvError(
+        f"env.id = {env_id!r} made a {type(made).__name__}, which is no environment. It must "
+        "return a PettingZoo ParallelEnv or AECEnv, a MultiGridEnv or a gymnasium.Env."
+    )
+
+
+def _parallel_from_aec(env_id: str, env: Any) -> ParallelEnv:
+    from pettingzoo.utils.conversions import aec_to_parallel
+
+    if not env.metadata.get("is_parallelizable", False):
+        raise EnvError(
+            f"env.id = {env_id!r} lets agents act in turns (AEC) and does not say "
+            "is_parallelizable in its metadata, so its agents cannot act at the same time."
+        )
+    return aec_to_parallel(env)
+
+
+def _is_multigrid(env_class: type) -> bool:
+    return any(base.__module__ == "multigrid.base" for base in env_class.__mro__)
+
+
+def _build_multigrid_class(
+    env_id: str, env_class: type, num_agents: int | None, kwargs: dict[str, Any]
+) -> ParallelEnv:
+    """Builds a subclass of `MultiGridEnv`, whose argument for the agent count is `agents`."""
+    from empo_rllib.envs.multigrid import MultiGridParallelEnv
+
+    if "agents" in kwargs:
+        raise EnvError("env.kwargs.agents: the number of agents is set by env.num_agents.")
+    if num_agents == 9:
+        raise EnvError(
+            "env.num_agents = 9: multigrid 0.1.0 fails with exactly 9 agents (their number equals "
+            "the length of an agent's state). Take 8 or 10."
+        )
+    names, complete = accepted_arguments(env_class)
+    if complete:
+        check_arguments(env_id, kwargs, names - {"agents", "mission_space"})
+    mode = kwargs.get("render_mode")
+    if mode is not None and mode not in RENDER_MODES:
+        raise EnvError(
+            f"env.kwargs.render_mode = {mode!r} is not one of {', '.join(RENDER_MODES)}."
+            + nearest(str(mode), RENDER_MODES)
+        )
+    agents = {} if num_agents is None else {"agents": num_agents}
+    grid: MultiGridEnv = call_constructor(env_id, env_class, {**kwargs, **agents})
+    return _with_layout(MultiGridParallelEnv(grid, name=env_id))
+
+
+def _with_layout(env: Any) -> ParallelEnv:
+    """Lays out one grid, so that impossible sizes and positions show now and not in training."""
+    grid = env.env.unwrapped
+    mode, grid.render_mode = grid.render_mode, None
+    try:
+        env.reset()
+    except EnvError:
+        raise
+    except Exception as error:
+        raise EnvError(
+            f"{env.metadata['name']}: no grid can be laid out with these arguments in env.kwargs: "
+            f"{describe(error)}"
+        ) from error
+    finally:
+        grid.render_mode = mode
+    env.agents = []
+    return env
