@@ -1,0 +1,132 @@
+"""From a YAML file and `--set` overrides to a validated experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from empo_rllib.config.problems import Location, render_problems
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.config.yaml_text import parse_yaml
+from empo_rllib.errors import ConfigError, nearest
+
+_NOT_A_MAPPING = "an experiment is a mapping of keys such as name, env and algorithm"
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Reads an experiment file.
+
+    Imports neither Ray nor torch, and checks no environment: whether `env.id` exists and whether
+    the policies fit its agents is for `make_env` and `resolve_policies` to say.
+
+    Args:
+        path: the YAML file.
+        overrides: `key=value` texts, the key dotted and the value YAML; the last one wins.
+
+    Returns:
+        The experiment with every default filled in.
+
+    Raises:
+        ConfigError: the file cannot be read or is wrong. The message has a line for every mistake
+            that there is, each with place, value, rule and nearest match.
+    """
+    data = _read(Path(path))
+    keys = [apply_override(data, override) for override in overrides]
+    return validate_config(data, source=str(path), overridden=keys)
+
+
+def validate_config(
+    data: Mapping[str, Any],
+    source: str = "experiment",
+    overridden: Iterable[tuple[str, ...]] = (),
+) -> ExperimentConfig:
+    """Checks an experiment given as plain data.
+
+    Args:
+        data: what the file would hold.
+        source: what to call it in an error.
+        overridden: keys that `--set` gave, so that an error blames the flag and not the file.
+
+    Raises:
+        ConfigError: with a line for every mistake.
+    """
+    keys = list(overridden)
+
+    def source_of(location: Location) -> str:
+        parts = tuple(map(str, location))
+        given = any(parts[: len(key)] == key[: len(parts)] for key in keys)
+        return "--set" if given else source
+
+    try:
+        return ExperimentConfig.model_validate(dict(data))
+    except ValidationError as error:
+        raise ConfigError(render_problems(error, data, source_of)) from None
+    except RecursionError:
+        raise ConfigError(f"{source}: a value holds itself, or is nested too deeply.") from None
+
+
+def apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
+    """Puts one `key=value` into an experiment's data, in place.
+
+    Args:
+        data: what the file holds.
+        override: a dotted key, `=`, and a value in YAML; sections that are missing are made.
+
+    Returns:
+        The key's parts.
+
+    Raises:
+        ConfigError: there is no `=`, the key is not one, or the value is not YAML.
+    """
+    key, equals, text = override.partition("=")
+    parts = tuple(key.strip().split("."))
+    if not equals:
+        raise ConfigError(f"--set {override}: must have the form key=value, such as seed=3.")
+    if not all(parts):
+        raise ConfigError(f"--set {override}: {key!r} is not a key; it has an empty part.")
+    section = data
+    for depth, part in enumerate(parts[:-1], start=1):
+        inner = section.get(part)
+        if inner is None:
+            inner = section[part] = {}
+        if not isinstance(inner, dict):
+            raise ConfigError(
+                f"--set {override}: {'.'.join(parts[:depth])} = {inner!r} is not a section, "
+                f"so {parts[depth]!r} cannot be set in it."
+            )
+        section = inner
+    section[parts[-1]] = parse_yaml(text, f"--set {override}")
+    return parts
+
+
+def _read(path: Path) -> dict[str, Any]:
+    data = parse_yaml(_read_text(path), str(path))
+    if data is None:
+        raise ConfigError(f"{path}: the file is empty; {_NOT_A_MAPPING}.")
+    if not isinstance(data, dict):
+        kind = "a list" if isinstance(data, list) else f"a single value, {str(data)[:40]!r}"
+        raise ConfigError(f"{path}: the file holds {kind}; {_NOT_A_MAPPING}.")
+    return data
+
+
+def _read_text(path: Path) -> str:
+    if path.is_dir():
+        files = sorted(file.name for file in path.glob("*.y*ml"))
+        example = f" Give a file in it, such as {path / files[0]}." if files else ""
+        raise ConfigError(f"{path}: is a directory, not an experiment file.{example}")
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        siblings = [str(file) for file in path.parent.glob("*.y*ml")]
+        raise ConfigError(f"{path}: there is no such file.{nearest(str(path), siblings)}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not a text file; an experiment is YAML in UTF-8.") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{path}: cannot be read: {reason}.") from None
+    if "\0" in text:
+        raise ConfigError(f"{path}: is not a text file; an experiment is YAML in UTF-8.")
+    return text

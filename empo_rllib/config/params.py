@@ -1,0 +1,211 @@
+"""`algorithm.params`: which parameters RLlib's algorithms have, checked without importing RLlib.
+
+`rllib_params.json` lists them; `python -m empo_rllib.config.generate` writes it from the installed
+RLlib, and a contract test tells when it is out of date.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, get_args
+
+from empo_rllib.config.param_rules import CHOICES, ELSEWHERE, ELSEWHERE_BY_ALGORITHM, RANGES
+from empo_rllib.config.search_space import (
+    NEEDS_INTEGERS,
+    between,
+    candidates,
+    find_search_spaces,
+    is_search_space,
+    search_space_problem,
+)
+from empo_rllib.errors import nearest
+
+AlgorithmName = Literal["PPO", "APPO", "IMPALA", "DQN", "SAC"]
+ALGORITHMS: tuple[str, ...] = get_args(AlgorithmName)
+
+_BATCH, _MINIBATCH = "train_batch_size_per_learner", "minibatch_size"
+
+_KIND_NAMES = {
+    "bool": "true or false",
+    "int": "an integer",
+    "float": "a number",
+    "str": "a string",
+    "list": "a list",
+    "dict": "a mapping",
+    "schedule": "a schedule [[0, value], [env steps, value], ..]",
+    "null": "null",
+}
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of an RLlib algorithm.
+
+    Attributes:
+        method: the public method of its `AlgorithmConfig` that takes it, such as `training`.
+        default: RLlib's own default, None where that cannot be written in JSON.
+        kinds: what a value may be, keys of `bool int float str list dict schedule null`.
+    """
+
+    method: str
+    default: Any
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A value that breaks a rule; `rule` completes the sentence `<path> = <value>`."""
+
+    path: tuple[str, ...]
+    value: Any
+    rule: str
+
+
+@cache
+def known_params(algorithm: str) -> dict[str, Param]:
+    """Returns the parameters that `algorithm` takes in an experiment file, by name."""
+    text = resources.files("empo_rllib.config").joinpath("rllib_params.json").read_text("utf-8")
+    table = json.loads(text)[algorithm]
+    return {
+        name: Param(entry["method"], entry["default"], tuple(entry["kinds"]))
+        for name, entry in table.items()
+    }
+
+
+def params_by_method(algorithm: str, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Groups `params` by the method of RLlib's `AlgorithmConfig` that takes them.
+
+    Returns:
+        `{"training": {"lr": 1e-4}, ..}`, for `getattr(algorithm_config, method)(**values)`.
+    """
+    known = known_params(algorithm)
+    grouped: dict[str, dict[str, Any]] = {}
+    for name, value in params.items():
+        grouped.setdefault(known[name].method, {})[name] = value
+    return grouped
+
+
+def check_params(algorithm: str, params: Mapping[str, Any]) -> list[Problem]:
+    """Returns everything that is wrong with `algorithm.params`, paths relative to it."""
+    known = known_params(algorithm)
+    problems = []
+    for name, value in params.items():
+        if name in known:
+            problems += _check_value(name, value, known[name])
+        else:
+            problems.append(Problem((name,), value, _unknown(algorithm, name)))
+    sizes = {_BATCH, _MINIBATCH} & params.keys()
+    if sizes and sizes.isdisjoint(problem.path[0] for problem in problems):
+        problems += _check_minibatch(known, params)
+    return problems
+
+
+def normalize_params(algorithm: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `params` with `4.0e3` as the integer 4000 where RLlib wants an integer."""
+    known = known_params(algorithm)
+    return {
+        name: int(value)
+        if isinstance(value, float) and "float" not in known[name].kinds and value.is_integer()
+        else value
+        for name, value in params.items()
+    }
+
+
+def _unknown(algorithm: str, name: str) -> str:
+    place = ELSEWHERE_BY_ALGORITHM.get((algorithm, name)) or ELSEWHERE.get(name)
+    if place is None and name.startswith(("evaluation_", "offline_eval")):
+        place = "use the top-level key evaluation"
+    if place is None:
+        return f" is an unknown key: {algorithm} has no such parameter." + nearest(
+            name, known_params(algorithm)
+        )
+    return f" is not accepted here: {place}."
+
+
+def _check_value(name: str, value: Any, param: Param) -> list[Problem]:
+    if not is_search_space(value):
+        rule = _broken_rule(name, value, param)
+        return [Problem((name,), value, rule)] if rule else _check_nested(name, value)
+    rule = search_space_problem(value)
+    if rule:
+        return [Problem((name,), value, rule)]
+    for option in candidates(value):
+        rule = _broken_rule(name, option, param)
+        if rule:
+            return [Problem((name,), option, rule)]
+    if any(_broken_rule(name, fraction, param) for fraction in between(value)):
+        return [Problem((name,), value, NEEDS_INTEGERS)]
+    return []
+
+
+def _check_nested(name: str, value: Any) -> list[Problem]:
+    rules = ((*found, search_space_problem(found[1])) for found in find_search_spaces(value))
+    return [Problem((name, *path), space, rule) for path, space, rule in rules if rule]
+
+
+def _broken_rule(name: str, value: Any, param: Param) -> str | None:
+    kind = next((kind for kind in param.kinds if _is_kind(value, kind)), None)
+    if kind is None:
+        return " must be " + " or ".join(_KIND_NAMES[kind] for kind in param.kinds) + "."
+    if kind == "str" and value not in CHOICES.get(name, (value,)):
+        listed = ", ".join(map(repr, CHOICES[name]))
+        return f" must be one of {listed}." + nearest(value, CHOICES[name])
+    allowed = RANGES.get(name)
+    if allowed is None or kind in ("str", "null", "dict", "bool"):
+        return None
+    if kind == "schedule":
+        good = all(allowed.in_schedule(point[1]) for point in value)
+    else:
+        numbers = value if kind == "list" else [value]
+        good = all(_is_number(number) and allowed.holds(number) for number in numbers)
+    return None if good else f" must be {allowed.text}."
+
+
+def _is_kind(value: Any, kind: str) -> bool:
+    if kind == "int":
+        return _is_number(value) and float(value).is_integer()
+    if kind == "float":
+        return _is_number(value)
+    if kind == "schedule":
+        return _is_schedule(value)
+    types = {"bool": bool, "str": str, "list": list, "dict": dict, "null": type(None)}
+    return isinstance(value, types[kind])
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return value == value and abs(value) != float("inf")
+
+
+def _is_schedule(value: Any) -> bool:
+    """At least two points and the first at 0: what RLlib's `Scheduler.validate` asks for."""
+    if not isinstance(value, list) or len(value) < 2:
+        return False
+    points = all(
+        isinstance(point, list) and len(point) == 2 and all(map(_is_number, point))
+        for point in value
+    )
+    return points and value[0][0] == 0
+
+
+def _check_minibatch(known: Mapping[str, Param], params: Mapping[str, Any]) -> list[Problem]:
+    """RLlib cuts each learner's batch into minibatches, so the batch must hold at least one."""
+    minibatches = _sizes(_MINIBATCH, known, params)
+    if not minibatches or max(minibatches) <= min(_sizes(_BATCH, known, params)):
+        return []
+    whose = "" if _MINIBATCH in params else " (RLlib's default)"
+    batch = min(_sizes(_BATCH, known, params))
+    rule = f"{whose} exceeds {_BATCH} = {batch:g}.\n    Lower the first or raise the second."
+    return [Problem((_MINIBATCH,), max(minibatches), rule)]
+
+
+def _sizes(name: str, known: Mapping[str, Param], params: Mapping[str, Any]) -> list[float]:
+    """Returns every size that a trial may have; none where it is null or does not exist."""
+    value: Any = params.get(name, known[name].default) if name in known else None
+    options = candidates(value) if is_search_space(value) else [value]
+    return [option for option in options if option is not None]

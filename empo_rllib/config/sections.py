@@ -1,0 +1,325 @@
+"""The sections of the experiment file as typed models: every key, its default, rule and meaning."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from empo_rllib.config import checks
+from empo_rllib.config.fields import (
+    ClassPath,
+    Count,
+    Number,
+    PlainName,
+    Positive,
+    Seconds,
+    Section,
+    Text,
+)
+from empo_rllib.config.params import ALGORITHMS, AlgorithmName, check_params, normalize_params
+from empo_rllib.config.searchable import (
+    Searchable,
+    broken_rule,
+    check_open_mapping,
+    raise_problems,
+)
+
+METRICS = (
+    "episode_return_mean",
+    "episode_length_mean",
+    "success_rate",
+    "env_steps_per_s",
+    "policy_return_mean/<policy>",
+    "agent_return_mean/<agent>",
+    "evaluation/episode_return_mean",
+    "evaluation/success_rate",
+)
+"""What `tune.metric` may be; `<policy>` and `<agent>` stand for a name."""
+
+
+class EnvConfig(Section):
+    """The environment."""
+
+    id: Text = Field(
+        description="MultiGrid id, PettingZoo registry id (sisl/pursuit-v5) or module "
+        "(pettingzoo.sisl.pursuit_v5), Gymnasium id, or package.module:factory"
+    )
+    num_agents: Positive | None = Field(
+        default=None, description="number of agents; null keeps the env's own"
+    )
+    kwargs: dict[str, Any] = Field(
+        default={}, description="arguments of the env; may be search spaces"
+    )
+
+    @field_validator("kwargs")
+    @classmethod
+    def _check_kwargs(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if "num_agents" in kwargs:
+            raise broken_rule(" must not hold num_agents: use env.num_agents.")
+        check_open_mapping(kwargs)
+        return kwargs
+
+
+class PolicyConfig(Section):
+    """One policy; the name alone is short for `{policy: name}`."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: checks.allow_also(schema, {"type": "string"})
+    )
+
+    policy: PlainName = Field(description="name of the policy; several agents may share one")
+    train: bool = Field(default=True, description="false freezes the policy")
+    checkpoint: Text | None = Field(
+        default=None,
+        description="run folder, trial or checkpoint whose policy of this name to start from",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"policy": value}
+        if not isinstance(value, dict | PolicyConfig):
+            raise broken_rule(" must be a policy's name or {policy, train, checkpoint}.")
+        return value
+
+
+Policies = Annotated[
+    Annotated[Literal["independent", "shared"], Tag("word")]
+    | Annotated[dict[str, PolicyConfig], Tag("section")],
+    Discriminator(checks.word_or_section),
+]
+
+
+class AlgorithmConfig(Section):
+    """The learning algorithm."""
+
+    name: AlgorithmName = Field(description="RLlib's algorithm")
+    params: dict[str, Any] = Field(
+        default={},
+        description="parameters of RLlib's AlgorithmConfig; one not given keeps RLlib's default; "
+        "each may be a search space",
+    )
+    callbacks: list[ClassPath] = Field(
+        default=[], description="RLlibCallback classes as package.module:Class"
+    )
+
+    @field_validator("params")
+    @classmethod
+    def _check_params(cls, params: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        algorithm = info.data.get("name")
+        if algorithm not in ALGORITHMS:  # reported at algorithm.name
+            return params
+        raise_problems(check_params(algorithm, params))
+        return normalize_params(algorithm, params)
+
+
+class ModelConfig(Section):
+    """The neural networks; every value may be a search space."""
+
+    class_: Annotated[ClassPath | None, Searchable()] = Field(
+        default=None,
+        alias="class",
+        description="your RLModule as package.module:Class; null: the default",
+    )
+    hidden_sizes: Annotated[list[Positive], Searchable()] = Field(
+        default=[128, 64], description="widths of the hidden layers"
+    )
+    shared_trunk: Annotated[bool, Searchable()] = Field(
+        default=False, description="actor and critic share the hidden layers"
+    )
+    conv_filters: Annotated[
+        list[Annotated[list[Positive], Field(min_length=3, max_length=3)]] | None, Searchable()
+    ] = Field(
+        default=None,
+        description="convolutions for image observations, each [channels, kernel, stride]; "
+        "null fits them to the image's size",
+    )
+    agent_id: Annotated[bool | None, Searchable()] = Field(
+        default=None,
+        description="give the policy its agent's id as an input; null: where a policy serves "
+        "several agents",
+    )
+    critic: Annotated[Literal["own"], Searchable()] = Field(
+        default="own", description="what the critic sees: own, the agent's observation"
+    )
+    memory: Annotated[Literal["none"], Searchable()] = Field(
+        default="none", description="recurrent memory of the policies"
+    )
+    kwargs: dict[str, Any] = Field(default={}, description="model_config of your own class")
+
+    @field_validator("kwargs")
+    @classmethod
+    def _check_kwargs(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        check_open_mapping(kwargs)
+        return kwargs
+
+
+class ResourcesConfig(Section):
+    """What one trial runs on."""
+
+    num_env_runners: Count = Field(
+        default=0, description="env runner processes; 0 samples in the trial's own process"
+    )
+    num_envs_per_env_runner: Positive = Field(
+        default=40, description="envs that one env runner steps"
+    )
+    num_learners: Count = Field(
+        default=0, description="learner processes; 0 learns in the trial's own process"
+    )
+    num_gpus_per_learner: Literal["auto"] | Annotated[Number, Field(ge=0)] = Field(
+        default="auto", description="GPUs of each learner; auto takes one where the cluster has one"
+    )
+    sampler: Literal["auto", "rllib"] = Field(
+        default="auto",
+        description="auto: the fastest that fits the experiment; rllib: always RLlib's own",
+    )
+
+    @field_validator("num_gpus_per_learner", mode="before")
+    @classmethod
+    def _check_gpus(cls, value: Any) -> Any:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value != "auto" and not (number and 0 <= value < float("inf")):
+            raise broken_rule(" must be auto or a number of at least 0.")
+        return value
+
+
+class StopConfig(Section):
+    """When a trial ends: whichever comes first. A limit that is null does not apply."""
+
+    env_steps: Positive | None = Field(
+        default=200_000, description="sampled env steps over the run's life"
+    )
+    episodes: Positive | None = Field(
+        default=None, description="finished episodes over the run's life"
+    )
+    episode_return_mean: Number | None = Field(
+        default=None, description="mean return to reach, summed over agents"
+    )
+    time_s: Seconds | None = Field(
+        default=None, description="training time over all sessions, in seconds"
+    )
+
+    @model_validator(mode="after")
+    def _check_any(self) -> StopConfig:
+        if all(value is None for value in self.model_dump().values()):
+            keys = ", ".join(type(self).model_fields)
+            raise broken_rule(f" never stops: set at least one of {keys}.")
+        return self
+
+
+class AshaConfig(Section):
+    """Asynchronous successive halving (ASHA, arXiv:1810.05934); its time is env steps."""
+
+    grace_period: Positive = Field(
+        default=10_000, description="env steps that every trial gets before it may be stopped"
+    )
+    reduction_factor: Annotated[Number, Field(gt=1)] = Field(
+        default=3.0, description="at each rung one trial in so many goes on"
+    )
+    max_t: Positive | None = Field(
+        default=None, description="env steps of the last rung; null: stop.env_steps"
+    )
+
+
+class AshaScheduler(Section):
+    """ASHA with its options; `asha` alone is short for `{asha: {}}`."""
+
+    asha: AshaConfig = Field(description="options of ASHA")
+
+
+Scheduler = Annotated[
+    Annotated[Literal["fifo"], Tag("word")] | Annotated[AshaScheduler, Tag("section")],
+    Discriminator(checks.word_or_section),
+]
+
+
+class TuneSettings(Section):
+    """The trials."""
+
+    num_samples: Positive = Field(
+        default=1, description="rounds of the grid; a fixed seed goes up by one with each round"
+    )
+    metric: Text = Field(
+        default="episode_return_mean",
+        description="what the best trial is chosen by: " + ", ".join(METRICS),
+    )
+    mode: Literal["max", "min"] = Field(
+        default="max", description="whether a larger metric is better"
+    )
+    scheduler: Scheduler | None = Field(
+        default=None,
+        description="fifo (or null) runs every trial to its end, asha stops the worse ones early",
+        json_schema_extra=lambda schema: checks.allow_also(schema, {"const": "asha"}),
+    )
+    search: None = Field(
+        default=None, description="search algorithm; null draws grids and random values"
+    )
+    max_failures: Count = Field(
+        default=2, description="how often a failed trial starts again from its last checkpoint"
+    )
+    max_concurrent: Positive | None = Field(
+        default=None, description="trials at a time; null: as many as the resources allow"
+    )
+
+    @field_validator("metric")
+    @classmethod
+    def _check_metric(cls, metric: str) -> str:
+        checks.check_metric_name(metric, METRICS)
+        return metric
+
+    @field_validator("scheduler", mode="before")
+    @classmethod
+    def _expand_asha(cls, value: Any) -> Any:
+        if value == "asha":
+            return {"asha": {}}
+        if not (value in (None, "fifo") or isinstance(value, dict | AshaScheduler)):
+            raise broken_rule(" must be null, fifo, asha or {asha: {..}}.")
+        return value
+
+
+class CheckpointConfig(Section):
+    """When training is saved."""
+
+    frequency: Positive = Field(default=10, description="training iterations between checkpoints")
+    num_to_keep: Positive = Field(default=2, description="checkpoints kept per trial")
+    grace_s: Seconds = Field(
+        default=60.0, description="seconds in which a signal's checkpoints must be written"
+    )
+
+
+class EvaluationConfig(Section):
+    """Evaluation episodes between training iterations."""
+
+    interval: Count = Field(
+        default=0, description="training iterations between evaluations; 0: none"
+    )
+    num_episodes: Positive = Field(default=20, description="episodes of each evaluation")
+
+
+class WandbConfig(Section):
+    """Weights & Biases."""
+
+    project: Text = Field(description="W&B project")
+    group: Text | None = Field(default=None, description="W&B group; null: the experiment's name")
+    mode: Literal["online", "offline", "disabled"] = Field(
+        default="online", description="online falls back to offline without a key or network"
+    )
+
+
+class LoggingConfig(Section):
+    """Where the curves go besides progress.csv."""
+
+    tensorboard: bool = Field(default=True, description="write TensorBoard events")
+    wandb: WandbConfig | None = Field(
+        default=None, description="log to Weights & Biases; null: do not"
+    )

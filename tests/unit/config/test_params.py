@@ -1,0 +1,134 @@
+"""`algorithm.params`: what RLlib accepts passes, what it does not is refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from empo_rllib.config.params import ALGORITHMS, check_params, known_params, params_by_method
+
+
+def rules(algorithm: str, **params: Any) -> str:
+    return "\n".join(
+        f"{'.'.join(problem.path)} = {problem.value}{problem.rule}"
+        for problem in check_params(algorithm, params)
+    )
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_rllibs_own_defaults_are_accepted(algorithm: str) -> None:
+    for name, param in known_params(algorithm).items():
+        if param.default is not None:
+            assert rules(algorithm, **{name: param.default}) == ""
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "params"),
+    [
+        ("PPO", {"lr": [[0, 1e-3], [100_000, 0.0]]}),
+        ("PPO", {"entropy_coeff": [[0, 0.01], [100_000, 0.0]]}),
+        ("PPO", {"lr": 1}),
+        ("PPO", {"minibatch_size": None, "train_batch_size_per_learner": 100}),
+        ("PPO", {"grad_clip": None}),
+        ("PPO", {"grad_clip": 0.5, "grad_clip_by": "norm"}),
+        ("PPO", {"rollout_fragment_length": "auto"}),
+        ("PPO", {"rollout_fragment_length": 200}),
+        ("PPO", {"custom_resources_per_env_runner": {"big": 1}}),
+        ("DQN", {"epsilon": [[0, 1.0], [10_000, 0.05]], "n_step": [1, 3]}),
+        ("DQN", {"replay_buffer_config": {"capacity": {"choice": [1000, 2000]}}}),
+        ("SAC", {"target_entropy": "auto"}),
+        ("SAC", {"target_entropy": -1.5}),
+        ("PPO", {"lr": {"loguniform": [1e-5, 1e-3]}, "num_epochs": {"randint": [1, 10]}}),
+        ("PPO", {"use_kl_loss": {"grid_search": [True, False]}}),
+    ],
+)
+def test_what_rllib_accepts_passes(algorithm: str, params: dict[str, Any]) -> None:
+    assert rules(algorithm, **params) == ""
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "params", "part"),
+    [
+        ("PPO", {"lrr": 1}, "unknown key: PPO has no such parameter. Did you mean 'lr'?"),
+        ("PPO", {"lambda": 1}, "use lambda_"),
+        ("PPO", {"n_step": 3}, "unknown key: PPO"),
+        ("PPO", {"_train_batch_size_per_learner": 3}, "'train_batch_size_per_learner'"),
+        ("PPO", {"num_sgd_iter": 3}, "use num_epochs"),
+        ("PPO", {"train_batch_size": 3}, "use train_batch_size_per_learner"),
+        ("PPO", {"lr_schedule": [[0, 1]]}, "as lr: "),
+        ("PPO", {"num_env_runners": 3}, "use resources.num_env_runners"),
+        ("PPO", {"env": "x"}, "use env.id"),
+        ("PPO", {"framework": "tf2"}, "always torch"),
+        ("PPO", {"evaluation_parallel_to_training": True}, "the top-level key evaluation"),
+        ("PPO", {"learner_class": "x"}, "a Python object"),
+        ("SAC", {"lr": 1e-4}, "use actor_lr, critic_lr and alpha_lr"),
+        ("PPO", {"lr": "fast"}, "must be a number or a schedule"),
+        ("PPO", {"lr": 0}, "greater than 0"),
+        ("PPO", {"lr": -1e-4}, "greater than 0"),
+        ("PPO", {"lr": float("nan")}, "must be a number"),
+        ("PPO", {"lr": True}, "must be a number"),
+        ("PPO", {"lr": None}, "must be a number"),
+        ("PPO", {"lr": [[0, 1e-3]]}, "a schedule"),
+        ("PPO", {"lr": [[5, 1e-3], [9, 1e-4]]}, "a schedule"),
+        ("PPO", {"lr": [[0, 1e-3], [9, -1.0]]}, "greater than 0"),
+        ("PPO", {"gamma": 1.1}, "between 0 and 1"),
+        ("PPO", {"lambda_": -0.1}, "between 0 and 1"),
+        ("PPO", {"clip_param": 0}, "greater than 0"),
+        ("PPO", {"num_epochs": 0}, "at least 1"),
+        ("PPO", {"num_epochs": 2.5}, "must be an integer"),
+        ("PPO", {"train_batch_size_per_learner": 0}, "at least 1"),
+        ("PPO", {"use_gae": "yes"}, "true or false"),
+        ("PPO", {"grad_clip_by": "nrm"}, "Did you mean 'norm'?"),
+        ("PPO", {"rollout_fragment_length": "atuo"}, "Did you mean 'auto'?"),
+        ("DQN", {"tau": 0}, "greater than 0 and at most 1"),
+        ("DQN", {"n_step": [1, "x"]}, "at least 1"),
+        ("PPO", {"lr": {"choice": [1e-4, -1]}}, "lr = -1 must be greater than 0"),
+        ("PPO", {"gamma": {"uniform": [0.9, 1.5]}}, "gamma = 1.5 must be between 0 and 1"),
+        ("PPO", {"num_epochs": {"randint": [0, 4]}}, "num_epochs = 0 must be at least 1"),
+        ("PPO", {"num_epochs": {"uniform": [1, 4]}}, "use randint or choice"),
+        ("PPO", {"lr": {"grid_search": []}}, "at least one option"),
+        (
+            "DQN",
+            {"replay_buffer_config": {"alpha": {"uniform": [1]}}},
+            "replay_buffer_config.alpha = {'uniform': [1]} needs two numbers",
+        ),
+    ],
+)
+def test_what_rllib_would_not_accept_is_refused(
+    algorithm: str, params: dict[str, Any], part: str
+) -> None:
+    assert part in rules(algorithm, **params)
+
+
+@pytest.mark.parametrize(
+    ("params", "part"),
+    [
+        (
+            {"minibatch_size": 8192, "train_batch_size_per_learner": 4000},
+            "minibatch_size = 8192 exceeds train_batch_size_per_learner = 4000.",
+        ),
+        ({"minibatch_size": 8192}, "exceeds train_batch_size_per_learner = 4000."),
+        ({"train_batch_size_per_learner": 64}, "minibatch_size = 128 (RLlib's default) exceeds"),
+        (
+            {
+                "minibatch_size": {"choice": [64, 512]},
+                "train_batch_size_per_learner": {"grid_search": [256, 1024]},
+            },
+            "minibatch_size = 512 exceeds train_batch_size_per_learner = 256.",
+        ),
+    ],
+)
+def test_a_minibatch_larger_than_its_batch_is_refused(params: dict[str, Any], part: str) -> None:
+    message = rules("PPO", **params)
+    assert part in message
+    assert "Lower the first or raise the second." in message
+
+
+def test_params_are_grouped_by_the_method_that_takes_them() -> None:
+    params = {"lr": 1e-4, "gamma": 0.9, "rollout_fragment_length": 10, "log_gradients": True}
+    assert params_by_method("PPO", params) == {
+        "training": {"lr": 1e-4, "gamma": 0.9},
+        "env_runners": {"rollout_fragment_length": 10},
+        "reporting": {"log_gradients": True},
+    }
