@@ -117,7 +117,8 @@ def missing_package(env_id: str, error: ImportError) -> str:
     overwrites the `pygame` that multigrid needs.
     """
     cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
-    if isinstance(cause, ModuleNotFoundError) and f"{env_id}.".startswith(f"{cause.name}."):
+    own_module = env_id.partition(":")[0]
+    if isinstance(cause, ModuleNotFoundError) and f"{own_module}.".startswith(f"{cause.name}."):
         return f"env.id = {env_id!r}: there is no module {cause.name!r} here."
     if isinstance(cause, ModuleNotFoundError) and cause.name:
         return (

@@ -38,7 +38,7 @@ def test_parallel_seed_test_passes(env_id, num_agents):
 def test_render_test_passes(env_id, num_agents, monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     monkeypatch.setitem(MultiGridEnv.metadata, "render_fps", 0)  # as fast as it can
-    render_test(lambda **mode: parallel_to_aec(make_env(env_id, num_agents, **mode)))
+    render_test(lambda **mode: parallel_to_aec(make_env(env_id, num_agents, tile_size=8, **mode)))
 
 
 @every_env
