@@ -19,6 +19,7 @@ from empo_rllib.config.search_space import (
     between,
     candidates,
     find_search_spaces,
+    is_number,
     is_search_space,
     search_space_problem,
 )
@@ -161,25 +162,19 @@ def _broken_rule(name: str, value: Any, param: Param) -> str | None:
         good = all(allowed.in_schedule(point[1]) for point in value)
     else:
         numbers = value if kind == "list" else [value]
-        good = all(_is_number(number) and allowed.holds(number) for number in numbers)
+        good = all(is_number(number) and allowed.holds(number) for number in numbers)
     return None if good else f" must be {allowed.text}."
 
 
 def _is_kind(value: Any, kind: str) -> bool:
     if kind == "int":
-        return _is_number(value) and float(value).is_integer()
+        return is_number(value) and (isinstance(value, int) or value.is_integer())
     if kind == "float":
-        return _is_number(value)
+        return is_number(value)
     if kind == "schedule":
         return _is_schedule(value)
     types = {"bool": bool, "str": str, "list": list, "dict": dict, "null": type(None)}
     return isinstance(value, types[kind])
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return value == value and abs(value) != float("inf")
 
 
 def _is_schedule(value: Any) -> bool:
@@ -187,7 +182,7 @@ def _is_schedule(value: Any) -> bool:
     if not isinstance(value, list) or len(value) < 2:
         return False
     points = all(
-        isinstance(point, list) and len(point) == 2 and all(map(_is_number, point))
+        isinstance(point, list) and len(point) == 2 and all(map(is_number, point))
         for point in value
     )
     return points and value[0][0] == 0

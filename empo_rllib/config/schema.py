@@ -15,10 +15,7 @@ from empo_rllib.config.fields import PlainName, Section, Seed, Text
 from empo_rllib.config.search_space import open_values
 from empo_rllib.config.searchable import Searchable, raise_problems
 from empo_rllib.config.sections import (
-    METRICS,
     AlgorithmConfig,
-    AshaConfig,
-    AshaScheduler,
     CheckpointConfig,
     EnvConfig,
     EvaluationConfig,
@@ -28,9 +25,9 @@ from empo_rllib.config.sections import (
     PolicyConfig,
     ResourcesConfig,
     StopConfig,
-    TuneSettings,
     WandbConfig,
 )
+from empo_rllib.config.tune_settings import METRICS, AshaConfig, AshaScheduler, TuneSettings
 from empo_rllib.config.yaml_text import render_yaml
 
 __all__ = [

@@ -51,19 +51,26 @@ def is_search_space(value: Any) -> bool:
     return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in SEARCH_KINDS
 
 
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite integer or float; true and false are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
 def search_space_problem(space: Mapping[str, Any]) -> str | None:
     """Returns the rule that a search space breaks (` needs ..`), or None."""
     ((kind, options),) = space.items()
     if kind in ("grid_search", "choice"):
-        good = isinstance(options, list) and len(options) > 0
-        return None if good else f" needs a list of at least one option after {kind}."
-    number = int if kind == "randint" else (int, float)
-    if not (
-        isinstance(options, list)
-        and len(options) == 2
-        and all(isinstance(bound, number) and not isinstance(bound, bool) for bound in options)
-        and all(math.isfinite(bound) for bound in options)
-    ):
+        if not isinstance(options, list) or not options:
+            return f" needs a list of at least one option after {kind}."
+        nested = any(True for option in options for _ in find_search_spaces(option))
+        return " holds another search space; only one can stand in a place." if nested else None
+    fits = _is_int64 if kind == "randint" else is_number
+    if not (isinstance(options, list) and len(options) == 2 and all(map(fits, options))):
         noun = "integers" if kind == "randint" else "numbers"
         return f" needs two {noun} [low, high] after {kind}."
     low, high = options
@@ -159,6 +166,10 @@ def resolve_trial(config: ExperimentConfig, spec: TrialSpec) -> ExperimentConfig
             parent[path[-1]] = spec.params[".".join(path)]
     data["seed"] = spec.seed
     return validate_config(data, source=spec.trial_id)
+
+
+def _is_int64(value: Any) -> bool:
+    return is_number(value) and isinstance(value, int) and abs(value) < 2**63
 
 
 def _draw(space: Mapping[str, Any], rng: np.random.Generator) -> Any:

@@ -67,6 +67,7 @@ def test_what_rllib_accepts_passes(algorithm: str, params: dict[str, Any]) -> No
         ("PPO", {"lr": 0}, "greater than 0"),
         ("PPO", {"lr": -1e-4}, "greater than 0"),
         ("PPO", {"lr": float("nan")}, "must be a number"),
+        ("PPO", {"num_epochs": 10**400}, "must be an integer"),
         ("PPO", {"lr": True}, "must be a number"),
         ("PPO", {"lr": None}, "must be a number"),
         ("PPO", {"lr": [[0, 1e-3]]}, "a schedule"),
