@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -14,21 +16,26 @@ from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
 from ray.tune.registry import get_trainable_cls, register_env
 
 from empo_rllib.algorithms.callbacks import EpisodeMetrics
+from empo_rllib.algorithms.env_errors import ReportingEnv, raise_env_error
 from empo_rllib.algorithms.policies import (
     FLAT_OBSERVATION_ALGORITHMS,
     Policy,
-    build_rllib_env,
+    adapter_options,
     policy_mapping,
 )
 from empo_rllib.config.params import params_by_method
 from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
 
 ENV_NAME = "empo_rllib"
 
 
 def build_algorithm_config(
-    config: ExperimentConfig, policies: Mapping[str, Policy], num_gpus_per_learner: float = 0
+    config: ExperimentConfig,
+    policies: Mapping[str, Policy],
+    num_gpus_per_learner: float = 0,
+    env_error_file: Path = Path(os.devnull),
 ) -> AlgorithmConfig:
     """Returns the validated, not yet frozen RLlib config of one trial.
 
@@ -36,17 +43,22 @@ def build_algorithm_config(
         config: An experiment without search spaces.
         policies: What `build_policies` returned for it.
         num_gpus_per_learner: The number that `auto` stands for, or the one asked for.
+        env_error_file: Where an environment that raises leaves its traceback.
 
     Raises:
         ConfigError: RLlib refuses a parameter or a combination of them.
     """
-    register_env(ENV_NAME, functools.partial(_make_rllib_env, config, policies))
+    register_env(ENV_NAME, functools.partial(_make_env, config, policies, env_error_file))
     algorithm = default_algorithm_config(config.algorithm.name)
     try:
+        algorithm.debugging(log_level="ERROR")
         by_method = params_by_method(config.algorithm.name, config.algorithm.params)
         for method, params in by_method.items():
             getattr(algorithm, method)(**params)
         _apply_sections(algorithm, config, policies, num_gpus_per_learner)
+        algorithm.callbacks(
+            on_env_runners_recreated=functools.partial(raise_env_error, env_error_file)
+        )
         algorithm.rl_module(**_rl_module_args(config, policies))
         algorithm.validate()
     except (ValueError, TypeError, KeyError) as error:
@@ -86,8 +98,11 @@ def import_object(path: str, place: str) -> Any:
         raise ConfigError(f"{place} = {path!r} cannot be imported: {error}") from error
 
 
-def _make_rllib_env(config: ExperimentConfig, policies: Mapping[str, Policy], _: Any) -> Any:
-    return build_rllib_env(config, policies)
+def _make_env(
+    config: ExperimentConfig, policies: Mapping[str, Policy], error_file: Path, _: Any
+) -> ReportingEnv:
+    env = make_env(config.env.id, config.env.num_agents, **config.env.kwargs)
+    return ReportingEnv(error_file, env, **adapter_options(config, policies))
 
 
 def _policy_for_agent(mapping: dict[str, str], agent_id: str, *args: Any, **kwargs: Any) -> str:
@@ -129,7 +144,7 @@ def _apply_sections(
         import_object(path, "algorithm.callbacks") for path in config.algorithm.callbacks
     ]
     algorithm.callbacks([EpisodeMetrics, *user_callbacks])
-    algorithm.debugging(seed=config.seed, log_level="ERROR")
+    algorithm.debugging(seed=config.seed)
 
 
 def _rl_module_args(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 
 from empo_rllib.config.policies import resolve_policies
 from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
-
-if TYPE_CHECKING:
-    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 
 # RLlib's own modules, which these algorithms train, take flat observations only.
 FLAT_OBSERVATION_ALGORITHMS = ("DQN", "SAC")
@@ -53,7 +51,7 @@ def build_policies(config: ExperimentConfig) -> dict[str, Policy]:
             if _agent_id_input(config, len(entry.agents))
             for agent in entry.agents
         }
-        spaces = _adapter(config, env, with_id)
+        spaces = ParallelMultiAgentEnv(env, agent_id_for=with_id, flat=_flat(config))
         return {
             name: Policy(
                 name=name,
@@ -70,18 +68,17 @@ def build_policies(config: ExperimentConfig) -> dict[str, Policy]:
         env.close()
 
 
-def build_rllib_env(config: ExperimentConfig, policies: Mapping[str, Policy]) -> Any:
-    """Returns a fresh RLlib `MultiAgentEnv` with the observations that `policies` expect."""
-    env = make_env(config.env.id, config.env.num_agents, **config.env.kwargs)
-    return adapt(config, policies, env)
+def adapter_options(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:
+    """Returns how `ParallelMultiAgentEnv` must show observations for these policies."""
+    with_id = {agent for p in policies.values() if p.agent_id_input for agent in p.agents}
+    return {"agent_id_for": with_id, "flat": _flat(config)}
 
 
 def adapt(
     config: ExperimentConfig, policies: Mapping[str, Policy], env: Any
 ) -> ParallelMultiAgentEnv:
-    """Wraps a PettingZoo `ParallelEnv` as `build_rllib_env` does."""
-    with_id = {agent for p in policies.values() if p.agent_id_input for agent in p.agents}
-    return _adapter(config, env, with_id)
+    """Returns a PettingZoo `ParallelEnv` as the `MultiAgentEnv` that `policies` act in."""
+    return ParallelMultiAgentEnv(env, **adapter_options(config, policies))
 
 
 def policy_mapping(policies: Mapping[str, Policy]) -> dict[str, str]:
@@ -89,11 +86,8 @@ def policy_mapping(policies: Mapping[str, Policy]) -> dict[str, str]:
     return {agent: policy.name for policy in policies.values() for agent in policy.agents}
 
 
-def _adapter(config: ExperimentConfig, env: Any, with_id: set[str]) -> ParallelMultiAgentEnv:
-    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
-
-    flat = config.algorithm.name in FLAT_OBSERVATION_ALGORITHMS and config.model.class_ is None
-    return ParallelMultiAgentEnv(env, agent_id_for=with_id, flat=flat)
+def _flat(config: ExperimentConfig) -> bool:
+    return config.algorithm.name in FLAT_OBSERVATION_ALGORITHMS and config.model.class_ is None
 
 
 def _agent_id_input(config: ExperimentConfig, num_agents: int) -> bool:

@@ -80,7 +80,7 @@ def build_row(
     row |= _episode_part(result.get("env_runners", {}))
     evaluation = result.get("evaluation", {}).get("env_runners", {})
     row |= {f"evaluation/{key}": value for key, value in _episode_part(evaluation).items()}
-    for policy, stats in result.get("learners", {}).items():
+    for policy, stats in sorted(result.get("learners", {}).items()):
         if policy != "__all_modules__":
             row |= {
                 f"learner/{policy}/{ours}": float(stats[theirs])
@@ -100,7 +100,7 @@ def _episode_part(stats: Mapping[str, Any]) -> Row:
         ("module_episode_returns_mean", "policy_return_mean"),
         ("agent_episode_returns_mean", "agent_return_mean"),
     ):
-        row |= {f"{ours}/{key}": float(value) for key, value in stats.get(theirs, {}).items()}
+        row |= {f"{ours}/{key}": float(value) for key, value in sorted(stats.get(theirs, {}).items())}
     return row
 
 

@@ -14,7 +14,7 @@ from empo_rllib.experiment import interrupt
 from empo_rllib.experiment.plan import newest_checkpoint
 from empo_rllib.experiment.progress import Display
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
-from empo_rllib.experiment.trial import TrialTask
+from empo_rllib.experiment.trial import ERROR_FILE, TrialTask
 
 _WRITE_EVERY_S = 10.0
 
@@ -68,8 +68,9 @@ class Monitor(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         entry = self._entry(trial)
+        reason = _last_line(self._error_text(trial))
         self._display.notice(
-            f"{entry.trial_id} failed ({_last_line(trial)}); it goes on from its last checkpoint "
+            f"{entry.trial_id} failed ({reason}); it goes on from its last checkpoint "
             f"(attempt {trial.num_failures + 1} of {self._config.tune.max_failures + 1})"
         )
 
@@ -78,7 +79,7 @@ class Monitor(tune.Callback):
     ) -> None:
         entry = self._entry(trial)
         entry.status = "failed"
-        entry.error = _error_text(trial)
+        entry.error = self._error_text(trial)
         self._ended(entry)
 
     def finish(self, interrupted: bool) -> None:
@@ -99,6 +100,11 @@ class Monitor(tune.Callback):
         interrupt.running_trials.discard(entry.trial_id)
         self._write()
 
+    def _error_text(self, trial: Trial) -> str:
+        """What the trial wrote when it failed, or Tune's account of an actor that just died."""
+        path = Path(self._result.folder) / self._entry(trial).trial_id / ERROR_FILE
+        return path.read_text() if path.exists() else str(trial.get_error() or "its process died")
+
     def _entry(self, trial: Trial) -> TrialSummary:
         return self._result.trial(TrialTask.from_tune_config(trial.config).trial_id)
 
@@ -110,14 +116,6 @@ class Monitor(tune.Callback):
         self._written = time.monotonic()
 
 
-def _error_text(trial: Trial) -> str:
-    """The traceback where training failed, without Ray's own layers around it."""
-    error = trial.get_error()
-    cause = getattr(error, "cause", None) or error
-    text = str(error) if error is not None else "unknown error"
-    return text if cause is error else str(cause) or text
-
-
-def _last_line(trial: Trial) -> str:
-    lines = _error_text(trial).strip().splitlines()
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
     return lines[-1] if lines else "unknown error"

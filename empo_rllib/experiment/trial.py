@@ -7,10 +7,13 @@ what is on disk never depends on the process that started the experiment.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
 import time
+import traceback
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,17 @@ from typing import Any
 from ray import tune
 
 from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.env_errors import raise_env_error
 from empo_rllib.algorithms.policies import Policy, build_policies
 from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.errors import TrialError
 from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, write_checkpoint
 from empo_rllib.experiment.metrics import Counters, build_row, stop_reason
 from empo_rllib.experiment.progress_file import ProgressFile
 from empo_rllib.experiment.run_folder import resolve_checkpoint_policy
+
+ERROR_FILE = "error.txt"
+ENV_ERROR_FILE = "env_error.txt"
 
 
 @dataclass(frozen=True)
@@ -63,14 +71,21 @@ class ExperimentTrial(tune.Trainable):
         return algorithm.algo_class.default_resource_request(algorithm)
 
     def setup(self, config: dict[str, Any]) -> None:
+        """Builds the algorithm and restores the newest checkpoint."""
         task = TrialTask.from_tune_config(config)
         self._config = task.config()
         self._folder = Path(task.folder)
         self._folder.mkdir(parents=True, exist_ok=True)
+        for name in (ERROR_FILE, ENV_ERROR_FILE):
+            (self._folder / name).unlink(missing_ok=True)
+        with self._reporting_errors():
+            self._build(task.num_gpus_per_learner)
+
+    def _build(self, num_gpus_per_learner: float) -> None:
         seed_everything(self._config.seed)
         policies = build_policies(self._config)
         self._algorithm = build_algorithm_config(
-            self._config, policies, task.num_gpus_per_learner
+            self._config, policies, num_gpus_per_learner, self._folder / ENV_ERROR_FILE
         ).build_algo()
         self._counters = Counters()
         self._restore_or_start(policies)
@@ -84,7 +99,8 @@ class ExperimentTrial(tune.Trainable):
         row = self._progress.last_row
         reason = stop_reason(self._config.stop, row)
         if reason is None:
-            row = self._train()
+            with self._reporting_errors():
+                row = self._train()
             reason = stop_reason(self._config.stop, row)
             frequency = self._config.checkpoint.frequency
             if reason or self._counters.training_iteration % frequency == 0:
@@ -98,6 +114,18 @@ class ExperimentTrial(tune.Trainable):
         self._progress.close()
         self._algorithm.stop()
         shutil.rmtree(self._algorithm.logdir, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _reporting_errors(self) -> Iterator[None]:
+        """Leaves what went wrong in the trial's folder: the environment's own traceback where
+        it was that, else the whole one."""
+        try:
+            yield
+        except Exception as error:
+            env_error = self._folder / ENV_ERROR_FILE
+            text = env_error.read_text() if env_error.exists() else traceback.format_exc()
+            (self._folder / ERROR_FILE).write_text(text)
+            raise TrialError(text) from error
 
     def _restore_or_start(self, policies: dict[str, Policy]) -> None:
         checkpoints = find_checkpoints(self._folder)
@@ -116,6 +144,7 @@ class ExperimentTrial(tune.Trainable):
     def _train(self) -> dict[str, float]:
         started, before = time.perf_counter(), self._counters.env_steps
         result = self._algorithm.train()
+        raise_env_error(self._folder / ENV_ERROR_FILE)
         seconds = time.perf_counter() - started
         self._counters.advance(result, seconds)
         row = build_row(result, self._counters, seconds, self._counters.env_steps - before)

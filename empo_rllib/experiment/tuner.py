@@ -41,6 +41,8 @@ from empo_rllib.experiment.wandb import WandbLogger
 
 # Tune's own state; nothing reads it again, so it goes when the experiment ends.
 TUNE_FOLDER = ".tune"
+# How long Tune takes to end a trial that does not answer.
+_TUNE_STOP_S = 16.0
 
 
 def run(
@@ -182,19 +184,23 @@ def _fit(fit: Callable[[], Any], config: ExperimentConfig, display: Display) -> 
     thread = threading.Thread(target=target, name="tune", daemon=True)
     thread.start()
     told = False
+    grace = config.checkpoint.grace_s
     while thread.is_alive():
         thread.join(0.2)
         display.refresh()
+        if interrupt.current.seconds() > grace - min(_TUNE_STOP_S, grace / 2):
+            # Tune now ends the trials that have not answered, by force.
+            interrupt.running_trials.clear()
         if interrupt.current.asked.is_set() and not told:
             told = True
             display.notice(
                 f"{interrupt.current.signal_name}: saving every running trial after its current "
                 "iteration (Ctrl-C again ends at once)"
             )
-        if interrupt.current.seconds() > config.checkpoint.grace_s:
+        if interrupt.current.seconds() > grace:
             display.notice(
-                f"not every trial saved within checkpoint.grace_s = {config.checkpoint.grace_s:g} "
-                "s; --resume goes on from its last checkpoint"
+                f"not every trial saved within checkpoint.grace_s = {grace:g} s; --resume goes on "
+                "from the last checkpoint"
             )
             return
     if failure:

@@ -1,0 +1,54 @@
+"""An environment that raises must end its trial, with its own traceback.
+
+RLlib restarts remote env runners whatever they died of, so an environment that raises in every
+episode would be restarted for ever, and its traceback would stay in a log of the actor. Here the
+traceback is written to a file of the trial first, and a restart after one ends the trial. Runners
+that die of anything else (a killed process, a lost node) are still restarted.
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+from empo_rllib.errors import TrialError
+
+
+class ReportingEnv(ParallelMultiAgentEnv):
+    """A `ParallelMultiAgentEnv` that leaves the traceback of its first error in a file."""
+
+    def __init__(self, error_file: Path, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._error_file = error_file
+
+    def reset(self, **kwargs: Any) -> Any:
+        """As `ParallelMultiAgentEnv.reset`."""
+        try:
+            return super().reset(**kwargs)
+        except Exception:
+            self._report("reset")
+            raise
+
+    def step(self, action_dict: dict[str, Any]) -> Any:
+        """As `ParallelMultiAgentEnv.step`."""
+        try:
+            return super().step(action_dict)
+        except Exception:
+            self._report("step")
+            raise
+
+    def _report(self, method: str) -> None:
+        if not self._error_file.exists():
+            text = f"the environment raised in {method}():\n{traceback.format_exc()}"
+            self._error_file.write_text(text)
+
+
+def raise_env_error(error_file: Path, **_: Any) -> None:
+    """Raises `TrialError` with the traceback that a `ReportingEnv` left, if there is one.
+
+    Also RLlib's `on_env_runners_recreated` callback.
+    """
+    if error_file.exists():
+        raise TrialError(error_file.read_text())
