@@ -1,0 +1,112 @@
+"""`python -m empo_rllib`: everything that is done with a run after training."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from empo_rllib.command_line import reporting_errors
+
+if TYPE_CHECKING:
+    from empo_rllib.experiment.run_folder import TrainedTrial
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Evaluate and film trained policies. Training: python -m empo_rllib.tune --help",
+)
+
+_Run = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run folder (its best trial), a trial (its newest checkpoint) or a checkpoint.",
+        show_default=False,
+    ),
+]
+_Seed = Annotated[int, typer.Option(help="Episode i is played with seed + i.")]
+_Greedy = Annotated[
+    bool,
+    typer.Option("--greedy/--sampled", help="Take the most likely actions, or draw them."),
+]
+
+
+@app.command()
+def evaluate(
+    run: _Run,
+    episodes: Annotated[int, typer.Option(help="How many to play.")] = 100,
+    seed: _Seed = 0,
+    greedy: _Greedy = True,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Play episodes and print return, success rate and length, with their uncertainty.
+
+    Each episode runs to its end. The same arguments give the same numbers.
+    """
+    from rich.console import Console
+
+    from empo_rllib.results.evaluate import check_protocol, evaluate
+    from empo_rllib.results.table import render_evaluation
+
+    check_protocol(episodes, seed)
+    trained = _find(run)
+    with Console(stderr=True).status(f"Playing {episodes} episodes"):
+        result = evaluate(trained, episodes=episodes, seed=seed, greedy=greedy)
+    if json:
+        typer.echo(result.to_json())
+    else:
+        Console(highlight=False).print(render_evaluation(result))
+
+
+@app.command()
+def record(
+    run: _Run,
+    out: Annotated[
+        Path, typer.Option(help="The film: a file ending in .gif or .mp4.", show_default=False)
+    ],
+    episodes: Annotated[int, typer.Option(help="How many to film.")] = 3,
+    seed: _Seed = 0,
+    greedy: _Greedy = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Env steps per second; default: 5 for MultiGrid, the environment's own for others."
+        ),
+    ] = None,
+) -> None:
+    """Film episodes, with each agent's last action and reward so far in a caption."""
+    from rich.console import Console
+
+    from empo_rllib.results.evaluate import check_protocol
+    from empo_rllib.results.film import check_film
+    from empo_rllib.results.record import record
+
+    check_protocol(episodes, seed)
+    check_film(out.expanduser(), fps)
+    trained = _find(run)
+    # No window and no sound is needed: without these SDL complains where there is no screen.
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+    with Console(stderr=True).status(f"Filming {episodes} episodes"):
+        num_frames = record(trained, out, episodes=episodes, seed=seed, greedy=greedy, fps=fps)
+    typer.echo(f"{out}: {episodes} episodes, {num_frames} frames")
+
+
+def _find(run: Path) -> TrainedTrial:
+    """Finds the checkpoint before anything imports Ray, so that a mistake is answered at once."""
+    from empo_rllib.experiment.cluster import quiet_ray
+    from empo_rllib.experiment.run_folder import locate
+
+    trained = locate(run)
+    quiet_ray()
+    return trained
+
+
+def main() -> None:
+    """Entry point of `python -m empo_rllib`."""
+    with reporting_errors():
+        app(prog_name="python -m empo_rllib")

@@ -1,0 +1,106 @@
+"""Playing episodes with trained policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from empo_rllib.algorithms.callbacks import episode_success
+from empo_rllib.algorithms.policies import adapt
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+from empo_rllib.envs.registry import make_env
+
+if TYPE_CHECKING:
+    from empo_rllib.results.policy import ActingPolicies
+
+
+def build_env(
+    config: ExperimentConfig, policies: ActingPolicies, **kwargs: Any
+) -> ParallelMultiAgentEnv:
+    """Makes the experiment's environment for its policies.
+
+    Args:
+        config: The experiment.
+        policies: Who will act in it, which decides what observations look like.
+        **kwargs: Arguments of the environment that go before those of the experiment.
+
+    Raises:
+        EnvError: it cannot be made with these arguments.
+    """
+    env = make_env(config.env.id, config.env.num_agents, **{**config.env.kwargs, **kwargs})
+    return adapt(config, policies.specs, env)
+
+
+class Episode:
+    """An episode, under way or over.
+
+    Attributes:
+        seed: what the environment was reset with.
+        observations: of the agents that act next; empty when the episode is over.
+        actions: the last action of every agent that has acted.
+        returns: the sum of rewards of every agent that has taken part.
+        length: env steps so far.
+        over: whether it has ended.
+    """
+
+    def __init__(self, env: ParallelMultiAgentEnv, seed: int) -> None:
+        self.env = env
+        self.seed = seed
+        self.actions: dict[str, Any] = {}
+        self.length = 0
+        self.observations, self._infos = env.reset(seed=seed)
+        self.returns = dict.fromkeys(self.observations, 0.0)
+        self.over = not env.agents
+
+    def step(self, actions: dict[str, Any]) -> None:
+        """Plays one step."""
+        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        self.actions.update(actions)
+        self._infos.update(infos)
+        self.length += 1
+        for agent, reward in rewards.items():
+            self.returns[agent] = self.returns.get(agent, 0.0) + reward
+        self.over = terminated["__all__"] or truncated["__all__"]
+        self.observations = {
+            agent: seen
+            for agent, seen in observations.items()
+            if not (self.over or terminated.get(agent) or truncated.get(agent))
+        }
+
+    @property
+    def success(self) -> bool | None:
+        """Whether it succeeded; None while it goes on, or where the environment does not tell."""
+        return episode_success(self._infos) if self.over else None
+
+
+def play_episodes(
+    policies: ActingPolicies,
+    envs: Sequence[ParallelMultiAgentEnv],
+    seeds: Iterable[int],
+    greedy: bool,
+) -> list[Episode]:
+    """Plays one episode per seed to its end, on all `envs` in lockstep.
+
+    Which episodes are played depends on the seeds alone: unlike "until so many episodes have
+    ended", this does not prefer short ones.
+
+    Returns:
+        The finished episodes in the order of the seeds.
+    """
+    waiting = iter(seeds)
+    live = [Episode(env, seed) for env, seed in zip(envs, waiting, strict=False)]
+    episodes = list(live)
+    while live:
+        playing = [episode for episode in live if not episode.over]
+        actions = policies.act([episode.observations for episode in playing], greedy)
+        for episode, chosen in zip(playing, actions, strict=True):
+            episode.step(chosen)
+        started = [Episode(e.env, seed) for e, seed in zip(_over(live), waiting, strict=False)]
+        live = [episode for episode in live if not episode.over] + started
+        episodes += started
+    return sorted(episodes, key=lambda episode: episode.seed)
+
+
+def _over(episodes: Iterable[Episode]) -> Iterable[Episode]:
+    return [episode for episode in episodes if episode.over]

@@ -1,0 +1,113 @@
+"""Writing frames to a .gif or .mp4 file, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from empo_rllib.errors import ConfigError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = (".gif", ".mp4")
+# A GIF's durations are whole hundredths of a second, and viewers slow down anything below two.
+MAX_FPS = 50.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture and for how many frame times it is shown."""
+
+    image: Image.Image
+    repeat: int = 1
+
+
+def check_film(out: Path, fps: float | None) -> None:
+    """Refuses a file that could not be written, without writing anything.
+
+    Raises:
+        ConfigError: the suffix or the folder is wrong, or `fps` is out of range.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"--out {out}: the file's name must end in {' or '.join(SUFFIXES)}.")
+    if out.is_dir():
+        raise ConfigError(f"--out {out} is a folder. Give the name of a file.")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}.")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"--out {out}: no permission to write to {out.parent}.")
+    if fps is not None and not 0 < fps <= MAX_FPS:
+        raise ConfigError(f"--fps {fps:g} must be greater than 0 and at most {MAX_FPS:g}.")
+
+
+def write_film(frames: Iterable[Frame], out: Path, fps: float) -> int:
+    """Writes frames as they come; the file appears when it is complete.
+
+    Args:
+        frames: At least one; all of the same, even size.
+        out: The file; its suffix says the format.
+        fps: Frames per second.
+
+    Returns:
+        The number of frames, repetitions not counted.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    temporary = out.with_name(f".{out.stem}.tmp{out.suffix}")
+    write = _write_gif if out.suffix.lower() == ".gif" else _write_mp4
+    try:
+        num_frames = write(frames, temporary, fps)
+        with _refusing_unwritable(temporary):
+            os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return num_frames
+
+
+def _write_gif(frames: Iterable[Frame], path: Path, fps: float) -> int:
+    from PIL import Image
+
+    images, durations = [], []
+    for frame in frames:
+        # Without dithering, which would make flat areas flicker.
+        images.append(frame.image.quantize(dither=Image.Dither.NONE))
+        durations.append(round(1000 / fps) * frame.repeat)
+    with _refusing_unwritable(path):
+        images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)
+    return len(images)
+
+
+def _write_mp4(frames: Iterable[Frame], path: Path, fps: float) -> int:
+    from imageio_ffmpeg import write_frames  # type: ignore[import-untyped]  # has no types
+
+    writer, num_frames = None, 0
+    try:
+        for frame in frames:
+            with _refusing_unwritable(path):
+                if writer is None:
+                    size = frame.image.size
+                    writer = write_frames(str(path), size, fps=fps, quality=8, macro_block_size=2)
+                    writer.send(None)
+                for _ in range(frame.repeat):
+                    writer.send(frame.image.tobytes())
+            num_frames += 1
+    finally:
+        if writer is not None:
+            with _refusing_unwritable(path):
+                writer.close()
+    return num_frames
+
+
+@contextlib.contextmanager
+def _refusing_unwritable(path: Path) -> Iterator[None]:
+    """Turns a disk's errors, and only those, into messages: frames may raise errors as well."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"--out: cannot write to {path.parent}: {error}") from error

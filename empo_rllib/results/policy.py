@@ -1,0 +1,218 @@
+"""Trained policies that act, without Ray running and without reading a pickle.
+
+A checkpoint's weights are numbers (safetensors); the networks that they belong to are built from
+the experiment, as for training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.distribution.torch.torch_distribution import TorchSquashedGaussian
+from ray.rllib.core.rl_module.apis import TargetNetworkAPI
+from ray.rllib.core.rl_module.rl_module import RLModule
+from ray.rllib.utils.numpy import convert_to_numpy
+from ray.rllib.utils.spaces.space_utils import (
+    batch,
+    clip_action,
+    get_base_struct_from_space,
+    unbatch,
+    unsquash_action,
+)
+from ray.rllib.utils.torch_utils import convert_to_torch_tensor
+
+from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.policies import Policy, build_policies, policy_mapping
+from empo_rllib.errors import CheckpointError, ConfigError
+from empo_rllib.experiment.checkpoints import read_counters, read_policy
+from empo_rllib.experiment.run_folder import TrainedTrial
+from empo_rllib.experiment.trial import seed_everything
+
+
+class ActingPolicy:
+    """One policy's network and the way from its outputs to actions.
+
+    Does what RLlib's env runner and its default connectors (`GetActions`,
+    `NormalizeAndClipActions`) do, for a batch of agents.
+
+    Args:
+        module: The policy's RLModule, with its weights.
+        action_space: Of one agent, as the environment has it.
+        normalize_actions: Map Box actions from [-1, 1] to the bounds of the space.
+        clip_actions: Clip Box actions to the bounds; only where `normalize_actions` is off.
+        env_steps: How long it has been trained, which decides how much DQN explores.
+
+    Raises:
+        ConfigError: the module keeps a state between steps.
+    """
+
+    def __init__(
+        self,
+        module: RLModule,
+        action_space: gym.Space,
+        *,
+        normalize_actions: bool,
+        clip_actions: bool,
+        env_steps: int,
+    ) -> None:
+        if module.is_stateful():
+            raise ConfigError(
+                f"{type(module).__name__} keeps a state between steps; policies with a memory "
+                "cannot be evaluated or recorded."
+            )
+        self.module = module
+        self._space = get_base_struct_from_space(action_space)
+        self._normalize = normalize_actions
+        self._clip = clip_actions
+        self._env_steps = env_steps
+
+    def act(self, observations: Sequence[Any], greedy: bool) -> list[Any]:
+        """Chooses one action for each observation.
+
+        Args:
+            observations: Of single agents, as the policy's observation space says.
+            greedy: Take the most likely action (for DQN, of the highest Q-value; for continuous
+                actions, the middle of the distribution). Otherwise act as in training at this
+                checkpoint: draw from the distribution; DQN takes random actions with the
+                probability `epsilon` that its schedule gives there. Draws use torch's generator.
+        """
+        inputs = {Columns.OBS: convert_to_torch_tensor(batch(list(observations)))}
+        with torch.no_grad():
+            if greedy:
+                outputs = self.module.forward_inference(inputs)
+            else:
+                outputs = self.module.forward_exploration(inputs, t=self._env_steps)
+            if Columns.ACTIONS in outputs:
+                actions = outputs[Columns.ACTIONS]
+            else:
+                actions = self._draw(outputs, greedy)
+        return [self._for_env(action) for action in unbatch(convert_to_numpy(actions))]
+
+    def _draw(self, outputs: Mapping[str, Any], greedy: bool) -> Any:
+        if Columns.ACTION_DIST_INPUTS not in outputs:
+            raise ConfigError(
+                f"{type(self.module).__name__} must return {Columns.ACTIONS!r} or "
+                f"{Columns.ACTION_DIST_INPUTS!r}; it returned {', '.join(outputs) or 'nothing'}."
+            )
+        if not greedy:
+            distribution = self.module.get_exploration_action_dist_cls()
+            return distribution.from_logits(outputs[Columns.ACTION_DIST_INPUTS]).sample()
+        distribution = self.module.get_inference_action_dist_cls()
+        return _most_likely(distribution.from_logits(outputs[Columns.ACTION_DIST_INPUTS]))
+
+    def _for_env(self, action: Any) -> Any:
+        if self._normalize:
+            return unsquash_action(action, self._space)
+        return clip_action(action, self._space) if self._clip else action
+
+
+def _most_likely(distribution: Any) -> Any:
+    if isinstance(distribution, TorchSquashedGaussian):
+        # Ray 2.60 returns the middle unsquashed, another action than the policy learned
+        # (ray-project/ray issue 51544): draw with no deviation instead.
+        middle, low, high = distribution.loc, distribution.low, distribution.high
+        return TorchSquashedGaussian(middle, torch.zeros_like(middle), low, high).sample()
+    return distribution.to_deterministic().sample()
+
+
+@dataclass(frozen=True)
+class ActingPolicies:
+    """All policies of a checkpoint.
+
+    Attributes:
+        by_name: each policy.
+        of_agent: the name of the policy that acts for each agent.
+        specs: what `build_policies` returned for the experiment.
+    """
+
+    by_name: dict[str, ActingPolicy]
+    of_agent: dict[str, str]
+    specs: dict[str, Policy]
+
+    def act(self, observations: Sequence[Mapping[str, Any]], greedy: bool) -> list[dict[str, Any]]:
+        """Chooses the actions of several episodes at once, in one batch per policy.
+
+        Args:
+            observations: For each episode, those of the agents that act.
+            greedy: As in `ActingPolicy.act`.
+
+        Returns:
+            For each episode, the actions in the order of its observations.
+        """
+        places: dict[str, list[tuple[int, str]]] = {}
+        for episode, seen in enumerate(observations):
+            for agent in seen:
+                places.setdefault(self.of_agent[agent], []).append((episode, agent))
+        actions: list[dict[str, Any]] = [dict.fromkeys(seen) for seen in observations]
+        for name, agents in places.items():
+            inputs = [observations[episode][agent] for episode, agent in agents]
+            chosen = self.by_name[name].act(inputs, greedy)
+            for (episode, agent), action in zip(agents, chosen, strict=True):
+                actions[episode][agent] = action
+        return actions
+
+
+def load_policies(trained: TrainedTrial) -> ActingPolicies:
+    """Builds the networks of a checkpoint's policies and loads their weights.
+
+    Raises:
+        CheckpointError: weights are missing, damaged or of another network.
+        ConfigError: the environment or a class of the user's is not there any more.
+    """
+    config = trained.config
+    specs = build_policies(config)
+    algorithm = build_algorithm_config(config, specs)
+    modules = algorithm.get_multi_rl_module_spec(
+        spaces={name: (spec.observation_space, spec.action_space) for name, spec in specs.items()}
+    ).rl_module_specs
+    env_steps = read_counters(trained.checkpoint)["env_steps"]
+    by_name = {}
+    for name, spec in specs.items():
+        module = modules[name].build()
+        _load_weights(module, trained.checkpoint, name)
+        by_name[name] = ActingPolicy(
+            module,
+            spec.action_space,
+            normalize_actions=algorithm.normalize_actions,
+            clip_actions=algorithm.clip_actions,
+            env_steps=env_steps,
+        )
+    return ActingPolicies(by_name, policy_mapping(specs), specs)
+
+
+def _load_weights(module: Any, checkpoint: Path, name: str) -> None:
+    if isinstance(module, TargetNetworkAPI):
+        module.make_target_networks()  # the learner does; their weights are saved too
+    weights = {key: torch.from_numpy(value) for key, value in read_policy(checkpoint, name).items()}
+    try:
+        module.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{checkpoint}: the weights of policy {name!r} are not of the network that the "
+            f"experiment describes: {error}"
+        ) from error
+
+
+@contextlib.contextmanager
+def repeatable(seed: int) -> Iterator[None]:
+    """Seeds Python, numpy and torch, which gets one thread; puts all back in the end."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    num_threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            torch.set_num_threads(1)
+            seed_everything(seed)
+            yield
+        finally:
+            torch.set_num_threads(num_threads)
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)

@@ -1,0 +1,210 @@
+"""Films of trained policies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from empo_rllib.errors import EnvError
+from empo_rllib.experiment.run_folder import TrainedTrial
+from empo_rllib.results.evaluate import check_protocol, find_trained
+from empo_rllib.results.film import Frame, check_film, write_film
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+    from empo_rllib.results.captions import Colour, Layout
+    from empo_rllib.results.episodes import Episode
+    from empo_rllib.results.policy import ActingPolicies
+
+# In a grid world every step is a decision to look at.
+GRID_FPS = 5.0
+OTHER_FPS = 15.0
+_HOLD_LAST_S = 1.5
+_SHOWN_NUMBERS = 4
+
+
+def record(
+    run_or_checkpoint: str | Path | TrainedTrial,
+    out: str | Path,
+    episodes: int = 3,
+    seed: int = 0,
+    greedy: bool = False,
+    fps: float | None = None,
+) -> int:
+    """Films episodes of trained policies, with actions and rewards in a caption.
+
+    The same arguments give the same film. The file appears when it is complete.
+
+    Args:
+        run_or_checkpoint: A run folder (its best trial), a trial (its newest checkpoint) or a
+            checkpoint.
+        out: The file, whose suffix .gif or .mp4 says the format; replaced if it exists.
+        episodes: How many, each to its end.
+        seed: Episode i is played on an environment reset with `seed + i`.
+        greedy: Take the most likely actions; otherwise draw them as in training.
+        fps: Env steps per second; None: 5 for MultiGrid, what the environment's metadata says
+            for others, 15 if that is nothing.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        ConfigError: an argument has an impossible value, or what the experiment needs is gone.
+        EnvError: the environment draws no pictures.
+        RunError: there is no run folder, trial or checkpoint.
+        CheckpointError: the checkpoint is damaged.
+    """
+    out = Path(out).expanduser()
+    check_protocol(episodes, seed)
+    check_film(out, fps)
+    trained = find_trained(run_or_checkpoint)
+
+    from empo_rllib.results.policy import load_policies, repeatable
+
+    policies = load_policies(trained)
+    with repeatable(seed):
+        env = _build_filmed_env(trained, policies)
+        try:
+            fps = fps or _default_fps(env)
+            frames = _film(policies, env, range(seed, seed + episodes), greedy, fps)
+            return write_film(frames, out, fps)
+        finally:
+            env.close()
+
+
+def _build_filmed_env(trained: TrainedTrial, policies: ActingPolicies) -> ParallelMultiAgentEnv:
+    from empo_rllib.results.episodes import build_env
+
+    try:
+        return build_env(trained.config, policies, render_mode="rgb_array")
+    except EnvError as error:
+        raise EnvError(
+            f"{trained.config.env.id} cannot be filmed with render_mode rgb_array: {error}"
+        ) from error
+
+
+def _default_fps(env: ParallelMultiAgentEnv) -> float:
+    from empo_rllib.results.film import MAX_FPS
+
+    if _grid_agents(env):
+        return GRID_FPS
+    return min(float(env.metadata.get("render_fps") or OTHER_FPS), MAX_FPS)
+
+
+def _film(
+    policies: ActingPolicies,
+    env: ParallelMultiAgentEnv,
+    seeds: range,
+    greedy: bool,
+    fps: float,
+) -> Iterator[Frame]:
+    from empo_rllib.results.captions import Layout
+    from empo_rllib.results.episodes import Episode
+
+    layout = None
+    for number, seed in enumerate(seeds, start=1):
+        episode = Episode(env, seed)
+        title = f"episode {number}/{len(seeds)}"
+        while True:
+            picture = _render(env)
+            if layout is None:
+                size = (picture.shape[1], picture.shape[0])
+                layout = Layout(
+                    size, env.possible_agents, bool(_grid_agents(env)), _longest_action(env)
+                )
+            frame = _draw(layout, picture, title, episode)
+            if episode.over:
+                yield Frame(frame, repeat=max(1, round(_HOLD_LAST_S * fps)))
+                break
+            yield Frame(frame)
+            episode.step(policies.act([episode.observations], greedy)[0])
+
+
+def _render(env: ParallelMultiAgentEnv) -> np.ndarray:
+    import numpy as np
+
+    picture = env.render()
+    if not (isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == 3):
+        raise EnvError(
+            f"{env.metadata.get('name', env.env)} cannot be filmed: with render_mode rgb_array its "
+            "render() returns no picture (uint8, height by width by 3)."
+        )
+    return picture.astype(np.uint8)
+
+
+def _draw(layout: Layout, picture: np.ndarray, title: str, episode: Episode) -> Any:
+    from empo_rllib.results.captions import AgentLine, Caption
+
+    env = episode.env
+    colours, names = _grid_agents(env), _action_names(env)
+    lines = [
+        AgentLine(
+            name=agent,
+            action=action_text(episode.actions.get(agent), names),
+            reward=episode.returns.get(agent, 0.0),
+            colour=colours.get(agent),
+            present=episode.over or agent in episode.observations,
+        )
+        for agent in env.possible_agents
+    ]
+    total = sum(episode.returns.values())
+    outcome = {True: "success", False: "failure", None: "end" if episode.over else ""}
+    success = episode.success
+    caption = Caption(
+        f"{title}    step {episode.length}    return {total:.2f}", lines, outcome[success], success
+    )
+    return layout.draw(picture, caption)
+
+
+def action_text(action: Any, names: tuple[str, ...] = ()) -> str:
+    """Returns an action as people read it: its name, or its first few numbers."""
+    import numpy as np
+
+    if action is None:
+        return "–"
+    if isinstance(action, dict):
+        action = list(action.values())
+    if isinstance(action, list | tuple):
+        return "  ".join(action_text(part) for part in action)
+    array = np.asarray(action)
+    if names and array.ndim == 0:
+        return names[int(array)]
+    numbers = array.flatten().tolist()
+    shown = [f"{x:+.2f}" if isinstance(x, float) else str(x) for x in numbers[:_SHOWN_NUMBERS]]
+    return "  ".join([*shown, "…"] if len(numbers) > _SHOWN_NUMBERS else shown)
+
+
+def _longest_action(env: ParallelMultiAgentEnv) -> str:
+    names = _action_names(env)
+    if names:
+        return max(names, key=len)
+    # The widest sign and digit, whatever was drawn: texts are not of fixed width.
+    samples = [re.sub("[+-]", "+", action_text(s.sample())) for s in env.action_spaces.values()]
+    return max([re.sub("[0-9]", "0", text) for text in samples] + ["action"], key=len)
+
+
+def _action_names(env: ParallelMultiAgentEnv) -> tuple[str, ...]:
+    if not _grid_agents(env):
+        return ()
+    from multigrid.core.actions import Action
+
+    return tuple(action.name for action in Action)
+
+
+def _grid_agents(env: ParallelMultiAgentEnv) -> dict[str, Colour]:
+    """Returns the colours of MultiGrid's agents; nothing for another environment."""
+    from empo_rllib.envs.multigrid import MultiGridParallelEnv
+
+    if not isinstance(env.env, MultiGridParallelEnv):
+        return {}
+    from multigrid.core.constants import COLORS
+
+    colours = [COLORS[agent.color.value] for agent in env.env.env.unwrapped.agents]
+    return {
+        name: (int(red), int(green), int(blue))
+        for name, (red, green, blue) in zip(env.possible_agents, colours, strict=True)
+    }
