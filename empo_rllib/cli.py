@@ -54,7 +54,7 @@ def evaluate(
 
     check_protocol(episodes, seed)
     trained = _find(run)
-    with Console(stderr=True).status(f"Playing {episodes} episodes"):
+    with Console(stderr=True).status(f"Playing {_count(episodes)}"):
         result = evaluate(trained, episodes=episodes, seed=seed, greedy=greedy)
     if json:
         typer.echo(result.to_json())
@@ -91,9 +91,9 @@ def record(
     # No window and no sound is needed: without these SDL complains where there is no screen.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
-    with Console(stderr=True).status(f"Filming {episodes} episodes"):
+    with Console(stderr=True).status(f"Filming {_count(episodes)}"):
         num_frames = record(trained, out, episodes=episodes, seed=seed, greedy=greedy, fps=fps)
-    typer.echo(f"{out}: {episodes} episodes, {num_frames} frames")
+    typer.echo(f"{out}: {_count(episodes)}, {num_frames} frames")
 
 
 def _find(run: Path) -> TrainedTrial:
@@ -104,6 +104,10 @@ def _find(run: Path) -> TrainedTrial:
     trained = locate(run)
     quiet_ray()
     return trained
+
+
+def _count(episodes: int) -> str:
+    return "1 episode" if episodes == 1 else f"{episodes} episodes"
 
 
 def main() -> None:

@@ -1,0 +1,161 @@
+"""A run trained by the real command, evaluated and filmed by the real commands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from ray.rllib.core.columns import Columns
+from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+from ray.rllib.utils.spaces.space_utils import batch
+from ray.rllib.utils.torch_utils import convert_to_torch_tensor
+
+from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.experiment.run_folder import locate
+from empo_rllib.results.policy import load_policies
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
+
+EXPERIMENT = """
+name: tiny
+storage_path: {folder}
+env: {{id: MultiGrid-Empty-5x5-v0, num_agents: 2, kwargs: {{max_steps: 30}}}}
+algorithm:
+  name: PPO
+  params: {{lr: 1.0e-3, train_batch_size_per_learner: 200, minibatch_size: 100, num_epochs: 2}}
+resources: {{num_envs_per_env_runner: 4}}
+stop: {{env_steps: 600}}
+checkpoint: {{frequency: 1, num_to_keep: 2}}
+logging: {{tensorboard: false}}
+"""
+
+
+def run_command(module, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    config = folder / "tiny.yaml"
+    config.write_text(EXPERIMENT.format(folder=folder))
+    done = run_command("empo_rllib.tune", "--config", config)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "tiny"
+
+
+@pytest.fixture(scope="module")
+def rllib_episodes(run_folder):
+    """Episodes that RLlib's env runner plays with RLlib's own checkpoint, greedy and drawn."""
+    trained = locate(run_folder)
+    policies = load_policies(trained).specs
+    config = build_algorithm_config(trained.config, policies)
+    runner = MultiAgentEnvRunner(config=config.env_runners(num_envs_per_env_runner=1))
+    module = "algorithm/learner_group/learner/rl_module"
+    runner.module.restore_from_path(str(trained.checkpoint / module))
+    episodes = {
+        greedy: runner.sample(num_episodes=2, explore=not greedy) for greedy in (True, False)
+    }
+    runner.stop()
+    return episodes
+
+
+def agent_steps(episodes):
+    """Yields agent, observation, action and what the action was chosen from, step by step."""
+    for episode in episodes:
+        for agent, steps in episode.agent_episodes.items():
+            for t in range(len(steps)):
+                chosen_from = steps.get_extra_model_outputs(Columns.ACTION_DIST_INPUTS, t)
+                yield agent, steps.get_observations(t), steps.get_actions(t), chosen_from
+
+
+@pytest.mark.parametrize("greedy", [True, False])
+def test_a_restored_policy_has_the_action_probabilities_of_rllibs_own(
+    run_folder, rllib_episodes, greedy
+):
+    policies = load_policies(locate(run_folder))
+
+    num_steps = 0
+    for agent, observation, _, theirs in agent_steps(rllib_episodes[greedy]):
+        module = policies.by_name[policies.of_agent[agent]].module
+        inputs = {Columns.OBS: convert_to_torch_tensor(batch([observation]))}
+        with torch.no_grad():
+            ours = module.forward_inference(inputs)[Columns.ACTION_DIST_INPUTS]
+        np.testing.assert_array_equal(ours[0].numpy(), theirs)
+        num_steps += 1
+    assert num_steps >= 20
+
+
+def test_a_restored_policy_acts_greedily_as_rllibs_own(run_folder, rllib_episodes):
+    policies = load_policies(locate(run_folder))
+
+    for agent, observation, action, _ in agent_steps(rllib_episodes[True]):
+        assert policies.act([{agent: observation}], greedy=True) == [{agent: action}]
+
+
+def test_evaluate_command_prints_a_table_or_json(run_folder):
+    table = run_command("empo_rllib", "evaluate", run_folder, "--episodes", 3, "--sampled")
+    assert (table.returncode, table.stderr) == (0, "")
+    assert "MultiGrid-Empty-5x5-v0: 3 episodes, sampled actions, seed 0" in table.stdout
+
+    result = run_command("empo_rllib", "evaluate", run_folder, "--episodes", 3, "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    written = json.loads(result.stdout)
+    assert written["protocol"]["checkpoint"] == str(locate(run_folder).checkpoint)
+    assert 0.0 <= written["success_rate"] <= 1.0
+
+
+def test_evaluation_repeats_in_another_process_without_the_pickles(run_folder, tmp_path):
+    copy = shutil.copytree(run_folder, tmp_path / "copy")
+    for algorithm in copy.glob("*/*/algorithm"):
+        shutil.rmtree(algorithm)
+
+    first, second = (
+        json.loads(
+            run_command(
+                "empo_rllib", "evaluate", run, "--sampled", "--episodes", 10, "--json"
+            ).stdout
+        )
+        for run in (run_folder, copy)
+    )
+
+    assert first["episodes"] == second["episodes"]
+
+
+def test_record_command_films_a_trial_and_a_checkpoint(run_folder, tmp_path):
+    trial = run_folder / "trial_00000"
+    for number, (run, name) in enumerate(
+        [(trial, "film.gif"), (locate(trial).checkpoint, "f.mp4")]
+    ):
+        out = tmp_path / name
+        done = run_command("empo_rllib", "record", run, "--out", out, "--episodes", 1)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"{out}: 1 episode, ")
+        assert len(list(tmp_path.iterdir())) == number + 1
+    assert Image.open(tmp_path / "film.gif").n_frames > 1
+    assert (tmp_path / "f.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_a_corrupt_checkpoint_ends_the_real_commands_with_one_message(run_folder, tmp_path):
+    copy = shutil.copytree(run_folder, tmp_path / "copy")
+    for weights in copy.glob("*/*/policies/agent_0.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:-64])
+
+    for arguments in (["evaluate", copy], ["record", copy, "--out", tmp_path / "film.gif"]):
+        done = run_command("empo_rllib", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("error: ")
+        assert "agent_0.safetensors: damaged weights" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
