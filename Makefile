@@ -18,7 +18,7 @@ install: $(VENV)/installed ## set up .venv with what training needs
 
 train: $(VENV)/installed ## train, evaluate and film two agents (replaces the last `make train`)
 	$(BIN)/python -m empo_rllib.tune --config tune_configs/ppo.yaml --overwrite
-	$(BIN)/python -m empo_rllib evaluate $(RUN)
+	$(BIN)/python -m empo_rllib evaluate $(RUN) --sampled
 	$(BIN)/python -m empo_rllib record $(RUN) --out $(RUN)/episode.gif
 
 test: $(VENV)/installed-dev ## run the unit, contract and integration tests

@@ -19,7 +19,9 @@ def tune(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of this name.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run of this name.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove the results that the name already has.")
     ] = False,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.rl_module.apis import TargetNetworkAPI
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
@@ -29,6 +30,9 @@ from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
 
 ENV_NAME = "empo_rllib"
+REPLAY_ALGORITHMS = ("DQN", "SAC")
+# RLlib's default buffer holds one agent only; params may change the rest of it.
+MULTI_AGENT_REPLAY = {"type": "MultiAgentPrioritizedEpisodeReplayBuffer", "capacity": 50_000}
 
 
 def build_algorithm_config(
@@ -52,6 +56,8 @@ def build_algorithm_config(
     algorithm = default_algorithm_config(config.algorithm.name)
     try:
         algorithm.debugging(log_level="ERROR")
+        if config.algorithm.name in REPLAY_ALGORITHMS:
+            algorithm.training(replay_buffer_config=MULTI_AGENT_REPLAY)
         by_method = params_by_method(config.algorithm.name, config.algorithm.params)
         for method, params in by_method.items():
             getattr(algorithm, method)(**params)
@@ -69,6 +75,29 @@ def build_algorithm_config(
 def default_algorithm_config(name: str) -> AlgorithmConfig:
     """Returns RLlib's defaults for `name`, one of PPO, APPO, IMPALA, DQN, SAC."""
     return get_trainable_cls(name).get_default_config()
+
+
+def build_rl_modules(
+    algorithm: AlgorithmConfig, policies: Mapping[str, Policy]
+) -> dict[str, RLModule]:
+    """Builds the network of each policy, as training does, with random weights.
+
+    Raises:
+        ConfigError: a space is not supported, or a class of the user's fails.
+    """
+    spaces = {name: (p.observation_space, p.action_space) for name, p in policies.items()}
+    specs = algorithm.get_multi_rl_module_spec(spaces=spaces).rl_module_specs
+    modules = {}
+    for name in policies:
+        try:
+            modules[name] = specs[name].build()
+        except Exception as error:
+            raise ConfigError(
+                f"model: the network of policy {name!r} cannot be built: {error}"
+            ) from error
+        if isinstance(modules[name], TargetNetworkAPI):
+            modules[name].make_target_networks()  # the learner does; checkpoints hold them too
+    return modules
 
 
 def changed_settings(algorithm: AlgorithmConfig, name: str) -> dict[str, tuple[Any, Any]]:
@@ -150,8 +179,8 @@ def _apply_sections(
 def _rl_module_args(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:
     model = config.model
     if model.class_ is None and config.algorithm.name in FLAT_OBSERVATION_ALGORITHMS:
-        sizes = list(model.hidden_sizes)
-        return {"model_config": DefaultModelConfig(fcnet_hiddens=sizes, fcnet_activation="relu")}
+        widths = list(model.hidden_sizes)
+        return {"model_config": DefaultModelConfig(fcnet_hiddens=widths, fcnet_activation="relu")}
     module_class = _module_class(config)
     sizes = model.model_dump(include={"hidden_sizes", "conv_filters", "shared_trunk"})
     specs = {

@@ -17,7 +17,9 @@ def episode_success(infos: dict[str, dict[str, Any]]) -> bool | None:
     Environments say so under `success` (MultiGrid here) or `is_success` (the Gymnasium
     robotics convention). None where the environment does not tell.
     """
-    flags = [info[key] for info in infos.values() for key in ("success", "is_success") if key in info]
+    flags = [
+        info[key] for info in infos.values() for key in ("success", "is_success") if key in info
+    ]
     return any(flags) if flags else None
 
 

@@ -96,7 +96,7 @@ def _agent_id_input(config: ExperimentConfig, num_agents: int) -> bool:
     return config.model.agent_id
 
 
-def _common(policy: str, agents: list[str], spaces: Mapping[str, gym.Space]) -> gym.Space:
+def _common(policy: str, agents: tuple[str, ...], spaces: Mapping[str, gym.Space]) -> gym.Space:
     first = agents[0]
     for agent in agents[1:]:
         if spaces[agent] != spaces[first]:

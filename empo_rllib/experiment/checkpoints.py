@@ -23,6 +23,7 @@ from empo_rllib.errors import CheckpointError, nearest
 if TYPE_CHECKING:
     import numpy as np
     from ray.rllib.algorithms.algorithm import Algorithm
+    from ray.rllib.core.rl_module.rl_module import RLModule
 
 FORMAT = 1
 PREFIX = "checkpoint_"
@@ -117,3 +118,20 @@ def read_policy(checkpoint: Path, name: str) -> dict[str, np.ndarray]:
         return load_file(str(path))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: damaged weights: {error}") from error
+
+
+def load_weights(module: RLModule, weights: Mapping[str, np.ndarray], source: str) -> None:
+    """Puts `weights` into a torch RLModule; `source` says where they are from.
+
+    Raises:
+        CheckpointError: they are of another network.
+    """
+    import torch
+
+    tensors = {key: torch.from_numpy(value) for key, value in weights.items()}
+    try:
+        module.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{source}: the weights are not of the network that the experiment describes: {error}"
+        ) from error

@@ -31,15 +31,25 @@ _QUIET = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 
+TOKEN_FILE = "token"
+
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the experiment needs to know of the cluster it joined."""
+    """What the experiment needs to know of the cluster it joined.
+
+    `folder` is the private temporary folder of a local one.
+    """
 
     resources: dict[str, float]
     num_nodes: int
     dashboard_url: str | None
-    token_file: Path | None
+    folder: Path | None
+
+    @property
+    def token_file(self) -> Path | None:
+        """The token of a local cluster."""
+        return self.folder / TOKEN_FILE if self.folder else None
 
 
 def quiet_ray() -> None:
@@ -92,7 +102,7 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
 
     # Short: Ray's socket paths below it must stay under 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="empo-", dir=_short_temp_folder()))
-    token_file = folder / "token"
+    token_file = folder / TOKEN_FILE
     token_file.touch(mode=0o600)
     token_file.write_text(secrets.token_hex(32))
     previous = {key: os.environ.get(key) for key in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")}
@@ -111,7 +121,7 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
             runtime_env={"env_vars": _ACTOR_ENVIRONMENT},
         )
         url = f"http://{context.dashboard_url}" if context.dashboard_url else None
-        yield Cluster(resources, 1, url, token_file)
+        yield Cluster(resources, 1, url, folder)
     finally:
         ray.shutdown()
         for key, value in previous.items():

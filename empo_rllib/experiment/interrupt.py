@@ -25,6 +25,7 @@ class Interruption:
         self.asked = threading.Event()
         self.signal_name = ""
         self.since = 0.0
+        self.on_give_up: Callable[[], None] = lambda: None
         self._num_ctrl_c = 0
 
     def seconds(self) -> float:
@@ -32,31 +33,35 @@ class Interruption:
         return time.monotonic() - self.since if self.asked.is_set() else 0.0
 
     @contextlib.contextmanager
-    def listening(self, give_up: Callable[[], None]) -> Iterator[None]:
-        """Handles the signals meanwhile; `give_up` runs on the second Ctrl-C.
+    def listening(self) -> Iterator[None]:
+        """Handles the signals meanwhile; a second Ctrl-C ends the process, after `on_give_up`.
 
         Only the main thread may handle signals; elsewhere this does nothing.
         """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def handle(number: int, _: object) -> None:
-            self._num_ctrl_c += number == signal.SIGINT
-            if self._num_ctrl_c > 1:
-                give_up()
-                os._exit(130)
-            if not self.asked.is_set():
-                self.signal_name = signal.Signals(number).name
-                self.since = time.monotonic()
-                self.asked.set()
-
-        previous = {number: signal.signal(number, handle) for number in _SIGNALS}
+        previous = {number: signal.getsignal(number) for number in _SIGNALS}
+        self.listen()
         try:
             yield
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in previous.items():
+                    signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Puts the handlers in place, again after something else has replaced them."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _: object) -> None:
+        self._num_ctrl_c += number == signal.SIGINT
+        if self._num_ctrl_c > 1:
+            self.on_give_up()
+            os._exit(130)
+        if not self.asked.is_set():
+            self.signal_name = signal.Signals(number).name
+            self.since = time.monotonic()
+            self.asked.set()
 
 
 # Tune pickles its stoppers and callbacks, and events cannot be pickled: these refer to the

@@ -58,10 +58,11 @@ class Counters:
     def advance(self, result: Mapping[str, Any], seconds: float) -> None:
         """Adds one training iteration that took `seconds`."""
         sampled = result.get("env_runners", {})
+        agent_steps = sampled.get("num_agent_steps_sampled", {}).values()
         self.training_iteration += 1
-        self.env_steps += int(sampled.get("num_env_steps_sampled", 0))
-        self.agent_steps += int(sum(sampled.get("num_agent_steps_sampled", {}).values()))
-        self.episodes += int(sampled.get("num_episodes", 0))
+        self.env_steps += _count(sampled.get("num_env_steps_sampled", 0))
+        self.agent_steps += sum(_count(steps) for steps in agent_steps)
+        self.episodes += _count(sampled.get("num_episodes", 0))
         self.time_s += seconds
 
 
@@ -88,10 +89,18 @@ def build_row(
                 if theirs in stats
             }
     timers = result.get("timers", {})
-    for theirs, ours in (("env_runner_sampling_timer", "sample"), ("learner_update_timer", "learn")):
+    for theirs, ours in (
+        ("env_runner_sampling_timer", "sample"),
+        ("learner_update_timer", "learn"),
+    ):
         if theirs in timers:
             row[f"time/{ours}_s"] = float(timers[theirs])
     return {key: value for key, value in row.items() if not math.isnan(value)}
+
+
+def _count(value: float) -> int:
+    # RLlib 2.60 reports NaN for what has happened before, but not in this iteration.
+    return 0 if math.isnan(value) else int(value)
 
 
 def _episode_part(stats: Mapping[str, Any]) -> Row:
@@ -100,7 +109,9 @@ def _episode_part(stats: Mapping[str, Any]) -> Row:
         ("module_episode_returns_mean", "policy_return_mean"),
         ("agent_episode_returns_mean", "agent_return_mean"),
     ):
-        row |= {f"{ours}/{key}": float(value) for key, value in sorted(stats.get(theirs, {}).items())}
+        row |= {
+            f"{ours}/{key}": float(value) for key, value in sorted(stats.get(theirs, {}).items())
+        }
     return row
 
 

@@ -22,7 +22,9 @@ _WRITE_EVERY_S = 10.0
 class Monitor(tune.Callback):
     """A Tune callback that records what happens to each trial."""
 
-    def __init__(self, config: ExperimentConfig, result: ExperimentResult, display: Display) -> None:
+    def __init__(
+        self, config: ExperimentConfig, result: ExperimentResult, display: Display
+    ) -> None:
         self._config = config
         self._result = result
         self._display = display
@@ -112,8 +114,11 @@ class Monitor(tune.Callback):
         for entry in self._result.trials:
             entry.checkpoint = newest_checkpoint(Path(self._result.folder), entry.trial_id)
         self._result.update()
-        self._result.write()
         self._written = time.monotonic()
+        try:
+            self._result.write()
+        except OSError as error:  # a full disk must not stop the trials from saving
+            self._display.notice(f"summary.json cannot be written: {error}")
 
 
 def _last_line(text: str) -> str:

@@ -39,19 +39,25 @@ def render_outcome(result: ExperimentResult, config: str, overrides: Sequence[st
     lines += [f"results      {folder}"]
     failed = [trial for trial in result.trials if trial.status == "failed"]
     for trial in failed:
-        lines += ["", f"{trial.trial_id} failed:", (trial.error or "no result was received").rstrip()]
-    next_commands = _next_commands(result, folder, best is not None, shlex.join([*again, "--resume"]))
+        lines += [
+            "",
+            f"{trial.trial_id} failed:",
+            (trial.error or "no result was received").rstrip(),
+        ]
+    next_commands = _next_commands(
+        result, folder, best is not None, shlex.join([*again, "--resume"])
+    )
     return "\n".join([*lines, "", "next", *(f"  {command}" for command in next_commands)])
 
 
-def _next_commands(
-    result: ExperimentResult, folder: str, has_best: bool, resume: str
-) -> list[str]:
-    commands = [] if result.status == "finished" else [f"{resume}    # go on from the last checkpoint"]
+def _next_commands(result: ExperimentResult, folder: str, has_best: bool, resume: str) -> list[str]:
+    commands = (
+        [] if result.status == "finished" else [f"{resume}    # go on from the last checkpoint"]
+    )
     quoted = shlex.quote(folder)
     if has_best and any(trial.checkpoint for trial in result.trials):
         commands += [
-            f"python -m empo_rllib evaluate {quoted}",
+            f"python -m empo_rllib evaluate {quoted} --sampled",
             f"python -m empo_rllib record {quoted} --out episode.gif",
         ]
     return [*commands, f"tensorboard --logdir {quoted}"]

@@ -7,20 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from empo_rllib.algorithms.builder import build_algorithm_config, required_resources
+from empo_rllib.algorithms.builder import (
+    build_algorithm_config,
+    build_rl_modules,
+    required_resources,
+)
 from empo_rllib.algorithms.policies import Policy, build_policies
 from empo_rllib.config.load import load_config
 from empo_rllib.config.policies import check_metric
 from empo_rllib.config.schema import ExperimentConfig, differences
 from empo_rllib.config.search_space import TrialSpec, resolve_trial, sample_trials
 from empo_rllib.errors import RunError
-from empo_rllib.experiment.checkpoints import find_checkpoints
+from empo_rllib.experiment.checkpoints import find_checkpoints, load_weights
 from empo_rllib.experiment.metrics import stop_reason
 from empo_rllib.experiment.run_folder import (
     CONFIG_FILE,
     check_new_run,
     check_writable,
     create_run_folder,
+    lock_run,
     resolve_checkpoint_policy,
     run_folder_of,
 )
@@ -58,7 +63,7 @@ def plan_trials(config: ExperimentConfig) -> list[PlannedTrial]:
     """
     planned = [_plan(config, spec) for spec in sample_trials(config)]
     for trial in planned:
-        trial.algorithm_config(num_gpus_per_learner=0)
+        _check_networks(trial)
     policies = planned[0].policies
     agents = [agent for policy in policies.values() for agent in policy.agents]
     check_metric(config.tune.metric, list(policies), agents)
@@ -99,6 +104,9 @@ def check_can_start(config: ExperimentConfig, resume: bool, overwrite: bool) -> 
         open_run(config)
     else:
         check_new_run(folder, overwrite)
+    if folder.exists():
+        with lock_run(folder):
+            pass
     check_writable(config)
 
 
@@ -110,7 +118,7 @@ def start_run(
     result = ExperimentResult(
         status="running",
         sampler="rllib",
-        sampler_reason="RLlib's own MultiAgentEnvRunner is the only sampler there is yet",
+        sampler_reason="RLlib's own env runner: there is no other in this version",
         metric=config.tune.metric,
         mode=config.tune.mode,
         trials=[
@@ -153,14 +161,25 @@ def resume_run(config: ExperimentConfig) -> ExperimentResult:
     """Marks what is left to do in a run as pending and writes the new settings to its folder."""
     result = open_run(config)
     folder = run_folder_of(config)
-    for trial in result.trials:
-        extended = trial.status == "finished" and stop_reason(config.stop, _last(trial)) is None
-        if extended or not trial.is_over:
-            trial.status, trial.stop_reason, trial.error = "pending", "", None
+    for trial in unfinished_trials(config, result):
+        trial.status, trial.stop_reason, trial.error = "pending", "", None
     result.status = "running"
     (folder / CONFIG_FILE).write_text(config.to_yaml())
     result.write()
     return result
+
+
+def unfinished_trials(config: ExperimentConfig, result: ExperimentResult) -> list[TrialSummary]:
+    """Returns the trials that `--resume` goes on with.
+
+    They are those that are not over, and the finished ones that `config.stop` now lets go on.
+    """
+    return [
+        trial
+        for trial in result.trials
+        if not trial.is_over
+        or (trial.status == "finished" and stop_reason(config.stop, _last(trial)) is None)
+    ]
 
 
 def newest_checkpoint(folder: Path, trial_id: str) -> str | None:
@@ -176,11 +195,16 @@ def _last(trial: TrialSummary) -> dict[str, float]:
 
 def _plan(config: ExperimentConfig, spec: TrialSpec) -> PlannedTrial:
     resolved = resolve_trial(config, spec)
-    policies = build_policies(resolved)
-    for policy in policies.values():
+    return PlannedTrial(spec, resolved, build_policies(resolved))
+
+
+def _check_networks(trial: PlannedTrial) -> None:
+    """Builds the trial's networks, with the weights that its policies start from."""
+    modules = build_rl_modules(trial.algorithm_config(num_gpus_per_learner=0), trial.policies)
+    for name, policy in trial.policies.items():
         if policy.checkpoint is not None:
-            resolve_checkpoint_policy(policy.checkpoint, policy.name)
-    return PlannedTrial(spec, resolved, policies)
+            weights = resolve_checkpoint_policy(policy.checkpoint, name)
+            load_weights(modules[name], weights, f"policies: {name!r} from {policy.checkpoint}")
 
 
 def _at(tree: Mapping[str, object], key: str) -> object:

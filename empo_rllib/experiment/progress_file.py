@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 PROGRESS_FILE = "progress.csv"
 _NOT_PLOTTED = ("timestamp", "training_iteration")
@@ -32,7 +33,9 @@ class ProgressFile:
         ]
         self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
         self._rewrite()
-        self._writer = self._new_events() if tensorboard else None
+        self._writer: Any = None
+        if tensorboard:
+            self._start_events()
 
     @property
     def last_row(self) -> dict[str, float]:
@@ -67,7 +70,7 @@ class ProgressFile:
             writer.writerows(self._rows)
         os.replace(temporary, self._path)
 
-    def _new_events(self):  # type: ignore[no-untyped-def]  # tensorboard has no types
+    def _start_events(self) -> None:
         # Events cannot be cut, so they are written anew from the rows.
         from torch.utils.tensorboard import SummaryWriter
 
@@ -77,7 +80,6 @@ class ProgressFile:
         for row in self._rows:
             self._add_scalars(row)
         self._writer.flush()
-        return self._writer
 
     def _add_scalars(self, row: Mapping[str, float]) -> None:
         for key, value in row.items():
@@ -97,9 +99,14 @@ def read_progress(folder: Path) -> list[dict[str, float]]:
         reader = csv.DictReader(file)
         for raw in reader:
             try:
-                row = {key: float(value) for key, value in raw.items() if value}
+                row = {key: _number(value) for key, value in raw.items() if value}
             except (TypeError, ValueError):
                 continue
             if "training_iteration" in row and None not in raw.values():
                 rows.append(row)
     return rows
+
+
+def _number(text: str) -> float:
+    """A counter stays an integer, so that a row is written again as it was."""
+    return int(text) if text.isdigit() else float(text)

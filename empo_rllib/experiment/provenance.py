@@ -42,7 +42,9 @@ def describe_session(cluster: dict[str, float], num_nodes: int) -> dict[str, Any
             "platform": platform.platform(),
             "cpus": os.cpu_count(),
             "cluster_nodes": num_nodes,
-            "cluster_resources": {k: v for k, v in cluster.items() if k in ("CPU", "GPU", "memory")},
+            "cluster_resources": {
+                k: v for k, v in cluster.items() if k in ("CPU", "GPU", "memory")
+            },
         },
     }
 

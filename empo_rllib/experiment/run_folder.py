@@ -1,15 +1,18 @@
 """The run folder `<storage_path>/<name>/` and how to find one's way in it.
 
-    resolved_config.yaml    the experiment with every default filled in
-    provenance.json         what ran it: versions, commit, hardware, command lines
-    summary.json            what came out (`experiment/summary.py`)
-    trial_00000/            progress.csv, TensorBoard events, checkpoint_000010/ ...
+resolved_config.yaml    the experiment with every default filled in
+provenance.json         what ran it: versions, commit, hardware, command lines
+summary.json            what came out (`experiment/summary.py`)
+trial_00000/            progress.csv, TensorBoard events, checkpoint_000010/ ...
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 CONFIG_FILE = "resolved_config.yaml"
+LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def create_run_folder(config: ExperimentConfig, overwrite: bool) -> Path:
     check_new_run(folder, overwrite)
     try:
         if folder.exists():
-            shutil.rmtree(folder)
+            with lock_run(folder):
+                shutil.rmtree(folder)
         folder.mkdir(parents=True)
         (folder / CONFIG_FILE).write_text(config.to_yaml())
     except OSError as error:
@@ -102,6 +107,24 @@ def check_new_run(folder: Path, overwrite: bool) -> None:
             f"{folder} already has results. Go on with --resume, start again with --overwrite, "
             "or choose another name."
         )
+
+
+@contextlib.contextmanager
+def lock_run(folder: Path) -> Iterator[None]:
+    """Holds the run folder for this process; the lock goes with it, however it ends.
+
+    Raises:
+        RunError: another process trains in this folder.
+    """
+    with (folder / LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"{folder} is being written by another process. Wait for it, stop it, or choose "
+                "another name."
+            ) from None
+        yield
 
 
 def check_writable(config: ExperimentConfig) -> None:

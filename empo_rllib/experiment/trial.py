@@ -74,6 +74,7 @@ class ExperimentTrial(tune.Trainable):
         """Builds the algorithm and restores the newest checkpoint."""
         task = TrialTask.from_tune_config(config)
         self._config = task.config()
+        self._healthy = True
         self._folder = Path(task.folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         for name in (ERROR_FILE, ENV_ERROR_FILE):
@@ -101,15 +102,15 @@ class ExperimentTrial(tune.Trainable):
         if reason is None:
             with self._reporting_errors():
                 row = self._train()
-            reason = stop_reason(self._config.stop, row)
-            frequency = self._config.checkpoint.frequency
-            if reason or self._counters.training_iteration % frequency == 0:
-                self._save()
+                reason = stop_reason(self._config.stop, row)
+                frequency = self._config.checkpoint.frequency
+                if reason or self._counters.training_iteration % frequency == 0:
+                    self._save()
         return {**row, "done": reason is not None, "stop_reason": reason or ""}
 
     def cleanup(self) -> None:
         """Saves what is not saved yet; Tune calls this when it stops the trial."""
-        if self._counters.training_iteration > self._saved_iteration:
+        if self._healthy and self._counters.training_iteration > self._saved_iteration:
             self._save()
         self._progress.close()
         self._algorithm.stop()
@@ -117,11 +118,11 @@ class ExperimentTrial(tune.Trainable):
 
     @contextlib.contextmanager
     def _reporting_errors(self) -> Iterator[None]:
-        """Leaves what went wrong in the trial's folder: the environment's own traceback where
-        it was that, else the whole one."""
+        """Leaves the traceback in the trial's folder: the environment's own where it was that."""
         try:
             yield
         except Exception as error:
+            self._healthy = False
             env_error = self._folder / ENV_ERROR_FILE
             text = env_error.read_text() if env_error.exists() else traceback.format_exc()
             (self._folder / ERROR_FILE).write_text(text)

@@ -12,13 +12,14 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from empo_rllib.config.schema import AshaScheduler, ExperimentConfig
-from empo_rllib.errors import ConfigError
+from empo_rllib.errors import ConfigError, TrialError
 from empo_rllib.experiment import interrupt
 from empo_rllib.experiment.cluster import (
     Cluster,
     check_resources,
     local_cluster,
     local_resources,
+    quiet_ray,
     running_cluster,
 )
 from empo_rllib.experiment.monitor import Monitor
@@ -32,14 +33,17 @@ from empo_rllib.experiment.plan import (
     resume_run,
     start_run,
     trial_resources,
+    unfinished_trials,
 )
 from empo_rllib.experiment.progress import Display
 from empo_rllib.experiment.provenance import write_provenance
+from empo_rllib.experiment.run_folder import lock_run, run_folder_of
 from empo_rllib.experiment.summary import ExperimentResult
 from empo_rllib.experiment.trial import ExperimentTrial, TrialTask
 from empo_rllib.experiment.wandb import WandbLogger
 
-# Tune's own state; nothing reads it again, so it goes when the experiment ends.
+# Tune's own state on a shared cluster, where all nodes must see it. Nothing reads it again, so
+# it goes when the experiment ends.
 TUNE_FOLDER = ".tune"
 # How long Tune takes to end a trial that does not answer.
 _TUNE_STOP_S = 16.0
@@ -66,18 +70,32 @@ def run(
     Raises:
         EmpoError: as `exit_code` 2 errors, before anything is written or Ray is started.
     """
+    quiet_ray()
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other.")
-    check_can_start(config, resume, overwrite)
-    planned = plan_resumed_trials(config, open_run(config)) if resume else plan_trials(config)
-    if address is not None:
-        with running_cluster(address) as cluster:
-            gpus = _check_resources(config, planned, cluster.resources, f"the cluster at {address}")
-            return _run_on(cluster, config, planned, gpus, resume, overwrite)
-    resources = local_resources()
-    gpus = _check_resources(config, planned, resources, "this machine")
-    with local_cluster(resources) as cluster:
-        return _run_on(cluster, config, planned, gpus, resume, overwrite)
+    interruption = interrupt.reset()
+    with interruption.listening():
+        check_can_start(config, resume, overwrite)
+        if resume and not unfinished_trials(config, open_run(config)):
+            return open_run(config)
+        planned = plan_resumed_trials(config, open_run(config)) if resume else plan_trials(config)
+        if address is None:
+            available, where = local_resources(), "this machine"
+            gpus = _check_resources(config, planned, available, where)
+            cluster_context = local_cluster(available)
+        else:
+            cluster_context = running_cluster(address)
+        with cluster_context as cluster:
+            interruption.listen()  # Ray put handlers of its own in place
+            if address is not None:
+                where = f"the cluster at {address}"
+                gpus = _check_resources(config, planned, cluster.resources, where)
+            if not resume:
+                start_run(config, planned, overwrite)
+            with lock_run(run_folder_of(config)):
+                result = resume_run(config) if resume else open_run(config)
+                _train(cluster, config, planned, gpus, result)
+    return result
 
 
 def build_tuner(
@@ -86,7 +104,7 @@ def build_tuner(
     folder: Path,
     callbacks: list[tune.Callback],
 ) -> tune.Tuner:
-    """Returns the Tuner that runs `tasks`, one trial each."""
+    """Returns the Tuner that runs `tasks`, one trial each, with Tune's own state in `folder`."""
     return tune.Tuner(
         ExperimentTrial,
         param_space={"task": tune.grid_search([task.to_json() for task in tasks])},
@@ -95,11 +113,11 @@ def build_tuner(
             max_concurrent_trials=config.tune.max_concurrent,
         ),
         run_config=tune.RunConfig(
-            name=TUNE_FOLDER,
+            name="tune",
             storage_path=str(folder),
             callbacks=callbacks,
             stop=interrupt.InterruptStopper(),
-            # The trials save themselves (`ExperimentTrial`): their checkpoints outlive Tune's state.
+            # Trials save themselves (`ExperimentTrial`): checkpoints outlive Tune's state.
             checkpoint_config=tune.CheckpointConfig(
                 checkpoint_frequency=0, checkpoint_at_end=False
             ),
@@ -110,8 +128,7 @@ def build_tuner(
 
 
 def build_scheduler(config: ExperimentConfig) -> TrialScheduler:
-    """Returns Tune's FIFO or ASHA scheduler (Li et al. 2020, "A system for massively parallel
-    hyperparameter tuning")."""
+    """Returns Tune's FIFO or ASHA scheduler (Li et al. 2020, arXiv:1810.05934)."""
     if not isinstance(config.tune.scheduler, AshaScheduler):
         return FIFOScheduler()
     settings = config.tune.scheduler.asha
@@ -133,16 +150,14 @@ def _check_resources(
     return gpus
 
 
-def _run_on(
+def _train(
     cluster: Cluster,
     config: ExperimentConfig,
     planned: list[PlannedTrial],
     gpus: float,
-    resume: bool,
-    overwrite: bool,
-) -> ExperimentResult:
-    interruption = interrupt.reset()
-    result = resume_run(config) if resume else start_run(config, planned, overwrite)
+    result: ExperimentResult,
+) -> None:
+    """Trains the pending trials of `result` and brings it, and the run folder, up to date."""
     folder = Path(result.folder)
     write_provenance(folder, cluster.resources, cluster.num_nodes)
     tasks = [
@@ -156,23 +171,31 @@ def _run_on(
         if result.trial(trial.spec.trial_id).status == "pending"
     ]
     display = Display(config, result)
-    display.start(cluster, gpus)
     monitor = Monitor(config, result, display)
     callbacks: list[tune.Callback] = [monitor]
     if config.logging.wandb is not None:
         callbacks.append(WandbLogger(config, result, display.notice))
-    if tasks:
-        with interruption.listening(give_up=display.stop):
-            _fit(lambda: build_tuner(config, tasks, folder, callbacks).fit(), config, display)
-    shutil.rmtree(folder / TUNE_FOLDER, ignore_errors=True)
-    monitor.finish(interruption.asked.is_set())
+    tune_folder = cluster.folder or folder / TUNE_FOLDER
+    display.start(cluster, gpus)
+    interrupt.current.on_give_up = lambda: _give_up(display, tune_folder)
+    try:
+        _fit(lambda: build_tuner(config, tasks, tune_folder, callbacks).fit(), config, display)
+    except OSError as error:
+        raise TrialError(f"{folder}: cannot be written any more: {error}") from error
+    finally:
+        shutil.rmtree(tune_folder, ignore_errors=True)
+        monitor.finish(interrupt.current.asked.is_set())
+        display.stop()
+
+
+def _give_up(display: Display, tune_folder: Path) -> None:
+    """Leaves the terminal and the temporary files in order before the process ends at once."""
     display.stop()
-    return result
+    shutil.rmtree(tune_folder, ignore_errors=True)
 
 
 def _fit(fit: Callable[[], Any], config: ExperimentConfig, display: Display) -> None:
-    """Runs Tune in a thread of its own: Tune handles signals only in the main thread, and the
-    main thread has to answer them while an iteration is under way."""
+    """Runs Tune in a thread of its own, so that the main thread can answer signals at once."""
     failure: list[BaseException] = []
 
     def target() -> None:
@@ -205,4 +228,3 @@ def _fit(fit: Callable[[], Any], config: ExperimentConfig, display: Display) -> 
             return
     if failure:
         raise failure[0]
-

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ray import tune
 from ray.tune.experiment import Trial
@@ -16,6 +17,8 @@ from empo_rllib.experiment.trial import TrialTask
 
 _SKIPPED = ("done", "stop_reason", "timestamp")
 _INIT_TIMEOUT_S = 30
+
+WandbMode = Literal["online", "offline", "disabled"]
 
 
 class WandbLogger(tune.Callback):
@@ -98,16 +101,14 @@ class WandbLogger(tune.Callback):
 
 def run_id(folder: Path, trial_id: str) -> str:
     """Returns the W&B run id of a trial: kept in a file, so that a resumed trial goes on in it."""
-    import wandb
-
     path = folder / trial_id / "wandb_run_id"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(wandb.util.generate_id())
+        path.write_text(uuid.uuid4().hex[:8])
     return path.read_text().strip()
 
 
-def wandb_mode(asked: str, notice: Callable[[str], None]) -> str:
+def wandb_mode(asked: WandbMode, notice: Callable[[str], None]) -> WandbMode:
     """Returns `asked`, or `offline` where `online` has no key to log in with."""
     import wandb
 

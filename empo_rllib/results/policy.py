@@ -10,7 +10,6 @@ import contextlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -18,7 +17,6 @@ import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.distribution.torch.torch_distribution import TorchSquashedGaussian
-from ray.rllib.core.rl_module.apis import TargetNetworkAPI
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils.numpy import convert_to_numpy
 from ray.rllib.utils.spaces.space_utils import (
@@ -30,10 +28,10 @@ from ray.rllib.utils.spaces.space_utils import (
 )
 from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 
-from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.builder import build_algorithm_config, build_rl_modules
 from empo_rllib.algorithms.policies import Policy, build_policies, policy_mapping
-from empo_rllib.errors import CheckpointError, ConfigError
-from empo_rllib.experiment.checkpoints import read_counters, read_policy
+from empo_rllib.errors import ConfigError
+from empo_rllib.experiment.checkpoints import load_weights, read_counters, read_policy
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.experiment.trial import seed_everything
 
@@ -171,35 +169,20 @@ def load_policies(trained: TrainedTrial) -> ActingPolicies:
     config = trained.config
     specs = build_policies(config)
     algorithm = build_algorithm_config(config, specs)
-    modules = algorithm.get_multi_rl_module_spec(
-        spaces={name: (spec.observation_space, spec.action_space) for name, spec in specs.items()}
-    ).rl_module_specs
+    modules = build_rl_modules(algorithm, specs)
     env_steps = read_counters(trained.checkpoint)["env_steps"]
     by_name = {}
     for name, spec in specs.items():
-        module = modules[name].build()
-        _load_weights(module, trained.checkpoint, name)
+        source = f"{trained.checkpoint}: policy {name!r}"
+        load_weights(modules[name], read_policy(trained.checkpoint, name), source)
         by_name[name] = ActingPolicy(
-            module,
+            modules[name],
             spec.action_space,
             normalize_actions=algorithm.normalize_actions,
             clip_actions=algorithm.clip_actions,
             env_steps=env_steps,
         )
     return ActingPolicies(by_name, policy_mapping(specs), specs)
-
-
-def _load_weights(module: Any, checkpoint: Path, name: str) -> None:
-    if isinstance(module, TargetNetworkAPI):
-        module.make_target_networks()  # the learner does; their weights are saved too
-    weights = {key: torch.from_numpy(value) for key, value in read_policy(checkpoint, name).items()}
-    try:
-        module.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{checkpoint}: the weights of policy {name!r} are not of the network that the "
-            f"experiment describes: {error}"
-        ) from error
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ observation (nested as the space is, leading dimension B) and returns float32 fe
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,30 @@ ConvFilters = Sequence[Sequence[int]]
 DEFAULT_CONV_FILTERS: ConvFilters = ((16, 3, 2), (32, 3, 2), (32, 3, 2))
 
 
-class GridOfCategories(nn.Module):
+class Encoder(nn.Module):
+    """A module from a batched observation to float32 features [B, num_features]."""
+
+    num_features: int
+
+
+class WithHiddenLayers(Encoder):
+    """An encoder followed by fully connected layers, each with a ReLU."""
+
+    def __init__(self, vector: Encoder, hidden_sizes: Sequence[int]) -> None:
+        super().__init__()
+        widths = [vector.num_features, *hidden_sizes]
+        layers: list[nn.Module] = [vector]
+        for width, size in itertools.pairwise(widths):
+            layers += [nn.Linear(width, size), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+        self.num_features = widths[-1]
+
+    def forward(self, observation: Any) -> Tensor:
+        features: Tensor = self.layers(observation)
+        return features
+
+
+class GridOfCategories(Encoder):
     """One-hot of each channel of each cell: uint8 [B, H, W, C] to float32 [B, H * W * S].
 
     S is the sum of the channels' sizes; for MultiGrid 21: type (11), colour (6), state (4).
@@ -37,6 +61,7 @@ class GridOfCategories(nn.Module):
         first = torch.cumsum(sizes, 0) - sizes
         offset = torch.arange(cells).unsqueeze(1) * depth + first
         self.num_features = cells * depth
+        self.offset: Tensor
         self.register_buffer("offset", offset.flatten(), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -45,7 +70,7 @@ class GridOfCategories(nn.Module):
         return one_hot.scatter_(1, index, 1.0)
 
 
-class ImageCNN(nn.Module):
+class ImageCNN(Encoder):
     """Convolutions with padding kernel // 2, each with a ReLU: [B, H, W, C] to [B, F].
 
     uint8 pixels are scaled to [0, 1].
@@ -64,22 +89,24 @@ class ImageCNN(nn.Module):
             self.num_features = self.forward(torch.zeros(1, *space.shape)).shape[-1]
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layers(image.float().permute(0, 3, 1, 2) * self.scale)
+        features: Tensor = self.layers(image.float().permute(0, 3, 1, 2) * self.scale)
+        return features
 
 
-class FlatBox(nn.Module):
-    """Flattens a Box; uint8 images are scaled to [0, 1]."""
+class FlatBox(Encoder):
+    """Flattens a Box; bytes are scaled to [0, 1], as in `empo_rllib.envs.encoding`."""
 
     def __init__(self, space: gym.spaces.Box) -> None:
         super().__init__()
-        self.scale = 1 / 255 if space.dtype == "uint8" and len(space.shape) == 3 else 1.0
+        are_bytes = space.dtype == "uint8" and bool((space.high == 255).any())
+        self.scale = 1 / 255 if are_bytes else 1.0
         self.num_features = gym.spaces.flatdim(space)
 
     def forward(self, values: Tensor) -> Tensor:
-        return values.flatten(1).float() * self.scale
+        return values.reshape(len(values), -1).float() * self.scale
 
 
-class OneHot(nn.Module):
+class OneHot(Encoder):
     """One-hot of Discrete or MultiDiscrete values: [B] or [B, D] to [B, sum of sizes]."""
 
     def __init__(self, sizes: Sequence[int], start: Sequence[int]) -> None:
@@ -87,6 +114,7 @@ class OneHot(nn.Module):
         table = torch.tensor(list(sizes))
         self.num_features = int(table.sum())
         first = torch.cumsum(table, 0) - table - torch.tensor(list(start))
+        self.offset: Tensor
         self.register_buffer("offset", first, persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
@@ -95,25 +123,27 @@ class OneHot(nn.Module):
         return one_hot.scatter_(1, index, 1.0)
 
 
-class Concatenation(nn.Module):
+class Concatenation(Encoder):
     """Encodes the parts of a Dict or Tuple observation and concatenates them."""
 
     def __init__(self, spaces: dict[Any, gym.Space], filters: ConvFilters) -> None:
         super().__init__()
         self.keys = list(spaces)
-        self.parts = nn.ModuleList(_vector(space, filters) for space in spaces.values())
-        self.num_features = sum(part.num_features for part in self.parts)
+        parts = [_vector(space, filters) for space in spaces.values()]
+        self.parts = nn.ModuleList(parts)
+        self.num_features = sum(part.num_features for part in parts)
 
     def forward(self, observation: Any) -> Tensor:
         parts = zip(self.parts, self.keys, strict=True)
         return torch.cat([part(observation[key]) for part, key in parts], dim=-1)
 
 
-def _vector(space: gym.Space, filters: ConvFilters) -> nn.Module:
+def _vector(space: gym.Space, filters: ConvFilters) -> Encoder:
     """Chooses how one part of an observation becomes a vector."""
     channel_sizes = grid_channels(space)
     if channel_sizes is not None:
-        return GridOfCategories(space.shape[0] * space.shape[1], channel_sizes)
+        cells = gym.spaces.flatdim(space) // len(channel_sizes)
+        return GridOfCategories(cells, channel_sizes)
     if isinstance(space, gym.spaces.Dict):
         return Concatenation(dict(space.spaces), filters)
     if isinstance(space, gym.spaces.Tuple):
@@ -136,8 +166,8 @@ def _vector(space: gym.Space, filters: ConvFilters) -> nn.Module:
 
 def build_encoder(
     space: gym.Space, hidden_sizes: Sequence[int], conv_filters: ConvFilters | None = None
-) -> nn.Module:
-    """Returns a module from observations of `space` to features, with `num_features`.
+) -> Encoder:
+    """Returns a module from observations of `space` to features.
 
     Args:
         space: Any nesting of Dict and Tuple over Box, Discrete, MultiDiscrete, MultiBinary.
@@ -148,12 +178,4 @@ def build_encoder(
     Raises:
         ValueError: for a space of another kind.
     """
-    vector = _vector(space, conv_filters or DEFAULT_CONV_FILTERS)
-    layers: list[nn.Module] = [vector]
-    width = vector.num_features
-    for size in hidden_sizes:
-        layers += [nn.Linear(width, size), nn.ReLU()]
-        width = size
-    encoder = nn.Sequential(*layers)
-    encoder.num_features = width
-    return encoder
+    return WithHiddenLayers(_vector(space, conv_filters or DEFAULT_CONV_FILTERS), hidden_sizes)
