@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core.rl_module.apis import TargetNetworkAPI
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
@@ -120,11 +121,10 @@ def import_object(path: str, place: str) -> Any:
     """Imports `package.module:name`, or raises ConfigError naming `place` in the file."""
     module_name, _, name = path.partition(":")
     try:
-        if not name:
-            raise ValueError("expected package.module:Name")
         return getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{place} = {path!r} cannot be imported: {error}") from error
+    except Exception as error:  # whatever the user's module raises while it is imported
+        reason = error if isinstance(error, ImportError | AttributeError) else repr(error)
+        raise ConfigError(f"{place} = {path!r} cannot be imported: {reason}") from error
 
 
 def _make_env(
@@ -170,7 +170,8 @@ def _apply_sections(
             evaluation_config={"explore": False, "num_envs_per_env_runner": 1},
         )
     user_callbacks = [
-        import_object(path, "algorithm.callbacks") for path in config.algorithm.callbacks
+        _import_class(path, "algorithm.callbacks", RLlibCallback)
+        for path in config.algorithm.callbacks
     ]
     algorithm.callbacks([EpisodeMetrics, *user_callbacks])
     algorithm.debugging(seed=config.seed)
@@ -200,10 +201,14 @@ def _module_class(config: ExperimentConfig) -> type[RLModule]:
 
     if config.model.class_ is None:
         return ActorCriticWithTarget if config.algorithm.name == "APPO" else ActorCritic
-    module_class = import_object(config.model.class_, "model.class")
-    if not (isinstance(module_class, type) and issubclass(module_class, RLModule)):
-        raise ConfigError(
-            f"model.class = {config.model.class_!r} is not a subclass of "
-            "ray.rllib.core.rl_module.rl_module.RLModule."
-        )
+    module_class: type[RLModule] = _import_class(config.model.class_, "model.class", RLModule)
     return module_class
+
+
+def _import_class(path: str, place: str, base: type) -> Any:
+    imported = import_object(path, place)
+    if not (isinstance(imported, type) and issubclass(imported, base)):
+        raise ConfigError(
+            f"{place} = {path!r} is not a subclass of {base.__module__}.{base.__name__}."
+        )
+    return imported

@@ -72,7 +72,7 @@ def policy_weights(algorithm: Algorithm) -> dict[str, dict[str, np.ndarray]]:
     state = algorithm.learner_group.get_state(components="learner/rl_module")
     modules = state["learner"]["rl_module"]
     return {
-        name: {key: np.ascontiguousarray(value) for key, value in weights.items()}
+        name: {key: np.asarray(value, order="C") for key, value in weights.items()}
         for name, weights in modules.items()
     }
 

@@ -16,8 +16,13 @@ from pathlib import Path
 from empo_rllib.errors import ResourceError
 
 # For the actors: RLlib iterates over sets of agents and policies, so the same seed gives the
-# same curve only with the same string hashes.
-_ACTOR_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore"}
+# same curve only with the same string hashes; and relative paths, such as those in env.kwargs,
+# hold in the working folder, not in one of Tune's.
+_ACTOR_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONWARNINGS": "ignore",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
 # Ray and RLlib warn about their own deprecations at import and at start; nothing in them is
 # for our users. `log_to_driver=False` keeps the output of the actors in Ray's log folder.
 _QUIET = {

@@ -22,6 +22,8 @@ from empo_rllib.experiment.checkpoints import find_checkpoints, load_weights
 from empo_rllib.experiment.metrics import stop_reason
 from empo_rllib.experiment.run_folder import (
     CONFIG_FILE,
+    LOCK_FILE,
+    absolute_source,
     check_new_run,
     check_writable,
     create_run_folder,
@@ -104,10 +106,10 @@ def check_can_start(config: ExperimentConfig, resume: bool, overwrite: bool) -> 
         open_run(config)
     else:
         check_new_run(folder, overwrite)
-    if folder.exists():
+    check_writable(config)
+    if (folder / LOCK_FILE).exists():
         with lock_run(folder):
             pass
-    check_writable(config)
 
 
 def start_run(
@@ -194,8 +196,20 @@ def _last(trial: TrialSummary) -> dict[str, float]:
 
 
 def _plan(config: ExperimentConfig, spec: TrialSpec) -> PlannedTrial:
-    resolved = resolve_trial(config, spec)
+    resolved = _with_absolute_checkpoints(resolve_trial(config, spec))
     return PlannedTrial(spec, resolved, build_policies(resolved))
+
+
+def _with_absolute_checkpoints(config: ExperimentConfig) -> ExperimentConfig:
+    """Makes the paths that policies start from hold in the trial's process, wherever it runs."""
+    if isinstance(config.policies, str):
+        return config
+    policies = {
+        key: entry.model_copy(update={"checkpoint": absolute_source(entry.checkpoint)})
+        for key, entry in config.policies.items()
+        if entry.checkpoint is not None
+    }
+    return config.model_copy(update={"policies": {**config.policies, **policies}})
 
 
 def _check_networks(trial: PlannedTrial) -> None:

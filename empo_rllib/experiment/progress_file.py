@@ -95,15 +95,14 @@ def read_progress(folder: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     rows = []
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        for raw in reader:
-            try:
-                row = {key: _number(value) for key, value in raw.items() if value}
-            except (TypeError, ValueError):
-                continue
-            if "training_iteration" in row and None not in raw.values():
-                rows.append(row)
+    lines = path.read_text().splitlines(keepends=True)
+    for raw in csv.DictReader(line for line in lines if line.endswith("\n")):
+        try:
+            row = {key: _number(value) for key, value in raw.items() if value}
+        except (TypeError, ValueError):
+            continue
+        if "training_iteration" in row and None not in raw.values():
+            rows.append(row)
     return rows
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig
@@ -58,12 +58,12 @@ def run_folder_of(config: ExperimentConfig) -> Path:
         ConfigError: `storage_path` is a URI of something that is not a mounted file system.
     """
     parsed = urlparse(config.storage_path)
-    if parsed.scheme == "file":
-        root = Path(parsed.path)
+    if parsed.scheme == "file" and parsed.netloc in ("", "localhost"):
+        root = Path(unquote(parsed.path))
     elif "://" in config.storage_path:
         raise ConfigError(
-            f"storage_path = {config.storage_path!r}: only paths and file:// URIs can hold runs. "
-            "Mount the bucket on every node and give its path."
+            f"storage_path = {config.storage_path!r}: only paths and file:///path URIs can hold "
+            "runs. Mount the bucket on every node and give its path."
         )
     else:
         root = Path(config.storage_path).expanduser()
@@ -96,9 +96,9 @@ def check_new_run(folder: Path, overwrite: bool) -> None:
     Raises:
         RunError: as said.
     """
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / CONFIG_FILE).exists():
+    if not (folder / CONFIG_FILE).is_file():
         raise RunError(
             f"{folder} exists and is not a run folder. Choose another name or storage_path."
         )
@@ -159,13 +159,19 @@ def locate(path: str | Path) -> TrainedTrial:
         RunError: `path` is none of these, or the run is damaged.
         CheckpointError: there is no readable checkpoint.
     """
-    folder = Path(path).expanduser().absolute()
+    folder = _absolute(path)
     if not folder.is_dir():
         raise RunError(f"{path}: no such folder. Give a run folder, a trial or a checkpoint.")
     for level, run in enumerate((folder, folder.parent, folder.parent.parent)):
         if (run / SUMMARY_FILE).is_file():
             return _locate_in(run, folder, level)
     raise RunError(f"{path}: not a run folder, a trial or a checkpoint: no {SUMMARY_FILE} there.")
+
+
+def absolute_source(source: str) -> str:
+    """Returns `checkpoint: source` with its path absolute."""
+    path, separator, name = source.partition("#")
+    return f"{_absolute(path)}{separator}{name}"
 
 
 def resolve_checkpoint_policy(source: str, policy: str) -> dict[str, np.ndarray]:
@@ -180,6 +186,10 @@ def resolve_checkpoint_policy(source: str, policy: str) -> dict[str, np.ndarray]
     if not name:
         name = available[0] if len(available) == 1 else policy
     return read_policy(checkpoint, name)
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.abspath(Path(path).expanduser()))  # `Path.absolute` would keep a `..`
 
 
 def _locate_in(run: Path, folder: Path, level: int) -> TrainedTrial:

@@ -84,7 +84,7 @@ def _write_gif(frames: Iterable[Frame], path: Path, fps: float) -> int:
 
 
 def _write_mp4(frames: Iterable[Frame], path: Path, fps: float) -> int:
-    from imageio_ffmpeg import write_frames  # type: ignore[import-untyped]  # has no types
+    from imageio_ffmpeg import write_frames
 
     writer, num_frames = None, 0
     try:

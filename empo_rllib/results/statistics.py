@@ -49,8 +49,7 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
 
     The interquartile mean drops a quarter of the values, rounded down, at each end (Agarwal et
     al. 2021, "Deep reinforcement learning at the edge of the statistical precipice"). The
-    interval is the percentile bootstrap of Efron and Tibshirani 1993, "An introduction to the
-    bootstrap", section 13.3.
+    interval is scipy's percentile bootstrap.
 
     Args:
         values: one number per episode or seed.
@@ -60,32 +59,26 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
         ValueError: there is no value.
     """
     import numpy as np
+    from scipy import stats
 
-    array = np.sort(np.asarray(values, dtype=np.float64))
-    n = len(array)
-    if n == 0:
+    array = np.asarray(values, dtype=np.float64)
+    if len(array) == 0:
         raise ValueError("an estimate needs at least one value")
     low = high = None
-    if n > 1:
-        low, high = _bootstrap_interval(array, seed)
-    quarter = n // 4
+    if len(array) > 1:
+        interval = stats.bootstrap(
+            (array,),
+            np.mean,
+            n_resamples=BOOTSTRAP_RESAMPLES,
+            batch=max(1, _DRAWN_AT_ONCE // len(array)),
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+        low, high = float(interval.low), float(interval.high)
     return Estimate(
-        n=n,
+        n=len(array),
         mean=float(array.mean()),
-        interquartile_mean=float(array[quarter : n - quarter].mean()),
+        interquartile_mean=float(stats.trim_mean(array, 0.25)),
         low=low,
         high=high,
     )
-
-
-def _bootstrap_interval(array: Any, seed: int) -> tuple[float, float]:
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    rows = max(1, _DRAWN_AT_ONCE // len(array))
-    means: list[float] = []
-    while len(means) < BOOTSTRAP_RESAMPLES:
-        shape = (min(rows, BOOTSTRAP_RESAMPLES - len(means)), len(array))
-        means.extend(rng.choice(array, shape).mean(axis=1))
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
