@@ -32,8 +32,14 @@ from empo_rllib.errors import ConfigError
 
 ENV_NAME = "empo_rllib"
 REPLAY_ALGORITHMS = ("DQN", "SAC")
-# RLlib's default buffer holds one agent only; params may change the rest of it.
-MULTI_AGENT_REPLAY = {"type": "MultiAgentPrioritizedEpisodeReplayBuffer", "capacity": 50_000}
+# RLlib's default buffer holds one agent only; params may change the rest of it. With another
+# type RLlib forgets its own alpha and beta, without which DQN and SAC fail in their first update.
+MULTI_AGENT_REPLAY = {
+    "type": "MultiAgentPrioritizedEpisodeReplayBuffer",
+    "capacity": 50_000,
+    "alpha": 0.6,
+    "beta": 0.4,
+}
 
 
 def build_algorithm_config(
