@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from empo_rllib.errors import RunError
 from empo_rllib.results.statistics import estimate
@@ -73,6 +73,12 @@ class ExperimentResult(BaseModel):
     trials: list[TrialSummary]
     groups: list[Group] = []
     folder: str
+
+    @model_validator(mode="after")
+    def _check_best(self) -> ExperimentResult:
+        if self.best_trial and self.best_trial not in {trial.trial_id for trial in self.trials}:
+            raise ValueError(f"best_trial {self.best_trial} is none of its trials")
+        return self
 
     def trial(self, trial_id: str) -> TrialSummary:
         """Returns the trial with this id."""

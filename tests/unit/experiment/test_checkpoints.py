@@ -1,0 +1,177 @@
+"""Checkpoints are whole or not there, and say what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from empo_rllib.errors import CheckpointError
+from empo_rllib.experiment.checkpoints import (
+    find_checkpoints,
+    load_weights,
+    read_counters,
+    read_policy,
+    write_checkpoint,
+)
+
+WEIGHTS = {
+    "walker": {
+        "actor.weight": np.arange(6, dtype=np.float32).reshape(2, 3).T,  # not contiguous
+        "log_std": np.float32(0.5) * np.ones((), np.float32),
+    },
+    "fixed": {"actor.weight": np.zeros((2, 3), np.float32)},
+}
+
+
+class FakeAlgorithm:
+    """Stands in for an RLlib Algorithm; `fails_in` names what raises."""
+
+    def __init__(self, fails_in=None, weights=WEIGHTS):
+        self.fails_in = fails_in
+        self.learner_group = SimpleNamespace(get_state=self._get_state)
+        self._weights = weights
+
+    def save_to_path(self, path):
+        from pathlib import Path
+
+        Path(path).mkdir()
+        (Path(path) / "rllib_checkpoint.json").write_text("{}")
+        if self.fails_in == "save_to_path":
+            raise OSError("No space left on device")
+
+    def _get_state(self, components):
+        assert components == "learner/rl_module"
+        if self.fails_in == "get_state":
+            raise RuntimeError("the learner died")
+        return {"learner": {"rl_module": self._weights}}
+
+
+def counters(iteration):
+    return {"training_iteration": iteration, "env_steps": 100 * iteration}
+
+
+def save(folder, iteration, num_to_keep=2, **kwargs):
+    return write_checkpoint(folder, FakeAlgorithm(**kwargs), counters(iteration), num_to_keep)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def message_of(function, *args):
+    with pytest.raises(CheckpointError) as raised:
+        function(*args)
+    assert raised.value.exit_code == 2
+    return str(raised.value)
+
+
+def test_a_checkpoint_holds_counters_weights_and_rllibs_state(tmp_path):
+    checkpoint = save(tmp_path, 10)
+    assert checkpoint == tmp_path / "checkpoint_000010"
+    assert names(checkpoint) == ["algorithm", "policies", "state.json"]
+    assert names(checkpoint / "policies") == ["fixed.safetensors", "walker.safetensors"]
+    assert read_counters(checkpoint) == counters(10)
+    for name, weights in WEIGHTS.items():
+        read = read_policy(checkpoint, name)
+        assert read.keys() == weights.keys()
+        for key, value in weights.items():
+            np.testing.assert_array_equal(read[key], value)
+            assert read[key].shape == value.shape
+            assert read[key].dtype == value.dtype
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    for iteration in (5, 10, 15, 20):
+        save(tmp_path, iteration, num_to_keep=2)
+    assert names(tmp_path) == ["checkpoint_000015", "checkpoint_000020"]
+    save(tmp_path, 100, num_to_keep=1)
+    assert names(tmp_path) == ["checkpoint_000100"]
+
+
+@pytest.mark.parametrize("fails_in", ["save_to_path", "get_state"])
+def test_a_failure_while_saving_leaves_the_old_checkpoints_and_nothing_else(tmp_path, fails_in):
+    save(tmp_path, 1, num_to_keep=1)
+    with pytest.raises((OSError, RuntimeError)):
+        save(tmp_path, 2, num_to_keep=1, fails_in=fails_in)
+    assert names(tmp_path) == ["checkpoint_000001"]
+    assert read_counters(tmp_path / "checkpoint_000001") == counters(1)
+
+
+def test_what_a_killed_save_left_is_no_checkpoint_and_goes_with_the_next(tmp_path):
+    save(tmp_path, 1)
+    rest = tmp_path / ".checkpoint_000002.tmp"
+    rest.mkdir()
+    (rest / "state.json").write_text("{}")
+    (tmp_path / "checkpoint_000003").mkdir()  # without state.json
+    assert [path.name for path in find_checkpoints(tmp_path)] == ["checkpoint_000001"]
+    save(tmp_path, 2)
+    save(tmp_path, 3)
+    assert names(tmp_path) == ["checkpoint_000002", "checkpoint_000003"]
+
+
+def test_saving_an_iteration_again_replaces_its_checkpoint(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 1, weights={"other": WEIGHTS["fixed"]})
+    assert names(tmp_path / "checkpoint_000001" / "policies") == ["other.safetensors"]
+
+
+def test_checkpoints_are_found_oldest_first(tmp_path):
+    for iteration in (100, 9, 10):
+        save(tmp_path, iteration, num_to_keep=9)
+    (tmp_path / "checkpoint_notes").mkdir()
+    found = [path.name for path in find_checkpoints(tmp_path)]
+    assert found == ["checkpoint_000009", "checkpoint_000010", "checkpoint_000100"]
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
+    assert "not a checkpoint: it has no state.json" in message_of(read_counters, tmp_path)
+    assert "not a checkpoint" in message_of(read_policy, tmp_path, "walker")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "3", "null", "{}", '{"format": 1}', "\xff\x00", '{"counters": {}}'],
+)
+def test_a_damaged_state_is_refused(tmp_path, content):
+    checkpoint = save(tmp_path, 1)
+    (checkpoint / "state.json").write_text(content, encoding="latin-1")
+    assert f"{checkpoint}: damaged state.json" in message_of(read_counters, checkpoint)
+
+
+def test_a_checkpoint_of_another_format_names_both(tmp_path):
+    checkpoint = save(tmp_path, 1)
+    (checkpoint / "state.json").write_text(json.dumps({"format": 7, "counters": {}}))
+    message = message_of(read_policy, checkpoint, "walker")
+    assert "format 7; this version of empo_rllib reads format 1" in message
+
+
+def test_a_policy_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+    message = message_of(read_policy, save(tmp_path, 1), "wolker")
+    assert "no policy 'wolker'; it holds fixed, walker. Did you mean 'walker'?" in message
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+def test_damaged_weights_are_refused_with_their_file(tmp_path, damage):
+    checkpoint = save(tmp_path, 1)
+    path = checkpoint / "policies" / "walker.safetensors"
+    content = path.read_bytes()
+    path.write_bytes({"cut": content[:-3], "empty": b"", "text": b"hello, world"}[damage])
+    assert f"{path}: damaged weights" in message_of(read_policy, checkpoint, "walker")
+
+
+def test_weights_fit_only_the_network_they_are_of(tmp_path):
+    module = nn.Sequential(nn.Linear(3, 2, bias=False))
+    load_weights(module, {"0.weight": np.ones((2, 3), np.float32)}, "here")
+    assert torch.equal(module[0].weight, torch.ones(2, 3))
+    for wrong in (
+        {"0.weight": np.ones((2, 4), np.float32)},
+        {"1.weight": np.ones((2, 3), np.float32)},
+        {},
+    ):
+        message = message_of(load_weights, module, wrong, "policies: 'a' from results/old")
+        assert message.startswith("policies: 'a' from results/old: the weights are not of the")

@@ -1,0 +1,139 @@
+"""`progress.csv` and TensorBoard tell one story, also after a resume."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from empo_rllib.experiment.progress_file import PROGRESS_FILE, ProgressFile, read_progress
+
+
+def row(iteration, **more):
+    return {
+        "training_iteration": iteration,
+        "env_steps": 100 * iteration,
+        "time_s": iteration / 3,
+        **more,
+    }
+
+
+def write(folder, iterations, tensorboard=False, last_iteration=0):
+    progress = ProgressFile(folder, last_iteration, tensorboard)
+    for iteration in iterations:
+        progress.append(row(iteration))
+    progress.close()
+
+
+def table(folder):
+    with (folder / PROGRESS_FILE).open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def steps(folder, tag="time_s"):
+    accumulator = EventAccumulator(str(folder)).Reload()
+    return [event.step for event in accumulator.Scalars(tag)]
+
+
+def test_each_row_is_on_disk_as_soon_as_it_is_appended(tmp_path):
+    progress = ProgressFile(tmp_path, 0, tensorboard=False)
+    for iteration in (1, 2):
+        progress.append(row(iteration))
+        assert len(read_progress(tmp_path)) == iteration
+        assert read_progress(tmp_path)[-1]["env_steps"] == 100 * iteration
+
+
+def test_values_are_read_back_to_the_last_digit(tmp_path):
+    write(tmp_path, [1, 2, 3])
+    assert [one["time_s"] for one in read_progress(tmp_path)] == [1 / 3, 2 / 3, 1.0]
+
+
+def test_a_new_column_is_there_from_the_first_row_on(tmp_path):
+    progress = ProgressFile(tmp_path, 0, tensorboard=False)
+    progress.append(row(1))
+    progress.append(row(2, success_rate=0.5))
+    progress.append(row(3))
+    header, *rows = table(tmp_path)
+    assert header == ["timestamp", "training_iteration", "env_steps", "time_s", "success_rate"]
+    assert [len(one) for one in rows] == [5, 5, 5]
+    assert [one[4] for one in rows] == ["", "0.5", ""]
+    assert [one[1] for one in rows] == ["1", "2", "3"]
+
+
+def test_a_cell_that_was_not_measured_is_no_value(tmp_path):
+    progress = ProgressFile(tmp_path, 0, tensorboard=False)
+    progress.append(row(1, success_rate=0.5))
+    progress.append(row(2))
+    assert "success_rate" not in read_progress(tmp_path)[1]
+
+
+def test_a_resume_drops_the_rows_after_its_checkpoint(tmp_path):
+    write(tmp_path, [1, 2, 3, 4, 5])
+    write(tmp_path, [4, 5, 6], last_iteration=3)
+    rows = read_progress(tmp_path)
+    assert [one["training_iteration"] for one in rows] == [1, 2, 3, 4, 5, 6]
+    timestamps = [one["timestamp"] for one in rows]
+    assert timestamps == sorted(timestamps)
+
+
+def test_the_rows_that_a_resume_keeps_stay_as_they_were(tmp_path):
+    write(tmp_path, [1, 2, 3])
+    before = table(tmp_path)
+    write(tmp_path, [], last_iteration=2)
+    assert table(tmp_path) == before[:-1]
+
+
+def test_the_last_row_is_known_after_a_resume(tmp_path):
+    assert ProgressFile(tmp_path, 0, tensorboard=False).last_row == {}
+    write(tmp_path, [1, 2, 3])
+    resumed = ProgressFile(tmp_path, 2, tensorboard=False)
+    assert resumed.last_row["training_iteration"] == 2
+    assert resumed.last_row["env_steps"] == 200
+
+
+def test_a_fresh_start_drops_the_rows_of_an_attempt_without_checkpoint(tmp_path):
+    write(tmp_path, [1, 2], tensorboard=True)
+    write(tmp_path, [1], tensorboard=True, last_iteration=0)
+    assert [one["training_iteration"] for one in read_progress(tmp_path)] == [1]
+    assert steps(tmp_path) == [100]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4, 8, 20])
+def test_a_last_line_cut_short_is_left_out(tmp_path, cut):
+    write(tmp_path, [1, 2, 3])
+    path = tmp_path / PROGRESS_FILE
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert [one["training_iteration"] for one in read_progress(tmp_path)][:2] == [1, 2]
+    assert all(one["time_s"] == one["training_iteration"] / 3 for one in read_progress(tmp_path))
+    write(tmp_path, [3, 4], last_iteration=2)
+    assert [one["training_iteration"] for one in read_progress(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_a_folder_without_progress_has_no_rows(tmp_path):
+    assert read_progress(tmp_path) == []
+    (tmp_path / PROGRESS_FILE).write_text("")
+    assert read_progress(tmp_path) == []
+
+
+def test_tensorboard_has_every_number_at_its_env_steps(tmp_path):
+    write(tmp_path, [1, 2], tensorboard=True)
+    accumulator = EventAccumulator(str(tmp_path)).Reload()
+    assert set(accumulator.Tags()["scalars"]) == {"env_steps", "time_s"}
+    events = accumulator.Scalars("time_s")
+    assert [event.step for event in events] == [100, 200]
+    assert [event.value for event in events] == pytest.approx([1 / 3, 2 / 3])
+    stamps = [one["timestamp"] for one in read_progress(tmp_path)]
+    assert [event.wall_time for event in events] == pytest.approx(stamps)
+
+
+def test_after_resumes_no_step_of_tensorboard_is_there_twice_or_goes_back(tmp_path):
+    write(tmp_path, [1, 2, 3, 4], tensorboard=True)
+    write(tmp_path, [3, 4, 5], tensorboard=True, last_iteration=2)
+    write(tmp_path, [5, 6], tensorboard=True, last_iteration=4)
+    assert steps(tmp_path) == [100, 200, 300, 400, 500, 600]
+
+
+def test_without_tensorboard_no_events_are_written(tmp_path):
+    write(tmp_path, [1])
+    assert [path.name for path in tmp_path.iterdir()] == [PROGRESS_FILE]

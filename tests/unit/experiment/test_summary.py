@@ -1,0 +1,133 @@
+"""`summary.json`: which trial is best, and what the seeds say together."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from empo_rllib.errors import RunError
+from empo_rllib.experiment.summary import SUMMARY_FILE, build_groups, read_summary
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", "trial_00002"), ("min", "trial_00001")])
+def test_the_best_trial_is_the_one_that_the_mode_asks_for(result, trial, mode, best):
+    trials = [trial(0, metric=0.5), trial(1, metric=-2.0), trial(2, metric=0.7), trial(3)]
+    summary = result(*trials, mode=mode)
+    summary.update()
+    assert summary.best_trial == best
+    assert summary.best().trial_id == best
+
+
+def test_a_negative_metric_beats_no_metric(result, trial):
+    summary = result(trial(0), trial(1, metric=-5.0))
+    summary.update()
+    assert summary.best_trial == "trial_00001"
+
+
+def test_without_any_metric_there_is_no_best_trial(result, trial):
+    summary = result(trial(0), trial(1))
+    summary.update()
+    assert summary.best() is None
+
+
+def test_groups_join_the_trials_that_differ_only_in_the_seed(trial):
+    returns = [0.1, 0.9, 0.2, 0.8, 0.3]
+    rates = [1e-3, 1e-4, 1e-3, 1e-4, 1e-3]
+    trials = [
+        trial(number, params={"algorithm.params.lr": rate}, episode_return_mean=value)
+        for number, (rate, value) in enumerate(zip(rates, returns, strict=True))
+    ]
+    first, second = build_groups(trials)
+    assert first.params == {"algorithm.params.lr": 1e-3}
+    assert first.trials == ["trial_00000", "trial_00002", "trial_00004"]
+    assert first.n == 3
+    assert first.mean == pytest.approx(0.2)
+    assert first.interval_95[0] <= first.mean <= first.interval_95[1]
+    assert second.trials == ["trial_00001", "trial_00003"]
+    assert second.mean == pytest.approx(0.85)
+
+
+def test_the_interquartile_mean_leaves_out_the_extreme_seeds(trial):
+    returns = [-100.0, 0.4, 0.6, 50.0]
+    (group,) = build_groups([trial(i, episode_return_mean=r) for i, r in enumerate(returns)])
+    assert group.interquartile_mean == pytest.approx(0.5)
+    assert group.mean == pytest.approx(np.mean(returns))
+
+
+def test_a_single_seed_has_no_interval(trial):
+    (group,) = build_groups([trial(0, episode_return_mean=0.5)])
+    assert (group.n, group.mean, group.interval_95) == (1, 0.5, None)
+
+
+def test_a_trial_without_return_is_in_no_group(trial):
+    assert build_groups([trial(0), trial(1)]) == []
+    (group,) = build_groups([trial(0), trial(1, episode_return_mean=0.0)])
+    assert group.trials == ["trial_00001"]
+
+
+def test_what_is_written_is_read_back(result, trial, tmp_path):
+    summary = result(
+        trial(0, metric=0.5, episode_return_mean=0.5, params={"model.hidden_sizes": [64]}),
+        trial(1, status="failed", error="Traceback"),
+        status="failed",
+    )
+    summary.update()
+    summary.write()
+    assert read_summary(tmp_path) == summary
+    assert [path.name for path in tmp_path.iterdir()] == [SUMMARY_FILE]
+
+
+def test_the_summary_has_the_keys_that_are_promised_and_no_path_of_this_machine(
+    result, trial, tmp_path
+):
+    summary = result(trial(0, episode_return_mean=0.5))
+    summary.update()
+    summary.write()
+    text = (tmp_path / SUMMARY_FILE).read_text()
+    content = json.loads(text)
+    assert {"status", "sampler", "best_trial", "trials", "groups"} <= content.keys()
+    assert {
+        "trial_id",
+        "params",
+        "seed",
+        "status",
+        "env_steps",
+        "agent_steps",
+        "episodes",
+        "time_s",
+        "env_steps_per_s",
+        "episode_return_mean",
+        "checkpoint",
+    } <= content["trials"][0].keys()
+    assert {"n", "mean", "interquartile_mean", "interval_95"} <= content["groups"][0].keys()
+    assert str(tmp_path) not in text
+
+
+def test_a_run_that_was_moved_knows_its_new_place(result, trial, tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    result(trial(0), folder=old).write()
+    old.rename(new)
+    assert read_summary(new).folder == str(new)
+
+
+def test_a_folder_without_summary_is_no_run(tmp_path):
+    with pytest.raises(RunError, match="not a run folder: it has no summary.json") as raised:
+        read_summary(tmp_path)
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"status": "odd"}', "\xff\x00"])
+def test_a_damaged_summary_is_refused_with_its_file(tmp_path, content):
+    (tmp_path / SUMMARY_FILE).write_text(content, encoding="latin-1")
+    with pytest.raises(RunError) as raised:
+        read_summary(tmp_path)
+    assert str(raised.value).startswith(f"{tmp_path / SUMMARY_FILE}: damaged")
+
+
+def test_a_best_trial_that_is_not_there_is_damage(result, trial, tmp_path):
+    result(trial(0), best_trial="trial_00007").write()
+    with pytest.raises(RunError, match="damaged"):
+        read_summary(tmp_path)
