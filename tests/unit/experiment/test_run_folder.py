@@ -144,7 +144,7 @@ def test_a_full_disk_is_a_readable_error(experiment, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", no_space)
-    with pytest.raises(ConfigError, match="cannot be written: .*No space left on device"):
+    with pytest.raises(ConfigError, match=r"cannot be written: .*No space left on device"):
         create_run_folder(experiment(), overwrite=False)
 
 
@@ -271,7 +271,7 @@ def test_a_trial_without_checkpoint_is_refused(run_folder):
 def test_a_damaged_checkpoint_is_refused_before_anything_is_loaded(run_folder):
     checkpoint = run_folder() / "trial_00001" / "checkpoint_000002"
     (checkpoint / "state.json").write_text("{")
-    with pytest.raises(CheckpointError, match="damaged state.json"):
+    with pytest.raises(CheckpointError, match=r"damaged state\.json"):
         locate(checkpoint.parent.parent)
 
 
@@ -303,7 +303,7 @@ def test_of_several_policies_one_must_have_the_name(run_folder):
 
 def test_a_name_that_is_given_must_be_there_even_if_there_is_only_one(run_folder):
     folder = run_folder(policies=("shared",))
-    with pytest.raises(CheckpointError, match="no policy 'shred'.*Did you mean 'shared'"):
+    with pytest.raises(CheckpointError, match=r"no policy 'shred'.*Did you mean 'shared'"):
         resolve_checkpoint_policy(f"{folder}#shred", "walker")
 
 

@@ -114,7 +114,7 @@ def test_a_run_that_was_moved_knows_its_new_place(result, trial, tmp_path):
 
 
 def test_a_folder_without_summary_is_no_run(tmp_path):
-    with pytest.raises(RunError, match="not a run folder: it has no summary.json") as raised:
+    with pytest.raises(RunError, match=r"not a run folder: it has no summary\.json") as raised:
         read_summary(tmp_path)
     assert raised.value.exit_code == 2
 
@@ -128,6 +128,8 @@ def test_a_damaged_summary_is_refused_with_its_file(tmp_path, content):
 
 
 def test_a_best_trial_that_is_not_there_is_damage(result, trial, tmp_path):
-    result(trial(0), best_trial="trial_00007").write()
-    with pytest.raises(RunError, match="damaged"):
+    result(trial(0)).write()
+    path = tmp_path / SUMMARY_FILE
+    path.write_text(path.read_text().replace('"best_trial": null', '"best_trial": "trial_00007"'))
+    with pytest.raises(RunError, match="best_trial trial_00007 is none of its trials"):
         read_summary(tmp_path)
