@@ -110,8 +110,13 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
     token_file = folder / TOKEN_FILE
     token_file.touch(mode=0o600)
     token_file.write_text(secrets.token_hex(32))
-    previous = {key: os.environ.get(key) for key in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")}
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file)}
+    settings = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_file),
+        "TMPDIR": str(folder),  # so that what Ray's processes leave behind goes with the folder
+    }
+    previous = {key: os.environ.get(key) for key in settings}
+    os.environ |= settings
     reread_ray_authentication()
     try:
         context = ray.init(

@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from empo_rllib import __version__
+
 PROVENANCE_FILE = "provenance.json"
-_PACKAGES = ("empo_rllib", "ray", "torch", "gymnasium", "pettingzoo", "multigrid", "numpy")
+_PACKAGES = ("ray", "torch", "gymnasium", "pettingzoo", "multigrid", "numpy")
 
 
 def write_provenance(folder: Path, cluster: dict[str, float], num_nodes: int) -> None:
@@ -35,7 +37,7 @@ def describe_session(cluster: dict[str, float], num_nodes: int) -> dict[str, Any
         "command": shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]]),
         "working_folder": os.getcwd(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {"empo_rllib": __version__} | {name: _version(name) for name in _PACKAGES},
         "code": {"folder": str(source), **_git_state(source)},
         "hardware": {
             "host": platform.node(),
