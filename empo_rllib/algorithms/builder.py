@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,10 +61,11 @@ def build_algorithm_config(
     Raises:
         ConfigError: RLlib refuses a parameter or a combination of them.
     """
-    register_env(ENV_NAME, functools.partial(_make_env, config, policies, env_error_file))
+    env_name = _register_env(config, policies, env_error_file)
     algorithm = default_algorithm_config(config.algorithm.name)
     try:
         algorithm.debugging(log_level="ERROR")
+        algorithm.environment(env_name, disable_env_checking=True)
         if config.algorithm.name in REPLAY_ALGORITHMS:
             algorithm.training(replay_buffer_config=MULTI_AGENT_REPLAY)
         by_method = params_by_method(config.algorithm.name, config.algorithm.params)
@@ -113,8 +116,14 @@ def changed_settings(algorithm: AlgorithmConfig, name: str) -> dict[str, tuple[A
     return {
         key: (default.get(key), value)
         for key, value in sorted(ours.items())
-        if repr(default.get(key)) != repr(value)
+        if _differ(default.get(key), value)
     }
+
+
+def _differ(default: Any, value: Any) -> bool:
+    if isinstance(default, int | float) and isinstance(value, int | float):
+        return default != value
+    return repr(default) != repr(value)  # spaces and arrays have no single truth value
 
 
 def required_resources(algorithm: AlgorithmConfig) -> dict[str, float]:
@@ -131,6 +140,20 @@ def import_object(path: str, place: str) -> Any:
     except Exception as error:  # whatever the user's module raises while it is imported
         reason = error if isinstance(error, ImportError | AttributeError) else repr(error)
         raise ConfigError(f"{place} = {path!r} cannot be imported: {reason}") from error
+
+
+def _register_env(
+    config: ExperimentConfig, policies: Mapping[str, Policy], error_file: Path
+) -> str:
+    """Registers the trial's environment under a name of its own, and returns that.
+
+    Ray's registry is common to all trials of a run: under one name, trials that run at the same
+    time would train in each other's environments.
+    """
+    content = json.dumps([config.to_dict(), str(error_file)], default=str)
+    name = f"{ENV_NAME}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    register_env(name, functools.partial(_make_env, config, policies, error_file))
+    return name
 
 
 def _make_env(
@@ -151,7 +174,6 @@ def _apply_sections(
     num_gpus_per_learner: float,
 ) -> None:
     resources, evaluation = config.resources, config.evaluation
-    algorithm.environment(ENV_NAME, disable_env_checking=True)
     algorithm.env_runners(
         num_env_runners=resources.num_env_runners,
         num_envs_per_env_runner=resources.num_envs_per_env_runner,

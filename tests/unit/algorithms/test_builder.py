@@ -72,8 +72,15 @@ def test_parameters_and_resources_arrive_where_they_belong(build, algorithm):
     assert (config.num_env_runners, config.num_envs_per_env_runner) == (2, 3)
     assert config.num_learners == 1
     assert config.seed == 11
-    assert config.env == ENV_NAME
+    assert config.env.startswith(ENV_NAME)
     assert config.enable_rl_module_and_learner
+
+
+def test_trials_that_differ_have_environments_of_their_own(build):
+    # Ray's registry is common to all trials of a run, which may run at the same time.
+    agents = ("agent_0", "agent_1", "agent_0")
+    names = [build(env={"wide_agent": agent}).env for agent in agents]
+    assert names[0] == names[2] != names[1]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -213,12 +220,14 @@ def test_what_rllib_refuses_is_a_readable_error(build):
 
 
 def test_changed_settings_are_those_unlike_rllibs_defaults(build):
-    config = build(params={"lr": 0.0123, "gamma": 0.99})  # 0.99 is RLlib's default
+    # 0.99 is RLlib's default, and 0.0 is its 0
+    config = build(params={"lr": 0.0123, "gamma": 0.99}, num_gpus_per_learner=0.0)
     changed = changed_settings(config, "PPO")
     assert changed["lr"] == (5e-5, 0.0123)
     assert changed["num_envs_per_env_runner"] == (1, 40)
     assert changed["seed"] == (None, 0)
-    assert {"gamma", "clip_param", "kl_coeff", "num_epochs"}.isdisjoint(changed)
+    unchanged = {"gamma", "clip_param", "kl_coeff", "num_epochs", "num_gpus_per_learner"}
+    assert unchanged.isdisjoint(changed)
     assert list(changed) == sorted(changed)
 
 
