@@ -8,7 +8,9 @@ what is on disk never depends on the process that started the experiment.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import random
 import shutil
 import time
@@ -123,10 +125,18 @@ class ExperimentTrial(tune.Trainable):
             yield
         except Exception as error:
             self._healthy = False
-            env_error = self._folder / ENV_ERROR_FILE
-            text = env_error.read_text() if env_error.exists() else traceback.format_exc()
-            (self._folder / ERROR_FILE).write_text(text)
+            text = self._describe(error)
+            with contextlib.suppress(OSError):  # the disk may be full
+                (self._folder / ERROR_FILE).write_text(text)
             raise TrialError(text) from error
+
+    def _describe(self, error: Exception) -> str:
+        env_error = self._folder / ENV_ERROR_FILE
+        if env_error.exists():
+            return env_error.read_text()
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{self._folder} cannot be written: {os.strerror(error.errno)}. Free some space."
+        return traceback.format_exc()
 
     def _restore_or_start(self, policies: dict[str, Policy]) -> None:
         checkpoints = find_checkpoints(self._folder)
