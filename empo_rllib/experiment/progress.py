@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from empo_rllib.config.schema import ExperimentConfig
@@ -77,7 +78,7 @@ class Display:
         for trial in shown[:_MAX_ROWS]:
             row = self._rows.get(trial.trial_id, {})
             cells = progress_cells(self._config, trial, row)
-            table.add_row(trial.trial_id, trial.status, *cells)
+            table.add_row(trial.trial_id, trial.status, *map(escape, cells))
         if len(shown) > _MAX_ROWS:
             table.add_row(f"and {len(shown) - _MAX_ROWS} more")
         return table
@@ -89,8 +90,8 @@ def describe_start(
     """Returns the lines printed before the first result."""
     count = len(result.trials)
     lines = [
-        f"[bold]{config.name}[/bold]: {config.algorithm.name} on {config.env.id}, "
-        f"{count} trial{'s' * (count > 1)}, results in {result.folder}",
+        f"[bold]{config.name}[/bold]: {config.algorithm.name} on {escape(config.env.id)}, "
+        f"{count} trial{'s' * (count > 1)}, results in {escape(result.folder)}",
         f"sampler: {result.sampler} ({result.sampler_reason})",
     ]
     if config.resources.num_gpus_per_learner == "auto":

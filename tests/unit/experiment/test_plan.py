@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
+import types
 
 import pytest
 import ray
+from ray.rllib.core.rl_module.torch import TorchRLModule
 
 from empo_rllib.config import load_config
 from empo_rllib.errors import CheckpointError, ConfigError, RunError
@@ -75,10 +78,15 @@ def test_the_second_trial_of_a_sweep_is_checked_too(experiment):
         plan_trials(experiment(algorithm={"name": "DQN", "params": params}))
 
 
-def test_a_network_that_cannot_be_built_is_refused(experiment):
-    module = "ray.rllib.core.rl_module:RLModule"  # abstract
+def test_a_network_that_cannot_be_built_is_refused(experiment, monkeypatch):
+    class Broken(TorchRLModule):
+        def setup(self):
+            raise RuntimeError("the bricks are missing")
+
+    monkeypatch.setitem(sys.modules, "own_code", types.ModuleType("own_code"))
+    sys.modules["own_code"].Broken = Broken
     with pytest.raises(ConfigError, match="the network of policy 'agent_0' cannot be built"):
-        plan_trials(experiment(model={"class": module}))
+        plan_trials(experiment(model={"class": "own_code:Broken"}))
 
 
 # Policies that start from a checkpoint

@@ -1,0 +1,64 @@
+"""Requests that could never be met, and the quiet of Ray."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from empo_rllib.errors import ResourceError
+from empo_rllib.experiment import cluster
+from empo_rllib.experiment.cluster import Cluster, check_resources, local_resources
+
+MACHINE = {"CPU": 2.0, "GPU": 0.0}
+
+
+@pytest.mark.parametrize("needed", [{"CPU": 2}, {"CPU": 1, "GPU": 0}, {"CPU": 0.5}, {}])
+def test_what_there_is_may_be_asked_for(needed):
+    check_resources(needed, MACHINE, "this machine")
+
+
+@pytest.mark.parametrize(
+    ("needed", "message"),
+    [
+        (
+            {"CPU": 5.0},
+            "resources: one trial needs 5 CPU, this machine has 2. "
+            "Lower resources.num_env_runners or resources.num_learners.",
+        ),
+        (
+            {"CPU": 1, "GPU": 0.5},
+            "resources: one trial needs 0.5 GPU, this machine has 0. Set "
+            "resources.num_gpus_per_learner to 0 or auto, or use a machine with a GPU.",
+        ),
+        ({"TPU": 1}, "resources: one trial needs 1 TPU, this machine has 0."),
+    ],
+)
+def test_more_than_there_is_is_refused_with_both_numbers_and_the_fix(needed, message):
+    with pytest.raises(ResourceError) as raised:
+        check_resources(needed, MACHINE, "this machine")
+    assert str(raised.value) == message
+    assert raised.value.exit_code == 2
+
+
+def test_the_machine_has_the_cpus_that_this_process_may_use():
+    resources = local_resources()
+    assert resources["CPU"] == len(os.sched_getaffinity(0))
+    assert resources["GPU"] >= 0
+
+
+def test_a_local_cluster_has_its_token_in_its_own_folder(tmp_path):
+    assert Cluster(MACHINE, 1, None, tmp_path).token_file.parent == tmp_path
+    assert Cluster(MACHINE, 1, None, None).token_file is None
+
+
+@pytest.mark.parametrize(
+    ("preferred", "chosen"), [("/scratch/me", "/scratch/me"), ("/a/very/long/" + "x" * 40, "/tmp")]
+)
+def test_rays_sockets_are_in_a_folder_whose_path_is_short_enough(monkeypatch, preferred, chosen):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: preferred)
+    assert cluster._short_temp_folder() == chosen
+    socket = "/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+    assert len(str(Path(chosen, "empo-12345678")) + socket) < 107

@@ -1,0 +1,84 @@
+"""What the user reads at the end, and the exit code."""
+
+from __future__ import annotations
+
+import pytest
+
+from empo_rllib.experiment.outcome import exit_code, render_outcome
+
+CONFIG = "tune_configs/ppo.yaml"
+
+
+@pytest.mark.parametrize(("status", "code"), [("finished", 0), ("failed", 1), ("interrupted", 75)])
+def test_the_exit_code_is_that_of_the_status(result, trial, status, code):
+    assert exit_code(result(trial(0), status=status)) == code
+
+
+@pytest.fixture
+def finished(result, trial):
+    best = trial(
+        0,
+        status="finished",
+        stop_reason="episode_return_mean 0.952 >= 0.95",
+        metric=0.952,
+        episode_return_mean=0.952,
+        env_steps=75_000,
+        time_s=95.0,
+        env_steps_per_s=789.4,
+        checkpoint="trial_00000/checkpoint_000019",
+    )
+    return result(best, status="finished", best_trial="trial_00000")
+
+
+def test_a_finished_run_says_what_came_out_and_what_to_type_next(finished, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path.parent)
+    folder = tmp_path.name
+    assert render_outcome(finished, CONFIG, []).splitlines() == [
+        "",
+        "status       finished",
+        "best trial   trial_00000 (episode_return_mean 0.952 >= 0.95)",
+        "best return  0.9520",
+        "trained      75,000 env steps in 1m35s (789 env steps/s)",
+        f"results      {folder}",
+        "",
+        "next",
+        f"  python -m empo_rllib evaluate {folder} --sampled",
+        f"  python -m empo_rllib record {folder} --out episode.gif",
+        f"  tensorboard --logdir {folder}",
+    ]
+
+
+def test_another_metric_is_called_by_its_name(finished):
+    finished.metric = "success_rate"
+    text = render_outcome(finished, CONFIG, [])
+    assert "best success_rate  0.9520" in text
+    assert "best return" not in text
+
+
+def test_an_interrupted_run_says_how_to_go_on_with_the_same_settings(result, trial):
+    run = result(trial(0, status="interrupted"), status="interrupted")
+    text = render_outcome(run, "my file.yaml", ["name=a b", "stop.time_s=5"])
+    assert (
+        "python -m empo_rllib.tune --config 'my file.yaml' --set 'name=a b' "
+        "--set stop.time_s=5 --resume"
+    ) in text
+    assert "evaluate" not in text
+
+
+def test_a_failed_trial_is_shown_with_its_own_traceback_once(result, trial):
+    run = result(
+        trial(0, status="failed", error="Traceback\nRuntimeError: the floor is wet\n"),
+        trial(1, status="failed"),
+        status="failed",
+    )
+    text = render_outcome(run, CONFIG, [])
+    assert text.count("RuntimeError: the floor is wet") == 1
+    assert "trial_00000 failed:\nTraceback" in text
+    assert "trial_00001 failed:\nno result was received" in text
+    assert "--resume" in text
+
+
+def test_a_folder_with_spaces_can_be_pasted(finished, tmp_path):
+    folder = tmp_path / "my runs"
+    finished.folder = str(folder)
+    assert f"tensorboard --logdir '{folder}'" in render_outcome(finished, CONFIG, [])

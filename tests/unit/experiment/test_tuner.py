@@ -1,0 +1,139 @@
+"""What is decided before Tune takes over."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import ray
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+
+from empo_rllib.errors import ConfigError, ResourceError, RunError
+from empo_rllib.experiment import interrupt, tuner
+from empo_rllib.experiment.trial import TrialTask
+from empo_rllib.experiment.tuner import build_scheduler, run
+
+
+@pytest.fixture(autouse=True)
+def _no_ray():
+    yield
+    assert not ray.is_initialized()
+
+
+@pytest.fixture(autouse=True)
+def _not_quiet(monkeypatch):
+    """Leaves this process's warnings and environment as they are."""
+    monkeypatch.setattr(tuner, "quiet_ray", lambda: None)
+
+
+def test_a_mistake_is_refused_before_anything_is_written(experiment, tmp_path):
+    for mistake, error in (
+        ({"env": {"id": "MultiGrid-Empty-5x5-v7"}}, ConfigError),
+        ({"policies": {"agent_0": "a"}}, ConfigError),
+        ({"tune": {"metric": "policy_return_mean/nobody"}}, ConfigError),
+        ({"resources": {"num_env_runners": 100_000}}, ResourceError),
+        ({"resources": {"num_gpus_per_learner": 1000}}, ResourceError),
+        ({"storage_path": "s3://bucket/runs"}, ConfigError),
+    ):
+        with pytest.raises(error):
+            run(experiment(**mistake))
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_and_overwrite_exclude_each_other(experiment):
+    with pytest.raises(ConfigError, match="--resume and --overwrite"):
+        run(experiment(), resume=True, overwrite=True)
+
+
+def test_there_must_be_something_to_resume(experiment):
+    with pytest.raises(RunError, match="nothing to resume"):
+        run(experiment(), resume=True)
+
+
+def test_a_run_that_is_over_is_not_run_again(experiment, run_folder):
+    folder = run_folder()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    result = run(experiment(), resume=True)
+    assert result.status == "finished"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_without_a_scheduler_every_trial_runs_to_its_end(experiment):
+    assert isinstance(build_scheduler(experiment()), FIFOScheduler)
+    assert isinstance(build_scheduler(experiment(tune={"scheduler": "fifo"})), FIFOScheduler)
+
+
+def test_asha_counts_env_steps_and_judges_by_the_metric(experiment):
+    asha = {"grace_period": 500, "reduction_factor": 4, "max_t": 9000}
+    config = experiment(tune={"scheduler": {"asha": asha}, "metric": "success_rate", "mode": "min"})
+    scheduler = build_scheduler(config)
+    assert isinstance(scheduler, ASHAScheduler)
+    assert scheduler._time_attr == "env_steps"
+    assert (scheduler.metric, scheduler._max_t) == ("success_rate", 9000)
+    assert scheduler._reduction_factor == 4
+    assert scheduler._metric_op == -1.0
+
+
+def test_the_last_rung_of_asha_is_where_trials_end_unless_told_otherwise(experiment):
+    config = experiment(tune={"scheduler": "asha"}, stop={"env_steps": 70_000})
+    assert build_scheduler(config)._max_t == 70_000
+
+
+def test_what_a_trial_is_told_arrives_as_it_was(experiment):
+    config = experiment(seed=4, policies={"agent_0": {"policy": "a", "train": False}, "*": "b"})
+    task = TrialTask("trial_00007", "/runs/x/trial_00007", config.to_dict(), 0.5)
+    arrived = TrialTask.from_tune_config({"task": task.to_json()})
+    assert arrived == task
+    assert arrived.config() == config
+
+
+class FakeDisplay:
+    def __init__(self):
+        self.notices = []
+        self.told = threading.Event()
+
+    def notice(self, text):
+        self.notices.append(text)
+        self.told.set()
+
+    def refresh(self):
+        pass
+
+
+def test_an_error_of_tune_reaches_the_caller(experiment):
+    interrupt.reset()
+
+    def fit():
+        raise RuntimeError("Tune fell over")
+
+    with pytest.raises(RuntimeError, match="Tune fell over"):
+        tuner._fit(fit, experiment(), FakeDisplay())
+
+
+def test_tune_runs_beside_the_main_thread_and_an_interruption_is_told_once(experiment):
+    interruption = interrupt.reset()
+    display = FakeDisplay()
+
+    def fit():
+        assert threading.current_thread() is not threading.main_thread()
+        interruption.signal_name = "SIGUSR1"
+        interruption.since = 1e9
+        interruption.asked.set()
+        display.told.wait(30)
+
+    tuner._fit(fit, experiment(), display)
+    (notice,) = display.notices
+    assert notice.startswith("SIGUSR1: saving every running trial")
+
+
+def test_trials_that_do_not_save_in_time_are_not_waited_for(experiment):
+    interruption = interrupt.reset()
+    interrupt.running_trials.add("trial_00000")
+    display = FakeDisplay()
+    end = threading.Event()
+    interruption.since = -1e9
+    interruption.asked.set()
+    tuner._fit(end.wait, experiment(checkpoint={"grace_s": 5.0}), display)
+    end.set()
+    assert "not every trial saved within checkpoint.grace_s = 5 s" in display.notices[-1]
+    assert interrupt.running_trials == set()
