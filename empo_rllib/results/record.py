@@ -165,7 +165,7 @@ def action_text(action: Any, names: tuple[str, ...] = ()) -> str:
     import numpy as np
 
     if action is None:
-        return "–"
+        return "-"
     if isinstance(action, dict):
         action = list(action.values())
     if isinstance(action, list | tuple):
@@ -175,7 +175,7 @@ def action_text(action: Any, names: tuple[str, ...] = ()) -> str:
         return names[int(array)]
     numbers = array.flatten().tolist()
     shown = [f"{x:+.2f}" if isinstance(x, float) else str(x) for x in numbers[:_SHOWN_NUMBERS]]
-    return "  ".join([*shown, "…"] if len(numbers) > _SHOWN_NUMBERS else shown)
+    return "  ".join([*shown, ".."] if len(numbers) > _SHOWN_NUMBERS else shown)
 
 
 def _longest_action(env: ParallelMultiAgentEnv) -> str:

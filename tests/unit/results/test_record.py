@@ -59,7 +59,7 @@ def test_captions_name_actions_and_sum_rewards(run_folder, tmp_path, captions):
     first, last = captions[0], captions[-1]
     names = {"left", "right", "forward", "pickup", "drop", "toggle", "done"}
     assert [line.name for line in first.agents] == ["agent_0", "agent_1"]
-    assert {line.action for line in first.agents} == {"–"}
+    assert {line.action for line in first.agents} == {"-"}
     assert {line.action for caption in captions[1:] for line in caption.agents} <= names
     assert [line.colour for line in first.agents] == [(255, 0, 0), (0, 255, 0)]
     total = sum(line.reward for line in last.agents)
@@ -155,10 +155,10 @@ def test_an_environment_that_takes_no_render_mode_is_refused(run_folder, tmp_pat
     [
         (np.int64(2), "2"),
         (np.array([0.123, -1.0], np.float32), "+0.12  -1.00"),
-        (np.arange(6), "0  1  2  3  …"),
+        (np.arange(6), "0  1  2  3  .."),
         ((np.int64(1), np.array([0.5])), "1  +0.50"),
         ({"move": 1, "say": 0}, "1  0"),
-        (None, "–"),
+        (None, "-"),
     ],
 )
 def test_actions_without_names_are_written_as_numbers(action, text):
