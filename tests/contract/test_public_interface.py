@@ -1,0 +1,133 @@
+"""The names of `empo_rllib`, its commands and its exit codes are contracts."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import empo_rllib
+from empo_rllib import errors
+
+ROOT = Path(__file__).parents[2]
+
+# Runs a module as `python -m` does, then says what it imported.
+RUN_MODULE = """
+import runpy, sys
+module, *sys.argv[1:] = sys.argv[1:]
+try:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    code = end.code or 0
+print("code", code)
+print("heavy", *sorted({"ray", "torch", "multigrid"} & set(sys.modules)))
+"""
+
+
+def python(code: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_the_public_names_are_those_promised_and_all_are_there() -> None:
+    assert {"evaluate", "load_config", "make_env", "register_envs", "run"} <= set(
+        empo_rllib.__all__
+    )
+    for name in empo_rllib.__all__:
+        assert callable(getattr(empo_rllib, name))
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        empo_rllib.trian  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("make_env", {"num_agents": None}),
+        ("register_envs", {}),
+        ("load_config", {"overrides": ()}),
+        ("run", {"resume": False, "address": None}),
+        ("evaluate", {"episodes": 100, "seed": 0, "greedy": True}),
+    ],
+)
+def test_a_public_function_keeps_its_parameters_and_defaults(
+    name: str, parameters: dict[str, object]
+) -> None:
+    signature = inspect.signature(getattr(empo_rllib, name))
+    defaults = {key: value.default for key, value in signature.parameters.items()}
+    assert defaults.items() >= parameters.items()
+    required = [key for key, value in defaults.items() if value is inspect.Parameter.empty]
+    assert len([key for key in required if key != "kwargs"]) == (name != "register_envs")
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert f'version = "{empo_rllib.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import empo_rllib",
+        # What the commands import before they know that their arguments are right.
+        "import empo_rllib.cli, empo_rllib.tune, empo_rllib.config, empo_rllib.envs, "
+        "empo_rllib.experiment.run_folder, empo_rllib.results.evaluate, empo_rllib.results.film",
+    ],
+)
+def test_importing_imports_neither_ray_nor_torch(imports: str) -> None:
+    code = f"import sys; {imports}; print(*{{'ray', 'torch', 'multigrid'}} & set(sys.modules))"
+    answer = python(code)
+    assert (answer.stdout, answer.stderr) == ("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["empo_rllib", "--help"], 0),
+        (["empo_rllib", "evaluate", "--help"], 0),
+        (["empo_rllib.tune", "--help"], 0),
+        (["empo_rllib.tune"], 2),
+        (["empo_rllib.tune", "--config", "no_such_file.yaml"], 2),
+        (["empo_rllib.tune", "--config", "tune_configs/ppo.yaml", "--set", "seed"], 2),
+        (["empo_rllib.tune", "--config", "tune_configs/ppo.yaml", "--set", "sede=1"], 2),
+        (["empo_rllib", "evaluate", "no_such_run"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_help_and_mistakes_are_answered_without_importing_ray(
+    arguments: list[str], code: int
+) -> None:
+    answer = python(RUN_MODULE, *arguments)
+    assert answer.stdout.endswith(f"code {code}\nheavy\n"), answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert bool(answer.stderr) == (code != 0)
+
+
+def test_a_mistake_is_one_message_on_stderr(tmp_path: Path) -> None:
+    answer = python(RUN_MODULE, "empo_rllib.tune", "--config", "no_such_file.yaml")
+    assert answer.stderr.startswith("error: no_such_file.yaml: ")
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_the_help_of_training_names_every_option() -> None:
+    text = python(RUN_MODULE, "empo_rllib.tune", "--help").stdout
+    for option in ("--config", "--set", "--resume", "--overwrite", "--address", "--dry-run"):
+        assert option in text
+
+
+def test_the_tree_of_errors_is_the_one_drawn_with_its_exit_codes() -> None:
+    drawn = re.findall(r"^[│├└─ ]*(\w+) +(?:exit code )?(\d+)", errors.__doc__ or "", re.MULTILINE)
+    classes = {
+        name: error
+        for name, error in vars(errors).items()
+        if isinstance(error, type) and issubclass(error, errors.EmpoError)
+    }
+    assert {name: int(code) for name, code in drawn} == {
+        name: error.exit_code for name, error in classes.items()
+    }
+    assert issubclass(errors.EnvError, errors.ConfigError)
