@@ -1,0 +1,102 @@
+"""What the documents tell people to type, open and expect is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+import typer.main
+
+from empo_rllib.config.load import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PROGRAMS = {"empo_rllib.tune": "empo_rllib.tune", "empo_rllib": "empo_rllib.cli"}
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[tuple[str, str]]:
+    lines = [
+        (document.name, line.split(" # ")[0].strip())
+        for document in DOCUMENTS
+        for block in blocks(document, "console")
+        for line in block.splitlines()
+    ]
+    return [(name, line) for name, line in lines if line]
+
+
+def program_commands() -> list[str]:
+    return sorted({line for _, line in commands() if line.startswith("python -m empo_rllib")})
+
+
+def parse(line: str) -> dict[str, object]:
+    """Lets the command's own parser read the line, without running it."""
+    _, _, module, *arguments = shlex.split(line)
+    command = typer.main.get_command(import_module(PROGRAMS[module]).app)
+    context = command.make_context(module, list(arguments), resilient_parsing=False)
+    if isinstance(command, click.Group) or hasattr(command, "commands"):
+        name, *rest = arguments
+        context = command.commands[name].make_context(name, rest, parent=context)
+    return context.params
+
+
+def test_the_documents_hold_commands_to_test():
+    assert len(program_commands()) >= 8
+
+
+@pytest.mark.parametrize("line", program_commands())
+def test_every_documented_command_is_understood(line):
+    params = parse(line)
+    if params.get("config"):
+        experiment = load_config(ROOT / str(params["config"]), params["set_"] or [])
+        assert experiment.name
+
+
+def test_every_documented_make_target_exists():
+    targets = {line.split()[1] for _, line in commands() if line.startswith("make ")}
+    makefile = (ROOT / "Makefile").read_text()
+    assert targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_local_link_leads_somewhere(document):
+    for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        if not link.startswith("http"):
+            assert (document.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_python_block_is_valid_and_imports_what_exists(document):
+    for block in blocks(document, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                module = import_module(node.module)
+                assert all(hasattr(module, alias.name) for alias in node.names)
+            elif isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "empo_rllib":
+                assert hasattr(import_module("empo_rllib"), node.attr), node.attr
+
+
+def test_every_experiment_that_ships_is_in_the_readme_and_the_other_way_round():
+    table = re.search(r"\| experiment \|.*?\n\n", (ROOT / "README.md").read_text(), re.DOTALL)
+    named = set(
+        re.findall(r"`(\w+)`", "\n".join(r.split("|")[1] for r in table[0].splitlines() if r))
+    )
+    assert named == {path.stem for path in (ROOT / "tune_configs").glob("*.yaml")}
+
+
+def test_the_readme_lists_the_exit_codes_of_the_errors():
+    from empo_rllib.errors import ConfigError, Interrupted, TrialError
+
+    readme = (ROOT / "README.md").read_text()
+    for error in (TrialError, ConfigError, Interrupted):
+        assert f"| {error.exit_code} |" in readme
