@@ -94,7 +94,7 @@ class WandbLogger(tune.Callback):
             return
         try:
             action(*args)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._broken = True
             self._notice(f"W&B: {error}. Training goes on without it; nothing more is logged.")
 

@@ -91,6 +91,10 @@ class Running:
             )
 
     @property
+    def stdout(self) -> str:
+        return self._files[0].read_text()
+
+    @property
     def stderr(self) -> str:
         return self._files[1].read_text()
 

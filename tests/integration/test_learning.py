@@ -41,7 +41,7 @@ def test_ppo_learns_to_walk_to_the_goal(run):
     (trial,) = run.summary["trials"]
     assert trial["episode_return_mean"] >= 0.8
     assert trial["stop_reason"].startswith("episode_return_mean")
-    assert run.trial().column("success_rate")[-1] >= 0.9
+    assert run.trial().column("success_rate")[-1] >= 0.8
 
 
 def test_a_policy_that_learned_is_surer_of_its_actions(run):

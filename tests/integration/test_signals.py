@@ -167,6 +167,12 @@ def test_a_signal_leaves_no_process_and_no_cluster_folder(session):
     assert session.num_cluster_folders == 0
 
 
+def test_trials_run_in_parallel(by_term):
+    # Neither had come to its end when the signal found both with rows.
+    assert min(by_term.iterations) > 2
+    assert by_term.statuses == ["interrupted", "interrupted"]
+
+
 def test_the_output_names_the_signal(by_term, by_usr1, by_ctrl_c):
     for session, name in ((by_term, "SIGTERM"), (by_usr1, "SIGUSR1"), (by_ctrl_c, "SIGINT")):
         assert session.outcome.stderr.count(f"{name}: saving every running trial") == 1
