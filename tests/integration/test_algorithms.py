@@ -1,0 +1,82 @@
+"""The other algorithms learn from their shipped files; all on one cluster joined by `--address`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+from commands import CONFIGS, Run, Running, Workplace
+from ray_head import ray_head
+
+CHANGES = {
+    "appo": {"algorithm.params.train_batch_size_per_learner": 200},
+    "impala": {"algorithm.params.train_batch_size_per_learner": 200},
+    "dqn": {"algorithm.params.target_network_update_freq": 100},
+    "sac": {},
+}
+OFF_POLICY = {
+    "algorithm.params.train_batch_size_per_learner": 32,
+    "algorithm.params.num_steps_sampled_before_learning_starts": 200,
+}
+COMMON = {
+    "algorithm.params.min_sample_timesteps_per_iteration": 200,
+    "resources.num_envs_per_env_runner": 4,
+    "model.hidden_sizes": [16],
+    "env.kwargs.max_steps": 20,
+    "stop.env_steps": 800,
+    "checkpoint.frequency": 1,
+    "checkpoint.num_to_keep": 100,
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(place: Workplace) -> Iterator[tuple[Running, str]]:
+    with ray_head(place, num_cpus=2) as head_and_address:
+        yield head_and_address
+
+
+@pytest.fixture(scope="module", params=CHANGES)
+def run(request: pytest.FixtureRequest, place: Workplace, cluster: tuple[Running, str]) -> Run:
+    algorithm = request.param
+    changes = {**COMMON, **(OFF_POLICY if algorithm in ("dqn", "sac") else {})}
+    changes |= {**CHANGES[algorithm], "name": algorithm}
+    settings = [f"--set={key}={value}" for key, value in changes.items()]
+    file = CONFIGS / f"{algorithm}.yaml"
+    place.tune("--config", file, "--address", cluster[1], *settings).check()
+    return place.run(algorithm)
+
+
+def test_losses_are_there_and_finite(run):
+    rows = run.trial().rows()
+    losses = [key for key in rows[-1] if key.endswith("_loss")]
+    for agent in ("agent_0", "agent_1"):
+        assert any(key.startswith(f"learner/{agent}/") for key in losses)
+    seen = {key: [float(row[key]) for row in rows if row[key]] for key in losses}
+    for key, values in seen.items():
+        assert values, key
+        assert all(map(math.isfinite, values)), key
+
+
+def test_training_changes_the_weights_of_every_policy(run):
+    trial = run.trial()
+    assert len(trial.checkpoints()) >= 2
+    for agent in ("agent_0", "agent_1"):
+        first, last = trial.weights(0, agent), trial.weights(-1, agent)
+        assert first.keys() == last.keys()
+        assert any((first[name] != last[name]).any() for name in first)
+        assert all(math.isfinite(float(abs(array).sum())) for array in last.values())
+
+
+def test_rows_count_up_to_the_budget(run):
+    env_steps = run.trial().column("env_steps")
+    assert env_steps == sorted(set(env_steps))
+    assert env_steps[-1] >= 800
+    assert run.summary["status"] == "finished"
+
+
+def test_the_cluster_stays_up_and_holds_nothing_of_the_run(run, cluster, place):
+    head, _ = cluster
+    assert head.process.poll() is None
+    assert any("gcs_server" in command for command in place.processes().values())
+    assert not [text for text in place.processes().values() if "empo_rllib.tune" in text]

@@ -1,0 +1,78 @@
+"""Several trials: a grid with two seeds, two trials at a time, the worse ones stopped by ASHA."""
+
+from __future__ import annotations
+
+import pytest
+from commands import Outcome, Run, Workplace
+
+# Whoever may walk for longer does: the metric tells the two kinds of trials apart for certain.
+SHORT, LONG = 4, 40
+GRACE = 300
+CONFIG = {
+    "name": "sweep",
+    "seed": 3,
+    "env": {"kwargs": {"max_steps": {"grid_search": [SHORT, LONG]}}},
+    "stop": {"env_steps": 2000},
+    "tune": {
+        "num_samples": 2,
+        "max_concurrent": 2,
+        "metric": "episode_length_mean",
+        "mode": "min",
+        "scheduler": {"asha": {"grace_period": GRACE, "reduction_factor": 2}},
+    },
+    "checkpoint": {"frequency": 1000},
+}
+
+
+@pytest.fixture(scope="module")
+def outcome(place: Workplace) -> Outcome:
+    return place.tune("--config", place.write_experiment(**CONFIG)).check()
+
+
+@pytest.fixture(scope="module")
+def run(outcome: Outcome, place: Workplace) -> Run:
+    return place.run("sweep")
+
+
+def test_each_grid_point_runs_with_each_seed(run):
+    trials = {
+        (trial["params"]["env.kwargs.max_steps"], trial["seed"]) for trial in run.summary["trials"]
+    }
+    assert trials == {(SHORT, 3), (LONG, 3), (SHORT, 4), (LONG, 4)}
+
+
+def test_asha_stops_worse_trials_early_and_says_so(run):
+    stopped = [trial for trial in run.summary["trials"] if trial["status"] == "stopped"]
+    assert stopped
+    for trial in stopped:
+        assert trial["params"]["env.kwargs.max_steps"] == LONG
+        assert GRACE <= trial["env_steps"] < 2000
+    assert run.summary["status"] == "finished"
+
+
+def test_a_stopped_trial_is_saved(run):
+    for number, trial in enumerate(run.summary["trials"]):
+        assert run.trial(number).counters()["env_steps"] == trial["env_steps"]
+
+
+def test_the_best_trial_is_one_of_the_short_ones(run, outcome):
+    summary = run.summary
+    best = next(t for t in summary["trials"] if t["trial_id"] == summary["best_trial"])
+    assert best["params"]["env.kwargs.max_steps"] == SHORT
+    assert best["metric"] == min(trial["metric"] for trial in summary["trials"])
+    assert f"best trial   {summary['best_trial']} (env_steps" in outcome.stdout
+    assert f"best episode_length_mean  {best['metric']:.4f}" in outcome.stdout
+
+
+def test_groups_join_the_seeds_of_each_grid_point(run):
+    groups = run.summary["groups"]
+    assert [group["params"] for group in groups] == [
+        {"env.kwargs.max_steps": SHORT},
+        {"env.kwargs.max_steps": LONG},
+    ]
+    returns = {t["trial_id"]: t["episode_return_mean"] for t in run.summary["trials"]}
+    for group in groups:
+        members = [returns[trial_id] for trial_id in group["trials"]]
+        assert group["n"] == len(members) == 2
+        assert group["mean"] == pytest.approx(sum(members) / 2)
+        assert group["interval_95"][0] <= group["mean"] <= group["interval_95"][1]
