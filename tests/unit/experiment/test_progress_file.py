@@ -14,7 +14,7 @@ def row(iteration, **more):
     return {
         "training_iteration": iteration,
         "env_steps": 100 * iteration,
-        "time_s": iteration / 3,
+        "time_s": iteration / 7,
         **more,
     }
 
@@ -46,7 +46,7 @@ def test_each_row_is_on_disk_as_soon_as_it_is_appended(tmp_path):
 
 def test_values_are_read_back_to_the_last_digit(tmp_path):
     write(tmp_path, [1, 2, 3])
-    assert [one["time_s"] for one in read_progress(tmp_path)] == [1 / 3, 2 / 3, 1.0]
+    assert [one["time_s"] for one in read_progress(tmp_path)] == [1 / 7, 2 / 7, 3 / 7]
 
 
 def test_a_new_column_is_there_from_the_first_row_on(tmp_path):
@@ -105,7 +105,7 @@ def test_a_last_line_cut_short_is_left_out(tmp_path, cut):
     path = tmp_path / PROGRESS_FILE
     path.write_bytes(path.read_bytes()[:-cut])
     assert [one["training_iteration"] for one in read_progress(tmp_path)][:2] == [1, 2]
-    assert all(one["time_s"] == one["training_iteration"] / 3 for one in read_progress(tmp_path))
+    assert all(one["time_s"] == one["training_iteration"] / 7 for one in read_progress(tmp_path))
     write(tmp_path, [3, 4], last_iteration=2)
     assert [one["training_iteration"] for one in read_progress(tmp_path)] == [1, 2, 3, 4]
 
@@ -122,7 +122,7 @@ def test_tensorboard_has_every_number_at_its_env_steps(tmp_path):
     assert set(accumulator.Tags()["scalars"]) == {"env_steps", "time_s"}
     events = accumulator.Scalars("time_s")
     assert [event.step for event in events] == [100, 200]
-    assert [event.value for event in events] == pytest.approx([1 / 3, 2 / 3])
+    assert [event.value for event in events] == pytest.approx([1 / 7, 2 / 7])
     stamps = [one["timestamp"] for one in read_progress(tmp_path)]
     assert [event.wall_time for event in events] == pytest.approx(stamps)
 
