@@ -1,7 +1,7 @@
 """Checkpoint folders: written whole or not at all, read with plain errors.
 
     checkpoint_000010/
-        state.json              format version and the trial's counters
+        state.json              format version, the trial's counters, the sizes of all other files
         policies/NAME.safetensors   weights of each policy's RLModule
         algorithm/              RLlib's own checkpoint, for going on with training
 
@@ -54,7 +54,9 @@ def write_checkpoint(
         algorithm.save_to_path(str(temporary / "algorithm"))
         for name, weights in policy_weights(algorithm).items():
             save_file(weights, str(temporary / "policies" / f"{name}.safetensors"))
-        state = {"format": FORMAT, "counters": dict(counters)}
+        files = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
+        sizes = {str(path.relative_to(temporary)): path.stat().st_size for path in files}
+        state = {"format": FORMAT, "counters": dict(counters), "files": sizes}
         (temporary / "state.json").write_text(json.dumps(state, indent=2))
         shutil.rmtree(target, ignore_errors=True)
         os.replace(temporary, target)
@@ -83,9 +85,29 @@ def read_counters(checkpoint: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it is not a checkpoint, is damaged, or has another format.
     """
+    return _read_state(checkpoint)["counters"]
+
+
+def check_complete(checkpoint: Path) -> None:
+    """Checks, without reading them, that all files of a checkpoint are there in full.
+
+    Raises:
+        CheckpointError: one is missing or has another size, or `state.json` cannot be read.
+    """
+    for name, size in _read_state(checkpoint).get("files", {}).items():
+        path = checkpoint / name
+        if not path.is_file() or path.stat().st_size != size:
+            found = f"has {path.stat().st_size:,}" if path.is_file() else "is missing"
+            raise CheckpointError(
+                f"{path}: {found}, {size:,} bytes were saved. Remove the folder {checkpoint.name} "
+                "to go on from the checkpoint before it."
+            )
+
+
+def _read_state(checkpoint: Path) -> dict[str, Any]:
     try:
-        state = json.loads((checkpoint / "state.json").read_text())
-        version, counters = state["format"], state["counters"]
+        state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text())
+        version, _ = state["format"], state["counters"]
     except FileNotFoundError:
         raise CheckpointError(f"{checkpoint}: not a checkpoint: it has no state.json.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -94,7 +116,7 @@ def read_counters(checkpoint: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{checkpoint}: format {version}; this version of empo_rllib reads format {FORMAT}."
         )
-    return counters
+    return state
 
 
 def read_policy(checkpoint: Path, name: str) -> dict[str, np.ndarray]:

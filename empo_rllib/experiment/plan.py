@@ -18,7 +18,7 @@ from empo_rllib.config.policies import check_metric
 from empo_rllib.config.schema import ExperimentConfig, differences
 from empo_rllib.config.search_space import TrialSpec, resolve_trial, sample_trials
 from empo_rllib.errors import RunError
-from empo_rllib.experiment.checkpoints import find_checkpoints, load_weights
+from empo_rllib.experiment.checkpoints import check_complete, find_checkpoints, load_weights
 from empo_rllib.experiment.metrics import stop_reason
 from empo_rllib.experiment.run_folder import (
     CONFIG_FILE,
@@ -99,11 +99,14 @@ def check_can_start(config: ExperimentConfig, resume: bool, overwrite: bool) -> 
 
     Raises:
         RunError: the name is taken, or there is nothing to resume.
+        CheckpointError: a trial would go on from a damaged checkpoint.
         ConfigError: the storage path cannot be written.
     """
     folder = run_folder_of(config)
     if resume:
-        open_run(config)
+        for trial in unfinished_trials(config, open_run(config)):
+            for checkpoint in find_checkpoints(folder / trial.trial_id)[-1:]:
+                check_complete(checkpoint)
     else:
         check_new_run(folder, overwrite)
     check_writable(config)

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,22 @@ def check_writable(config: ExperimentConfig) -> None:
         raise _unwritable(config, NotADirectoryError(f"{parent} is not a folder"))
     if not os.access(parent, os.W_OK | os.X_OK) or os.statvfs(parent).f_flag & os.ST_RDONLY:
         raise _unwritable(config, PermissionError(f"no permission to write to {parent}"))
+    try:
+        _try_to_write(parent)
+    except OSError as error:
+        reason = f"nothing can be made in {parent} ({error.strerror})"
+        raise _unwritable(config, PermissionError(reason)) from error
+
+
+def _try_to_write(folder: Path) -> None:
+    """Raises OSError where nothing can be made in `folder`, and leaves no trace otherwise.
+
+    Permissions do not tell all: root has every one, also in /proc and where a quota is used up.
+    """
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY))
+    except OSError:  # also where the file system has no files without a name
+        os.rmdir(tempfile.mkdtemp(prefix=".empo-", dir=folder))
 
 
 def _unwritable(config: ExperimentConfig, error: OSError) -> ConfigError:
