@@ -61,7 +61,8 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
     import numpy as np
     from scipy import stats
 
-    array = np.asarray(values, dtype=np.float64)
+    # In order, so that sums and draws do not depend on the order of the values.
+    array = np.sort(np.asarray(values, dtype=np.float64))
     if len(array) == 0:
         raise ValueError("an estimate needs at least one value")
     low = high = None
