@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +41,24 @@ def experiment(tmp_path, monkeypatch):
         return validate_config({**defaults, **sections})
 
     return build
+
+
+@pytest.fixture
+def refuse_writing(monkeypatch):
+    """Returns a function that makes a folder refuse new files, as file systems do even to root."""
+
+    def refuse(folder, number=errno.EACCES):
+        for name in ("open", "mkdir"):
+            original = getattr(os, name)
+
+            def guarded(path, *args, original=original, **kwargs):
+                if folder in (Path(path), Path(path).parent):
+                    raise OSError(number, os.strerror(number))
+                return original(path, *args, **kwargs)
+
+            monkeypatch.setattr(os, name, guarded)
+
+    return refuse
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from torch import nn
 
 from empo_rllib.errors import CheckpointError
 from empo_rllib.experiment.checkpoints import (
+    check_complete,
     find_checkpoints,
     load_weights,
     read_counters,
@@ -153,6 +154,29 @@ def test_a_checkpoint_of_another_format_names_both(tmp_path):
 def test_a_policy_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     message = message_of(read_policy, save(tmp_path, 1), "wolker")
     assert "no policy 'wolker'; it holds fixed, walker. Did you mean 'walker'?" in message
+
+
+def test_a_checkpoint_knows_its_files(tmp_path):
+    checkpoint = save(tmp_path, 1)
+    check_complete(checkpoint)
+    state = json.loads((checkpoint / "state.json").read_text())
+    files = {"algorithm/rllib_checkpoint.json", *(f"policies/{n}.safetensors" for n in WEIGHTS)}
+    assert set(state["files"]) == files
+    assert state["files"]["algorithm/rllib_checkpoint.json"] == 2
+
+
+@pytest.mark.parametrize("part", ["policies/walker.safetensors", "algorithm/rllib_checkpoint.json"])
+@pytest.mark.parametrize("damage", ["cut", "longer", "missing"])
+def test_a_checkpoint_with_an_incomplete_file_is_refused(tmp_path, part, damage):
+    checkpoint = save(tmp_path, 1)
+    content = (checkpoint / part).read_bytes()
+    if damage == "missing":
+        (checkpoint / part).unlink()
+    else:
+        (checkpoint / part).write_bytes(content[:-1] if damage == "cut" else content + b"x")
+    message = message_of(check_complete, checkpoint)
+    assert message.startswith(f"{checkpoint / part}: ")
+    assert f"{len(content):,} bytes were saved" in message
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import os
+import json
 import sys
 import types
 
@@ -199,12 +199,30 @@ def test_a_run_that_another_process_trains_is_left_alone(experiment, run_folder,
 
 
 def test_a_run_without_permission_is_refused_before_its_lock_is_opened(
-    experiment, run_folder, monkeypatch
+    experiment, run_folder, refuse_writing
 ):
     folder = run_folder()
-    (folder / LOCK_FILE).write_text("")
-    monkeypatch.setattr(os, "access", lambda path, mode: path != folder)
+    (folder / LOCK_FILE).mkdir()  # opening it would be an error of another kind
+    refuse_writing(folder)
     with pytest.raises(ConfigError, match="cannot be written"):
+        check_can_start(experiment(), resume=True, overwrite=False)
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing"])
+def test_a_trial_does_not_go_on_from_a_damaged_checkpoint(
+    experiment, run_folder, result, trial, damage
+):
+    folder = run_folder()
+    state = folder / "trial_00000" / "checkpoint_000002" / "state.json"
+    saved = {"policies/agent_0.safetensors": 1_000_000}
+    if damage == "missing":
+        saved = {"algorithm/rllib_checkpoint.json": 12}
+    state.write_text(json.dumps({**json.loads(state.read_text()), "files": saved}))
+    result(trial(0, status="finished", env_steps=200_000), folder=folder).write()
+    check_can_start(experiment(), resume=True, overwrite=False)  # nothing is left to do
+
+    result(trial(0, status="interrupted"), folder=folder).write()
+    with pytest.raises(CheckpointError, match="Remove the folder checkpoint_000002"):
         check_can_start(experiment(), resume=True, overwrite=False)
 
 

@@ -119,19 +119,15 @@ def test_a_storage_path_that_is_a_file_is_refused(experiment, tmp_path):
         create_run_folder(experiment(), overwrite=False)
 
 
-def test_a_storage_path_without_permission_is_refused(experiment, monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
-    with pytest.raises(ConfigError, match=f"no permission to write to {tmp_path}"):
+@pytest.mark.parametrize("reason", [errno.EACCES, errno.EROFS], ids=os.strerror)
+def test_a_storage_path_that_refuses_new_files_is_refused(
+    experiment, tmp_path, refuse_writing, reason
+):
+    refuse_writing(tmp_path, reason)
+    with pytest.raises(ConfigError) as raised:
         check_writable(experiment())
-
-
-def test_a_read_only_file_system_is_refused(experiment, monkeypatch):
-    class ReadOnly:
-        f_flag = os.ST_RDONLY
-
-    monkeypatch.setattr(os, "statvfs", lambda path: ReadOnly)
-    with pytest.raises(ConfigError, match="cannot be written"):
-        check_writable(experiment())
+    assert "storage_path = 'results' cannot be written" in str(raised.value)
+    assert os.strerror(reason) in str(raised.value)
 
 
 def test_asking_whether_a_path_can_be_written_writes_nothing(experiment, tmp_path):
