@@ -34,6 +34,8 @@ from empo_rllib.errors import ConfigError
 
 ENV_NAME = "empo_rllib"
 REPLAY_ALGORITHMS = ("DQN", "SAC")
+# The others learn stochastic policies, whose most likely action may repeat for ever.
+GREEDY_ALGORITHMS = ("DQN",)
 # RLlib's default buffer holds one agent only; params may change the rest of it. With another
 # type RLlib forgets its own alpha and beta, without which DQN and SAC fail in their first update.
 MULTI_AGENT_REPLAY = {
@@ -81,7 +83,8 @@ def build_algorithm_config(
         algorithm.rl_module(**_rl_module_args(config, policies))
         algorithm.validate()
     except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"algorithm: RLlib refuses these settings: {error}") from error
+        reason = str(error).partition(" To suppress all validation errors")[0]
+        raise ConfigError(f"algorithm: RLlib refuses these settings: {reason}") from error
     return algorithm
 
 
@@ -198,7 +201,10 @@ def _apply_sections(
             evaluation_interval=evaluation.interval,
             evaluation_duration=evaluation.num_episodes,
             evaluation_duration_unit="episodes",
-            evaluation_config={"explore": False, "num_envs_per_env_runner": 1},
+            evaluation_config={
+                "explore": config.algorithm.name not in GREEDY_ALGORITHMS,
+                "num_envs_per_env_runner": 1,
+            },
         )
     user_callbacks = [
         _import_class(path, "algorithm.callbacks", RLlibCallback)
@@ -210,6 +216,7 @@ def _apply_sections(
 
 def _rl_module_args(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:
     model = config.model
+    _check_model(config)
     if model.class_ is None and config.algorithm.name in FLAT_OBSERVATION_ALGORITHMS:
         widths = list(model.hidden_sizes)
         return {"model_config": DefaultModelConfig(fcnet_hiddens=widths, fcnet_activation="relu")}
@@ -225,6 +232,20 @@ def _rl_module_args(config: ExperimentConfig, policies: Mapping[str, Policy]) ->
         for name, policy in policies.items()
     }
     return {"rl_module_spec": MultiRLModuleSpec(rl_module_specs=specs)}
+
+
+def _check_model(config: ExperimentConfig) -> None:
+    """Refuses settings of the network that nothing would read."""
+    model = config.model
+    if model.class_ is None and model.kwargs:
+        raise ConfigError("model.kwargs are for a class of your own: give it in model.class.")
+    if model.class_ is None and config.algorithm.name in FLAT_OBSERVATION_ALGORITHMS:
+        for key, unused in (("shared_trunk", False), ("conv_filters", None)):
+            if getattr(model, key) != unused:
+                raise ConfigError(
+                    f"model.{key} = {getattr(model, key)!r} has no effect: {config.algorithm.name} "
+                    "trains RLlib's own network, which has only model.hidden_sizes."
+                )
 
 
 def _module_class(config: ExperimentConfig) -> type[RLModule]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 
+from empo_rllib.config.checks import PLAIN_NAME
 from empo_rllib.config.policies import resolve_policies
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
@@ -16,6 +17,15 @@ from empo_rllib.errors import ConfigError
 
 # RLlib's own modules, which these algorithms train, take flat observations only.
 FLAT_OBSERVATION_ALGORITHMS = ("DQN", "SAC")
+
+_ANY_ACTIONS = (gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.Box)
+ACTION_SPACES: dict[str, tuple[type[gym.Space], ...]] = {
+    "PPO": _ANY_ACTIONS,
+    "APPO": _ANY_ACTIONS,
+    "IMPALA": _ANY_ACTIONS,
+    "DQN": (gym.spaces.Discrete,),
+    "SAC": (gym.spaces.Discrete, gym.spaces.Box),
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,8 @@ def build_policies(config: ExperimentConfig) -> dict[str, Policy]:
             for agent in entry.agents
         }
         spaces = ParallelMultiAgentEnv(env, agent_id_for=with_id, flat=_flat(config))
-        return {
+        _check_names(table)
+        built = {
             name: Policy(
                 name=name,
                 agents=tuple(entry.agents),
@@ -64,6 +75,8 @@ def build_policies(config: ExperimentConfig) -> dict[str, Policy]:
             )
             for name, entry in table.items()
         }
+        _check_action_spaces(config, built)
+        return built
     finally:
         env.close()
 
@@ -94,6 +107,29 @@ def _agent_id_input(config: ExperimentConfig, num_agents: int) -> bool:
     if config.model.agent_id is None:
         return num_agents > 1
     return config.model.agent_id
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if not PLAIN_NAME.fullmatch(name):
+            raise ConfigError(
+                f"policies: the agent {name!r} cannot give its name to a policy (letters, digits, "
+                "'.', '_' and '-'). Name its policy yourself: "
+                f"policies: {{{name!r}: some_name}}."
+            )
+
+
+def _check_action_spaces(config: ExperimentConfig, policies: Mapping[str, Policy]) -> None:
+    allowed = ACTION_SPACES[config.algorithm.name]
+    if config.model.class_ is not None:
+        return
+    for policy in policies.values():
+        if not isinstance(policy.action_space, allowed):
+            kinds = " or ".join(space.__name__ for space in allowed)
+            raise ConfigError(
+                f"algorithm.name = {config.algorithm.name!r} acts in {kinds} spaces; "
+                f"{policy.agents[0]!r} has {policy.action_space}."
+            )
 
 
 def _common(policy: str, agents: tuple[str, ...], spaces: Mapping[str, gym.Space]) -> gym.Space:

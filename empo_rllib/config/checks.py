@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         TuneSettings,
     )
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -30,7 +30,7 @@ def integral(value: Any) -> Any:
 
 def plain_name(value: Any) -> Any:
     """Refuses a string that cannot be the name of a folder or file everywhere."""
-    if isinstance(value, str) and not _PLAIN_NAME.fullmatch(value):
+    if isinstance(value, str) and not PLAIN_NAME.fullmatch(value):
         raise broken_rule(
             " must be a plain name: letters, digits, '.', '_' and '-', at most 128, "
             "starting with a letter or digit."

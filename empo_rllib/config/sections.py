@@ -219,7 +219,9 @@ class EvaluationConfig(Section):
     """Evaluation episodes between training iterations."""
 
     interval: Count = Field(
-        default=0, description="training iterations between evaluations; 0: none"
+        default=0,
+        description="training iterations between evaluations, which sample actions (DQN takes "
+        "the best); 0: none",
     )
     num_episodes: Positive = Field(default=20, description="episodes of each evaluation")
 

@@ -186,15 +186,33 @@ def _build_multigrid_class(
     names, complete = accepted_arguments(env_class)
     if complete:
         check_arguments(env_id, kwargs, names - {"agents", "mission_space"})
-    mode = kwargs.get("render_mode")
-    if mode is not None and mode not in RENDER_MODES:
-        raise EnvError(
-            f"env.kwargs.render_mode = {mode!r} is not one of {', '.join(RENDER_MODES)}."
-            + nearest(str(mode), RENDER_MODES)
-        )
+    _check_multigrid_values(kwargs)
     agents = {} if num_agents is None else {"agents": num_agents}
     grid: MultiGridEnv = call_constructor(env_id, env_class, {**kwargs, **agents})
     return _with_layout(MultiGridParallelEnv(grid, name=env_id))
+
+
+def _check_multigrid_values(kwargs: dict[str, Any]) -> None:
+    """Refuses values that multigrid 0.1.0 would take for something else without a word."""
+    choices = {
+        "render_mode": (*RENDER_MODES, None),
+        "success_termination_mode": ("any", "all"),
+        "failure_termination_mode": ("any", "all"),
+        "joint_reward": (True, False),
+        "allow_agent_overlap": (True, False),
+        "see_through_walls": (True, False),
+    }
+    for name, allowed in choices.items():
+        value = kwargs.get(name, allowed[0])
+        if not any(value is choice or (value == choice and value != 1) for choice in allowed):
+            raise EnvError(
+                f"env.kwargs.{name} = {value!r} is not one of "
+                f"{', '.join(str(choice).lower() for choice in allowed if choice is not None)}."
+                + nearest(str(value), [str(choice) for choice in allowed])
+            )
+    steps = kwargs.get("max_steps")
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+        raise EnvError(f"env.kwargs.max_steps = {steps!r} must be an integer of at least 1.")
 
 
 def _with_layout(env: Any) -> ParallelEnv:

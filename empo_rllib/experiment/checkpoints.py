@@ -15,10 +15,12 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from empo_rllib.errors import CheckpointError, nearest
+from empo_rllib.experiment.metrics import Counters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,14 +109,18 @@ def check_complete(checkpoint: Path) -> None:
 def _read_state(checkpoint: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text())
-        version, _ = state["format"], state["counters"]
+        if state["format"] == FORMAT:
+            counters = [float(state["counters"][field.name]) for field in fields(Counters)]
+            if min(counters) < 0:
+                raise ValueError(f"counters below 0: {state['counters']}")
     except FileNotFoundError:
         raise CheckpointError(f"{checkpoint}: not a checkpoint: it has no state.json.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{checkpoint}: damaged state.json: {error}") from error
-    if version != FORMAT:
+    if state["format"] != FORMAT:
         raise CheckpointError(
-            f"{checkpoint}: format {version}; this version of empo_rllib reads format {FORMAT}."
+            f"{checkpoint}: format {state['format']}; this version of empo_rllib reads format "
+            f"{FORMAT}."
         )
     return state
 

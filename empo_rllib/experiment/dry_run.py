@@ -14,6 +14,7 @@ _MAX_VALUE_LENGTH = 90
 def render_dry_run(config: ExperimentConfig) -> str:
     """Returns the resolved experiment, RLlib settings unlike the defaults, and the resources."""
     planned = plan_trials(config)
+    folder = run_folder_of(config)
     available = local_resources()
     gpus = num_gpus_per_learner(config, available)
     needed = trial_resources(planned, gpus)
@@ -25,6 +26,7 @@ def render_dry_run(config: ExperimentConfig) -> str:
     ]
     resources = [
         f"  {name}: one trial needs {needed.get(name, 0.0):g}, this machine has {amount:g}"
+        + ("" if needed.get(name, 0.0) <= amount else ": too little for a run here")
         for name, amount in available.items()
     ]
     changed = [
@@ -33,7 +35,7 @@ def render_dry_run(config: ExperimentConfig) -> str:
     ]
     sections = {
         "# resolved experiment": [config.to_yaml().rstrip()],
-        "# results": [f"  {run_folder_of(config)}"],
+        "# results": [f"  {folder}{' (exists already)' if folder.exists() else ''}"],
         f"# trials ({len(planned)})": trials,
         "# policies": policies,
         f"# RLlib settings of {planned[0].spec.trial_id} that differ from its defaults": changed,

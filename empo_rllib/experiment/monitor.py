@@ -86,16 +86,7 @@ class Monitor(tune.Callback):
 
     def finish(self, interrupted: bool) -> None:
         """Settles what is still open and writes the final summary."""
-        for entry in self._result.trials:
-            if entry.status in ("pending", "running"):
-                entry.status = "interrupted" if interrupted else "failed"
-        statuses = {entry.status for entry in self._result.trials}
-        if "failed" in statuses and "interrupted" not in statuses:
-            self._result.status = "failed"
-        elif "interrupted" in statuses:
-            self._result.status = "interrupted"
-        else:
-            self._result.status = "finished"
+        self._result.settle(interrupted)
         self._write()
 
     def _ended(self, entry: TrialSummary) -> None:

@@ -36,6 +36,8 @@ def render_outcome(result: ExperimentResult, config: str, overrides: Sequence[st
             f"trained      {best.env_steps:,} env steps in {duration(best.time_s)} "
             f"({best.env_steps_per_s or 0:,.0f} env steps/s)",
         ]
+    elif any(trial.env_steps for trial in result.trials):
+        lines.append(f"best trial   unknown: no trial has reported {result.metric} (tune.metric)")
     lines += [f"results      {folder}"]
     failed = [trial for trial in result.trials if trial.status == "failed"]
     for trial in failed:
@@ -44,18 +46,16 @@ def render_outcome(result: ExperimentResult, config: str, overrides: Sequence[st
             f"{trial.trial_id} failed:",
             (trial.error or "no result was received").rstrip(),
         ]
-    next_commands = _next_commands(
-        result, folder, best is not None, shlex.join([*again, "--resume"])
-    )
+    next_commands = _next_commands(result, folder, shlex.join([*again, "--resume"]))
     return "\n".join([*lines, "", "next", *(f"  {command}" for command in next_commands)])
 
 
-def _next_commands(result: ExperimentResult, folder: str, has_best: bool, resume: str) -> list[str]:
+def _next_commands(result: ExperimentResult, folder: str, resume: str) -> list[str]:
     commands = (
         [] if result.status == "finished" else [f"{resume}    # go on from the last checkpoint"]
     )
     quoted = shlex.quote(folder)
-    if has_best and any(trial.checkpoint for trial in result.trials):
+    if any(trial.checkpoint for trial in result.trials):
         commands += [
             f"python -m empo_rllib evaluate {quoted} --sampled",
             f"python -m empo_rllib record {quoted} --out episode.gif",

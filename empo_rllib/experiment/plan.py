@@ -17,7 +17,7 @@ from empo_rllib.config.load import load_config
 from empo_rllib.config.policies import check_metric
 from empo_rllib.config.schema import ExperimentConfig, differences
 from empo_rllib.config.search_space import TrialSpec, resolve_trial, sample_trials
-from empo_rllib.errors import RunError
+from empo_rllib.errors import ConfigError, RunError
 from empo_rllib.experiment.checkpoints import check_complete, find_checkpoints, load_weights
 from empo_rllib.experiment.metrics import stop_reason
 from empo_rllib.experiment.run_folder import (
@@ -37,9 +37,11 @@ from empo_rllib.experiment.summary import (
     TrialSummary,
     read_summary,
 )
+from empo_rllib.rl_modules.encoders import SMALLEST_CNN_IMAGE, ImageCNN
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+    from ray.rllib.core.rl_module.rl_module import RLModule
 
 MAY_CHANGE_ON_RESUME = ("stop", "checkpoint", "logging", "resources")
 
@@ -218,10 +220,20 @@ def _with_absolute_checkpoints(config: ExperimentConfig) -> ExperimentConfig:
 def _check_networks(trial: PlannedTrial) -> None:
     """Builds the trial's networks, with the weights that its policies start from."""
     modules = build_rl_modules(trial.algorithm_config(num_gpus_per_learner=0), trial.policies)
+    model = trial.config.model
+    if model.conv_filters and model.class_ is None and not any(map(_has_cnn, modules.values())):
+        raise ConfigError(
+            f"model.conv_filters = {model.conv_filters} has no effect: no observation holds an "
+            f"image of at least {SMALLEST_CNN_IMAGE} by {SMALLEST_CNN_IMAGE} pixels."
+        )
     for name, policy in trial.policies.items():
         if policy.checkpoint is not None:
             weights = resolve_checkpoint_policy(policy.checkpoint, name)
             load_weights(modules[name], weights, f"policies: {name!r} from {policy.checkpoint}")
+
+
+def _has_cnn(module: RLModule) -> bool:
+    return any(isinstance(part, ImageCNN) for part in module.modules())
 
 
 def _at(tree: Mapping[str, object], key: str) -> object:

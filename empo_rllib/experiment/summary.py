@@ -96,6 +96,17 @@ class ExperimentResult(BaseModel):
             self.best_trial = max(scored, key=lambda trial: sign * (trial.metric or 0.0)).trial_id
         self.groups = build_groups(self.trials)
 
+    def settle(self, interrupted: bool) -> None:
+        """Gives the run, and trials that nobody runs any more, their final status."""
+        for trial in self.trials:
+            if trial.status in ("pending", "running"):
+                trial.status = "interrupted" if interrupted else "failed"
+        statuses = {trial.status for trial in self.trials}
+        if "interrupted" in statuses:
+            self.status = "interrupted"
+        else:
+            self.status = "failed" if "failed" in statuses else "finished"
+
     def write(self) -> None:
         """Writes `summary.json` atomically."""
         path = Path(self.folder) / SUMMARY_FILE

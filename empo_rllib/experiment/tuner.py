@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
@@ -71,13 +72,20 @@ def run(
         EmpoError: as `exit_code` 2 errors, before anything is written or Ray is started.
     """
     quiet_ray()
+    if ray.is_initialized():
+        raise ConfigError(
+            "Ray is already running in this process. Call ray.shutdown() first; to train on a "
+            "running cluster give its address."
+        )
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other.")
     interruption = interrupt.reset()
     with interruption.listening():
         check_can_start(config, resume, overwrite)
-        if resume and not unfinished_trials(config, open_run(config)):
-            return open_run(config)
+        if resume and not unfinished_trials(config, result := open_run(config)):
+            result.settle(interrupted=False)
+            result.write()
+            return result
         planned = plan_resumed_trials(config, open_run(config)) if resume else plan_trials(config)
         if address is None:
             available, where = local_resources(), "this machine"

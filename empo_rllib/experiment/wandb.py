@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import netrc
 import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlparse
 
 from ray import tune
 from ray.tune.experiment import Trial
@@ -34,6 +36,7 @@ class WandbLogger(tune.Callback):
         self._folder = Path(result.folder)
         self._notice = notice
         self._runs: dict[str, Any] = {}
+        self._mode: WandbMode | None = None
         self._broken = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -63,18 +66,27 @@ class WandbLogger(tune.Callback):
         settings = self._config.logging.wandb
         if settings is None or task.trial_id in self._runs:
             return
-        self._runs[task.trial_id] = wandb.init(
-            project=settings.project,
-            group=settings.group or self._config.name,
-            name=f"{self._config.name}-{task.trial_id}",
-            id=run_id(self._folder, task.trial_id),
-            resume="allow",
-            mode=wandb_mode(settings.mode, self._notice),
-            config=task.experiment,
-            dir=str(self._folder / task.trial_id),
-            reinit="create_new",
-            settings=wandb.Settings(silent=True, console="off", init_timeout=_INIT_TIMEOUT_S),
-        )
+        self._mode = self._mode or wandb_mode(settings.mode, self._notice)
+        arguments: dict[str, Any] = {
+            "project": settings.project,
+            "group": settings.group or self._config.name,
+            "name": f"{self._config.name}-{task.trial_id}",
+            "id": run_id(self._folder, task.trial_id),
+            "resume": "allow",
+            "config": task.experiment,
+            "dir": str(self._folder / task.trial_id),
+            "reinit": "create_new",
+            "settings": wandb.Settings(silent=True, console="off", init_timeout=_INIT_TIMEOUT_S),
+        }
+        try:
+            run = wandb.init(mode=self._mode, **arguments)
+        except Exception as error:
+            if self._mode != "online":
+                raise
+            self._notice(f"W&B cannot be reached ({error}), so it logs offline")
+            self._mode = "offline"
+            run = wandb.init(mode=self._mode, **arguments)
+        self._runs[task.trial_id] = run
 
     def _log(self, trial_id: str, result: dict[str, Any]) -> None:
         row = {
@@ -110,9 +122,17 @@ def run_id(folder: Path, trial_id: str) -> str:
 
 def wandb_mode(asked: WandbMode, notice: Callable[[str], None]) -> WandbMode:
     """Returns `asked`, or `offline` where `online` has no key to log in with."""
-    import wandb
-
-    if asked == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
+    if asked == "online" and not _has_key():
         notice("W&B: no API key (WANDB_API_KEY or `wandb login`), so it logs offline")
         return "offline"
     return asked
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return netrc.netrc().authenticators(host or "") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -134,12 +134,19 @@ def test_a_frozen_policy_is_not_trained(build, algorithm):
 # Evaluation
 
 
-def test_evaluation_plays_whole_episodes_greedily_and_one_at_a_time(build):
+def test_evaluation_is_greedy_only_for_dqn_whose_policy_is_not_stochastic(build):
+    explores = {
+        name: build(name, evaluation={"interval": 1}).get_evaluation_config_object().explore
+        for name in ("PPO", "DQN")
+    }
+    assert explores == {"PPO": True, "DQN": False}
+
+
+def test_evaluation_plays_whole_episodes_one_at_a_time(build):
     config = build(evaluation={"interval": 4, "num_episodes": 7})
     assert config.evaluation_interval == 4
     assert (config.evaluation_duration, config.evaluation_duration_unit) == (7, "episodes")
     evaluation = config.get_evaluation_config_object()
-    assert evaluation.explore is False
     assert evaluation.num_envs_per_env_runner == 1
     assert config.explore is True
 
@@ -264,3 +271,16 @@ def test_the_environment_is_the_experiments_and_reports_its_errors(experiment, t
     with pytest.raises(TrialError, match="the floor is wet"):
         algorithm.callbacks_on_env_runners_recreated(algorithm=None)
     assert algorithm.callbacks_on_env_runners_recreated.func is raise_env_error
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "model", "what"),
+    [
+        ("PPO", {"kwargs": {"hiden": 3}}, "model.class"),
+        ("DQN", {"shared_trunk": True}, "shared_trunk"),
+        ("SAC", {"conv_filters": [[8, 3, 2]]}, "conv_filters"),
+    ],
+)
+def test_a_model_setting_that_nothing_would_read_is_refused(build, algorithm, model, what):
+    with pytest.raises(ConfigError, match=what):
+        build(algorithm, model=model)

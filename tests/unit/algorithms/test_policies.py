@@ -7,6 +7,7 @@ import pytest
 from gymnasium import spaces
 
 from empo_rllib.algorithms.policies import adapt, build_policies, policy_mapping
+from empo_rllib.config import validate_config
 from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
 
@@ -130,3 +131,9 @@ def test_the_id_of_an_agent_is_its_place_among_the_agents(experiment):
     observations, _ = env.reset(seed=0)
     ids = np.stack([observations[agent]["agent_id"] for agent in AGENTS])
     assert ids.tolist() == np.eye(3).tolist()
+
+
+def test_an_action_space_that_the_algorithm_cannot_act_in_is_refused_by_name():
+    data = {"name": "run", "env": {"id": "Pendulum-v1"}, "algorithm": {"name": "DQN"}}
+    with pytest.raises(ConfigError, match=r"'DQN' acts in Discrete spaces; 'agent_0' has Box"):
+        build_policies(validate_config(data))

@@ -254,3 +254,19 @@ except EnvError:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("success_termination_mode", "anny"),
+        ("failure_termination_mode", "none"),
+        ("joint_reward", "no"),
+        ("joint_reward", 1),
+        ("max_steps", 0),
+        ("max_steps", True),
+    ],
+)
+def test_a_multigrid_value_that_upstream_would_misread_is_refused(name, value):
+    with pytest.raises(EnvError, match=name):
+        make_env("MultiGrid-Empty-5x5-v0", 2, **{name: value})

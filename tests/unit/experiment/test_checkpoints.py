@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +20,7 @@ from empo_rllib.experiment.checkpoints import (
     read_policy,
     write_checkpoint,
 )
+from empo_rllib.experiment.metrics import Counters
 
 WEIGHTS = {
     "walker": {
@@ -53,7 +55,7 @@ class FakeAlgorithm:
 
 
 def counters(iteration):
-    return {"training_iteration": iteration, "env_steps": 100 * iteration}
+    return asdict(Counters(iteration, 100 * iteration))
 
 
 def save(folder, iteration, num_to_keep=2, **kwargs):
@@ -136,7 +138,18 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "3", "null", "{}", '{"format": 1}', "\xff\x00", '{"counters": {}}'],
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        "null",
+        "{}",
+        '{"format": 1}',
+        '{"format": 1, "counters": {}}',
+        "\xff\x00",
+        '{"counters": {}}',
+    ],
 )
 def test_a_damaged_state_is_refused(tmp_path, content):
     checkpoint = save(tmp_path, 1)

@@ -133,3 +133,19 @@ def test_a_best_trial_that_is_not_there_is_damage(result, trial, tmp_path):
     path.write_text(path.read_text().replace('"best_trial": null', '"best_trial": "trial_00007"'))
     with pytest.raises(RunError, match="best_trial trial_00007 is none of its trials"):
         read_summary(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "interrupted", "settled"),
+    [
+        (["finished", "stopped"], False, "finished"),
+        (["finished", "running"], True, "interrupted"),
+        (["finished", "pending"], False, "failed"),
+        (["failed", "interrupted"], False, "interrupted"),
+    ],
+)
+def test_a_run_that_nobody_works_on_is_settled(result, trial, statuses, interrupted, settled):
+    run = result(*(trial(i, status=status) for i, status in enumerate(statuses)), status="running")
+    run.settle(interrupted)
+    assert run.status == settled
+    assert not {entry.status for entry in run.trials} & {"pending", "running"}

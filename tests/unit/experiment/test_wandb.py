@@ -160,11 +160,13 @@ def test_without_a_key_online_becomes_offline_and_says_so(wandb, notices):
 
 
 @pytest.mark.parametrize("place", ["environment", "netrc"])
-def test_with_a_key_online_stays_online(wandb, notices, monkeypatch, place):
+def test_with_a_key_online_stays_online(wandb, notices, monkeypatch, tmp_path, place):
     if place == "environment":
         monkeypatch.setenv("WANDB_API_KEY", "k")
     else:
-        wandb.api.api_key = "k"
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password k\n")
+        (tmp_path / ".netrc").chmod(0o600)
     assert wandb_mode("online", notices.append) == "online"
     assert notices == []
 
@@ -173,3 +175,24 @@ def test_with_a_key_online_stays_online(wandb, notices, monkeypatch, place):
 def test_the_other_modes_need_no_key(wandb, notices, mode):
     assert wandb_mode(mode, notices.append) == mode
     assert notices == []
+
+
+def test_online_that_cannot_be_reached_goes_on_offline(
+    wandb, notices, experiment, tmp_path, monkeypatch
+):
+    def init(mode, **arguments):
+        if mode == "online":
+            raise RuntimeError("no route to host")
+        wandb.runs.append(FakeRun(wandb, mode=mode, **arguments))
+        return wandb.runs[-1]
+
+    wandb.init = init
+    monkeypatch.setenv("WANDB_API_KEY", "k")
+    config = experiment(logging={"wandb": {"project": "p"}})
+    logger = WandbLogger(config, SimpleNamespace(folder=str(tmp_path)), notices.append)
+    for trial_id in ("trial_00000", "trial_00001"):
+        task = TrialTask(trial_id, str(tmp_path / trial_id), {}, 0.0)
+        logger.on_trial_start(0, [], SimpleNamespace(config={"task": task.to_json()}))
+    assert [run.arguments["mode"] for run in wandb.runs] == ["offline", "offline"]
+    assert len(notices) == 1
+    assert "no route to host" in notices[0]

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment.checkpoints import FORMAT
+from empo_rllib.experiment.metrics import Counters
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
 
 EMPTY_5X5 = {"id": "MultiGrid-Empty-5x5-v0", "num_agents": 2}
@@ -27,7 +29,7 @@ def _write_run(folder, env=EMPTY_5X5, algorithm="PPO", env_steps=1000, **section
     checkpoint = folder / "trial_00000" / "checkpoint_000001"
     (checkpoint / "policies").mkdir(parents=True)
     (folder / "resolved_config.yaml").write_text(config.to_yaml())
-    state = {"format": FORMAT, "counters": {"training_iteration": 1, "env_steps": env_steps}}
+    state = {"format": FORMAT, "counters": asdict(Counters(1, env_steps))}
     (checkpoint / "state.json").write_text(json.dumps(state))
     algorithm_config = build_algorithm_config(config, build_policies(config))
     modules = algorithm_config.get_multi_rl_module_spec().build()
