@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ _QUIET = {
 }
 
 TOKEN_FILE = "token"
+_ANSWER_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ def running_cluster(address: str) -> Iterator[Cluster]:
     import ray
 
     try:
+        _check_answers(address)
         context = ray.init(
             address=address,
             log_to_driver=False,
@@ -182,6 +185,16 @@ def running_cluster(address: str) -> Iterator[Cluster]:
         yield Cluster(ray.cluster_resources(), len(ray.nodes()), url, None)
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raises OSError or ValueError unless something listens; `ray.init` asks for minutes."""
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        raise ValueError("an address is auto or has the form host:port")
+    socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
 
 
 def _short_temp_folder() -> str:
