@@ -221,6 +221,9 @@ MISTAKES = {
         prepare=finished_run(break_algorithm),
         args="--resume --set stop.env_steps=5000",
     ),
+    # The cluster.
+    "no-cluster": says("127.0.0.1:1", "Connection refused", args="--address 127.0.0.1:1"),
+    "no-address": says("host:port", args="--address somewhere"),
     # The command line.
     "set-without-value": says("--set seed", "key=value", args="--set seed"),
     "set-of-nothing": says("--set =3", "not a key", args="--set =3"),

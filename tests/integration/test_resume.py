@@ -6,10 +6,30 @@ import json
 import signal
 
 import pytest
-from commands import RAY_AGENTS, Run, Workplace, merge, snapshot
+from commands import RAY_AGENTS, Outcome, Run, Workplace, merge, snapshot
 
 FREQUENCY = 4
 BUDGET = 4000
+# Stands for the installed package; libraries do call sys.exit.
+BROKEN_WANDB = """
+import sys
+
+
+def Settings(**settings):
+    return settings
+
+
+def init(**arguments):
+    return Run()
+
+
+class Run:
+    def log(self, row, step=None):
+        sys.exit("no space left for wandb")
+
+    def finish(self, **arguments):
+        raise RuntimeError("wandb was never well")
+"""
 CONFIG = {"name": "killed", "stop": {"env_steps": BUDGET}, "checkpoint": {"frequency": FREQUENCY}}
 
 
@@ -41,11 +61,12 @@ def resumed(place: Workplace, experiment: str, rows_before_the_kill: list) -> Ru
 
 
 @pytest.fixture(scope="module")
-def extended(place: Workplace, experiment: str, resumed: Run) -> Run:
-    """The same run, finished, after `--resume` with a larger limit."""
-    args = ("--resume", "--set", f"stop.env_steps={BUDGET + 500}")
-    place.tune("--config", experiment, *args).check()
-    return resumed
+def extension(place: Workplace, experiment: str, resumed: Run) -> Outcome:
+    """The outcome of `--resume` with a larger limit and with a W&B that is broken."""
+    place.write("wandb.py", BROKEN_WANDB)
+    more = f"stop.env_steps={BUDGET + 500}"
+    wandb = "logging.wandb={project: broken, mode: offline}"
+    return place.tune("--config", experiment, "--resume", "--set", more, "--set", wandb).check()
 
 
 def test_at_most_one_checkpoint_interval_is_lost(rows_before_the_kill, resumed):
@@ -113,12 +134,19 @@ def test_a_setting_that_may_not_change_is_refused_and_shown(resumed, place, expe
     assert snapshot(resumed.folder) == before
 
 
-def test_a_finished_run_can_be_extended(extended):
-    env_steps = extended.trial().column("env_steps")
+def test_a_finished_run_can_be_extended(extension, resumed):
+    env_steps = resumed.trial().column("env_steps")
     assert BUDGET + 500 <= env_steps[-1] < BUDGET + 500 + 200
-    iterations = extended.trial().column("training_iteration")
+    iterations = resumed.trial().column("training_iteration")
     assert iterations == list(range(1, len(iterations) + 1))
-    assert extended.summary["trials"][0]["env_steps"] == env_steps[-1]
+    assert resumed.summary["trials"][0]["env_steps"] == env_steps[-1]
+
+
+def test_a_broken_wandb_is_told_once_and_training_goes_on(extension):
+    told = "W&B: no space left for wandb. Training goes on without it; nothing more is logged."
+    assert extension.stderr.splitlines().count(told) == 1
+    assert extension.output.count("W&B") == 1
+    assert "Traceback" not in extension.output
 
 
 def test_another_name_does_not_resume(place):
