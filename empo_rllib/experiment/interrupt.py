@@ -56,8 +56,10 @@ class Interruption:
     def _handle(self, number: int, _: object) -> None:
         self._num_ctrl_c += number == signal.SIGINT
         if self._num_ctrl_c > 1:
-            self.on_give_up()
-            os._exit(130)
+            try:
+                self.on_give_up()  # may fail: the signal may have come in the middle of a print
+            finally:
+                os._exit(130)
         if not self.asked.is_set():
             self.signal_name = signal.Signals(number).name
             self.since = time.monotonic()
