@@ -1,0 +1,1 @@
+"""Environments written as kernels over arrays, many copies at a time."""

@@ -1,0 +1,1 @@
+"""Fragments to batches to updates: the learner of the fast path."""
