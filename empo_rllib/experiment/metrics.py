@@ -125,5 +125,6 @@ def stop_reason(stop: StopConfig, row: Mapping[str, float]) -> str | None:
     }
     for key, limit in limits.items():
         if limit is not None and row.get(key, -math.inf) >= limit:
-            return f"{key} {row[key]:g} >= {limit:g}"
+            form = ",.0f" if isinstance(limit, int) else "g"
+            return f"{key} {row[key]:{form}} >= {limit:{form}}"
     return None

@@ -42,7 +42,7 @@ CLOCKS = ("timestamp", "time_s", "env_steps_per_s", "time/sample_s", "time/learn
 
 STDOUT = r"""
 status       finished
-best trial   trial_00000 \(env_steps \d+ >= 3000\)
+best trial   trial_00000 \(env_steps \d,\d{3} >= 3,000\)
 best return  \d\.\d{4}
 trained      \d,\d{3} env steps in \d+s \([\d,]+ env steps/s\)
 results      results/smoke

@@ -124,7 +124,7 @@ def run_folder(experiment, result, trial, write_checkpoint_folder):
                 episode_return_mean=float(number),
                 checkpoint=f"trial_{number:05d}/checkpoint_000002",
                 status="finished",
-                stop_reason="env_steps 200000 >= 200000",
+                stop_reason="env_steps 200,000 >= 200,000",
                 env_steps=200_000,
             )
             for number in range(2)

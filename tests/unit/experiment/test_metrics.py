@@ -189,8 +189,8 @@ NEVER = {"env_steps": None}
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [
-        ({"env_steps": 1000}, "env_steps 1000 >= 1000"),
-        ({"env_steps": 999}, "env_steps 1000 >= 999"),
+        ({"env_steps": 1000}, "env_steps 1,000 >= 1,000"),
+        ({"env_steps": 999}, "env_steps 1,000 >= 999"),
         ({"env_steps": 1001}, None),
         ({**NEVER, "episodes": 50}, "episodes 50 >= 50"),
         ({**NEVER, "episodes": 51}, None),
@@ -203,6 +203,14 @@ NEVER = {"env_steps": None}
 )
 def test_a_trial_ends_at_whichever_limit_comes_first(limits, reason):
     assert stop_reason(StopConfig(**limits), ROW) == reason
+
+
+@pytest.mark.parametrize("kind", [int, float])
+def test_a_reason_gives_counts_to_the_last_digit(kind):
+    row = {"env_steps": kind(1_234_567), "episodes": kind(2_000_001)}
+    assert stop_reason(StopConfig(env_steps=1_200_000), row) == "env_steps 1,234,567 >= 1,200,000"
+    stop = StopConfig(env_steps=None, episodes=2_000_000)
+    assert stop_reason(stop, row) == "episodes 2,000,001 >= 2,000,000"
 
 
 def test_a_return_of_zero_is_a_limit_like_any_other():

@@ -86,8 +86,8 @@ def test_an_iteration_without_episode_keeps_the_last_return(run):
 @pytest.mark.parametrize(
     ("stop_reason", "interrupted", "status"),
     [
-        ("env_steps 5000 >= 5000", False, "finished"),
-        ("env_steps 5000 >= 5000", True, "finished"),
+        ("env_steps 5,000 >= 5,000", False, "finished"),
+        ("env_steps 5,000 >= 5,000", True, "finished"),
         ("", True, "interrupted"),
         ("", False, "stopped"),
     ],
