@@ -38,8 +38,13 @@ def checkpoint_path(trial_folder: Path, iteration: int) -> Path:
 
 def find_checkpoints(trial_folder: Path) -> list[Path]:
     """Returns the complete checkpoints of a trial, oldest first."""
-    folders = trial_folder.glob(f"{PREFIX}[0-9]*")
-    return sorted(folder for folder in folders if (folder / "state.json").is_file())
+    complete = {
+        int(number): folder
+        for folder in trial_folder.glob(f"{PREFIX}*")
+        if (number := folder.name.removeprefix(PREFIX)).isdecimal()
+        and (folder / "state.json").is_file()
+    }
+    return [complete[iteration] for iteration in sorted(complete)]
 
 
 def write_checkpoint(

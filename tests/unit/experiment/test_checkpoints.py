@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from torch import nn
 from empo_rllib.errors import CheckpointError
 from empo_rllib.experiment.checkpoints import (
     check_complete,
+    checkpoint_path,
     find_checkpoints,
     load_weights,
     read_counters,
@@ -124,11 +126,21 @@ def test_saving_an_iteration_again_replaces_its_checkpoint(tmp_path):
 
 
 def test_checkpoints_are_found_oldest_first(tmp_path):
-    for iteration in (100, 9, 10):
+    iterations = (1_000_000, 100, 999_999, 9, 10)
+    for iteration in iterations:
         save(tmp_path, iteration, num_to_keep=9)
-    (tmp_path / "checkpoint_notes").mkdir()
-    found = [path.name for path in find_checkpoints(tmp_path)]
-    assert found == ["checkpoint_000009", "checkpoint_000010", "checkpoint_000100"]
+    assert find_checkpoints(tmp_path) == [
+        checkpoint_path(tmp_path, iteration) for iteration in sorted(iterations)
+    ]
+
+
+def test_folders_that_only_look_like_checkpoints_are_left_alone(tmp_path):
+    save(tmp_path, 2, num_to_keep=1)
+    for name in ("checkpoint_notes", "checkpoint_000001_copy"):
+        shutil.copytree(tmp_path / "checkpoint_000002", tmp_path / name)
+    save(tmp_path, 3, num_to_keep=1)
+    assert names(tmp_path) == ["checkpoint_000001_copy", "checkpoint_000003", "checkpoint_notes"]
+    assert find_checkpoints(tmp_path) == [checkpoint_path(tmp_path, 3)]
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
