@@ -60,7 +60,7 @@ class Interruption:
                 self.on_give_up()  # may fail: the signal may have come in the middle of a print
             finally:
                 os._exit(130)
-        if not self.asked.is_set():
+        if not self.signal_name:  # not `asked`, whose lock this may have been called under
             self.signal_name = signal.Signals(number).name
             self.since = time.monotonic()
             self.asked.set()

@@ -42,6 +42,20 @@ def test_a_later_signal_does_not_start_the_grace_anew(interruption):
     assert interruption.since == since
 
 
+def test_a_signal_while_the_first_one_is_noted_is_not_noted_again(interruption, monkeypatch):
+    noted = []
+
+    def note():
+        noted.append(interruption.signal_name)
+        if len(noted) == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(interruption.asked, "set", note)
+    with interruption.listening():
+        signal.raise_signal(signal.SIGUSR1)
+    assert noted == ["SIGUSR1"]
+
+
 def test_the_handlers_of_before_are_put_back(interruption):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     error = RuntimeError("the trial failed")
@@ -74,28 +88,37 @@ def test_a_thread_leaves_the_handlers_alone(interruption):
     assert seen == [before]
 
 
-# `ray.tune` takes seconds to import, and a signal needs nothing of it.
+# `ray.tune` takes seconds to import, and a signal needs nothing of it. `os.write`, because a signal
+# may come in the middle of a print, and another print would then raise.
 PROGRAM = """
-import sys, time, types
+import os, sys, time, types
 tune = types.ModuleType("ray.tune")
 tune.Stopper = object
 sys.modules.update({"ray": types.ModuleType("ray"), "ray.tune": tune})
 from empo_rllib.experiment import interrupt
 
+
+def give_up():
+    os.write(1, b"gave up\\n")
+    if sys.argv[1:] == ["fails"]:
+        raise RuntimeError("reentrant call inside BufferedWriter")
+
+
 interruption = interrupt.reset()
-interruption.on_give_up = lambda: print("gave up", flush=True)
+interruption.on_give_up = give_up
 with interruption.listening():
-    print("listening", flush=True)
+    os.write(1, b"listening\\n")
     while not interruption.asked.is_set():
         time.sleep(0.01)
-    print(interruption.signal_name, flush=True)
+    os.write(1, f"{interruption.signal_name}\\n".encode())
     while True:
         time.sleep(0.01)
 """
 
 
-def test_ctrl_c_only_asks_and_a_second_ctrl_c_ends_the_process_at_once():
-    command = [sys.executable, "-c", PROGRAM]
+@pytest.mark.parametrize("giving_up", ["works", "fails"])
+def test_ctrl_c_only_asks_and_a_second_ctrl_c_ends_the_process_at_once(giving_up):
+    command = [sys.executable, "-c", PROGRAM, giving_up]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "listening\n"
         process.send_signal(signal.SIGINT)
