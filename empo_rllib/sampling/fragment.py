@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import gymnasium as gym
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from empo_rllib.envs.multi_agent_env import AGENT_ID
-from empo_rllib.envs.vector_env import AgentGroup, Leaves
+from empo_rllib.envs.vector_env import AgentGroup, Leaves, VectorEnv
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,37 @@ class PolicyInput:
         return {"observation": nested, AGENT_ID: one_hot}
 
 
+def policy_inputs(
+    agents: Mapping[str, Sequence[str]], with_agent_id: Collection[str], envs: VectorEnv
+) -> tuple[PolicyInput, ...]:
+    """Returns where each policy finds its agents in the arrays of `envs`.
+
+    Args:
+        agents: the agents of each policy, which share their spaces.
+        with_agent_id: names of the policies that see which agent they act for.
+    """
+    inputs = []
+    for policy, names in agents.items():
+        columns = tuple(sorted(envs.agents.index(name) for name in names))
+        number = next(i for i, group in enumerate(envs.groups) if columns[0] in group.columns)
+        positions = tuple(envs.groups[number].columns.index(column) for column in columns)
+        inputs.append(
+            PolicyInput(
+                policy=policy,
+                group=number,
+                in_group=positions,
+                columns=columns,
+                num_agents=len(envs.agents),
+                with_agent_id=policy in with_agent_id,
+            )
+        )
+    return tuple(inputs)
+
+
 def _torch_dtype(dtype: np.dtype) -> torch.dtype:
-    return torch.from_numpy(np.zeros(0, dtype)).dtype
+    """Returns the dtype that RLlib's NumpyToTensor gives such an array (Ray 2.60)."""
+    found = torch.from_numpy(np.zeros(0, dtype)).dtype
+    return torch.float32 if found == torch.float64 else found
 
 
 class Fragment:
@@ -85,6 +115,7 @@ class Fragment:
         final_observations: for each group its leaves [M, A_g, ...]: what agents saw last.
         state_in: for each policy the recurrent state of its agents before step 0, leaves
             [N, A_p, ...] by name; empty for feed-forward modules.
+        weights_seq_no: which weights acted, as the env runner's `_weights_seq_no` counts them.
     """
 
     policies: tuple[PolicyInput, ...]
@@ -101,6 +132,7 @@ class Fragment:
     final_index: np.ndarray
     final_observations: tuple[Leaves, ...]
     state_in: tuple[dict[str, np.ndarray], ...]
+    weights_seq_no: int
 
     def __init__(self, **arrays: object) -> None:
         self.__dict__.update(arrays)
