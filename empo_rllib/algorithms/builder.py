@@ -20,17 +20,22 @@ from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
 from ray.tune.registry import get_trainable_cls, register_env
 
 from empo_rllib.algorithms.callbacks import EpisodeMetrics
-from empo_rllib.algorithms.env_errors import ReportingEnv, raise_env_error
 from empo_rllib.algorithms.policies import (
     FLAT_OBSERVATION_ALGORITHMS,
     Policy,
     adapter_options,
     policy_mapping,
 )
+from empo_rllib.algorithms.sampler import Sampler, choose_sampler
 from empo_rllib.config.params import params_by_method
 from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.envs.env_errors import ReportingEnv, raise_env_error
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+from empo_rllib.envs.python_envs import PythonEnvs
 from empo_rllib.envs.registry import make_env
+from empo_rllib.envs.vector_env import VectorEnv
 from empo_rllib.errors import ConfigError
+from empo_rllib.sampling.env_runner import FRAGMENT_SOURCE, FragmentEnvRunner, FragmentSource
 
 ENV_NAME = "empo_rllib"
 REPLAY_ALGORITHMS = ("DQN", "SAC")
@@ -63,6 +68,7 @@ def build_algorithm_config(
     Raises:
         ConfigError: RLlib refuses a parameter or a combination of them.
     """
+    sampler = pick_sampler(config, policies)
     env_name = _register_env(config, policies, env_error_file)
     algorithm = default_algorithm_config(config.algorithm.name)
     try:
@@ -76,7 +82,9 @@ def build_algorithm_config(
         by_method = params_by_method(config.algorithm.name, config.algorithm.params)
         for method, params in by_method.items():
             getattr(algorithm, method)(**params)
-        _apply_sections(algorithm, config, policies, num_gpus_per_learner)
+        _apply_sections(algorithm, config, policies, sampler, num_gpus_per_learner)
+        if sampler.name != "rllib":
+            _apply_fast_path(algorithm, config, policies, sampler, env_error_file)
         algorithm.callbacks(
             on_env_runners_recreated=functools.partial(raise_env_error, env_error_file)
         )
@@ -103,17 +111,33 @@ def build_rl_modules(
     """
     spaces = {name: (p.observation_space, p.action_space) for name, p in policies.items()}
     specs = algorithm.get_multi_rl_module_spec(spaces=spaces).rl_module_specs
-    modules = {}
-    for name in policies:
-        try:
-            modules[name] = specs[name].build()
-        except Exception as error:
-            raise ConfigError(
-                f"model: the network of policy {name!r} cannot be built: {error}"
-            ) from error
-        if isinstance(modules[name], TargetNetworkAPI):
-            modules[name].make_target_networks()  # the learner does; checkpoints hold them too
+    modules = {name: _build_module(name, specs[name]) for name in policies}
+    for module in modules.values():
+        if isinstance(module, TargetNetworkAPI):
+            module.make_target_networks()  # the learner does; checkpoints hold them too
     return modules
+
+
+def pick_sampler(config: ExperimentConfig, policies: Mapping[str, Policy]) -> Sampler:
+    """Returns how this trial samples and learns.
+
+    Raises:
+        ConfigError: `resources.sampler` asks for a way that does not fit.
+    """
+    modules = {}
+    if config.model.class_ is not None:
+        specs = _rl_module_args(config, policies)["rl_module_spec"].rl_module_specs
+        modules = {name: _build_module(name, spec) for name, spec in specs.items()}
+    return choose_sampler(config, policies, _user_callbacks(config), modules)
+
+
+def _build_module(policy: str, spec: RLModuleSpec) -> RLModule:
+    try:
+        return spec.build()
+    except Exception as error:
+        raise ConfigError(
+            f"model: the network of policy {policy!r} cannot be built: {error}"
+        ) from error
 
 
 def changed_settings(algorithm: AlgorithmConfig, name: str) -> dict[str, tuple[Any, Any]]:
@@ -177,9 +201,13 @@ def _apply_sections(
     algorithm: AlgorithmConfig,
     config: ExperimentConfig,
     policies: Mapping[str, Policy],
+    sampler: Sampler,
     num_gpus_per_learner: float,
 ) -> None:
     resources, evaluation = config.resources, config.evaluation
+    # One env at a time: of the episodes that several end first, RLlib's own env runner
+    # would take too many short ones.
+    evaluation_envs = {"num_envs_per_env_runner": 1} if sampler.name == "rllib" else {}
     algorithm.env_runners(
         num_env_runners=resources.num_env_runners,
         num_envs_per_env_runner=resources.num_envs_per_env_runner,
@@ -196,22 +224,54 @@ def _apply_sections(
         policies_to_train=[name for name, policy in policies.items() if policy.train],
     )
     if evaluation.interval:
-        # One env at a time: with several, short episodes would be over-represented.
         algorithm.evaluation(
             evaluation_interval=evaluation.interval,
             evaluation_duration=evaluation.num_episodes,
             evaluation_duration_unit="episodes",
             evaluation_config={
                 "explore": config.algorithm.name not in GREEDY_ALGORITHMS,
-                "num_envs_per_env_runner": 1,
+                **evaluation_envs,
             },
         )
-    user_callbacks = [
+    algorithm.callbacks([EpisodeMetrics, *_user_callbacks(config)])
+    algorithm.debugging(seed=config.seed)
+
+
+def _apply_fast_path(
+    algorithm: AlgorithmConfig,
+    config: ExperimentConfig,
+    policies: Mapping[str, Policy],
+    sampler: Sampler,
+    env_error_file: Path,
+) -> None:
+    """Puts this package's env runner and learner in the place of RLlib's."""
+    from empo_rllib.learning.ppo import FragmentPPOTorchLearner  # TEMP
+
+    source = FragmentSource(
+        make_envs=functools.partial(_make_vector_env, config, sampler.name),
+        agents={name: policy.agents for name, policy in policies.items()},
+        with_agent_id=frozenset(name for name, p in policies.items() if p.agent_id_input),
+        env_error_file=env_error_file,
+    )
+    algorithm.env_runners(env_runner_cls=FragmentEnvRunner)
+    algorithm.environment(env_config={FRAGMENT_SOURCE: source})
+    algorithm.training(learner_class=FragmentPPOTorchLearner)
+
+
+def _make_vector_env(config: ExperimentConfig, sampler: str, num_envs: int) -> VectorEnv:
+    make = functools.partial(make_env, config.env.id, config.env.num_agents, **config.env.kwargs)
+    if sampler == "batched":
+        from empo_rllib.envs.batched.multigrid import BatchedMultiGrid
+
+        return BatchedMultiGrid(make, num_envs)
+    return PythonEnvs(lambda: ParallelMultiAgentEnv(make()), num_envs)
+
+
+def _user_callbacks(config: ExperimentConfig) -> list[type[RLlibCallback]]:
+    return [
         _import_class(path, "algorithm.callbacks", RLlibCallback)
         for path in config.algorithm.callbacks
     ]
-    algorithm.callbacks([EpisodeMetrics, *user_callbacks])
-    algorithm.debugging(seed=config.seed)
 
 
 def _rl_module_args(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:

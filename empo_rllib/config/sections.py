@@ -168,9 +168,10 @@ class ResourcesConfig(Section):
     num_gpus_per_learner: Literal["auto"] | Annotated[Number, Field(ge=0)] = Field(
         default="auto", description="GPUs of each learner; auto takes one where the cluster has one"
     )
-    sampler: Literal["auto", "rllib"] = Field(
+    sampler: Literal["auto", "batched", "python", "rllib"] = Field(
         default="auto",
-        description="auto: the fastest that fits the experiment; rllib: always RLlib's own",
+        description="auto: the fastest that fits; batched: MultiGrid as array kernels; python: "
+        "Python envs; both return arrays to the fast learner; rllib: RLlib's own path",
     )
 
     @field_validator("num_gpus_per_learner", mode="before")

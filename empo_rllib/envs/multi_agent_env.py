@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     - A step that ends the episode with somebody truncated says so by `__all__` alone. With a flag
       per agent too, `MultiAgentEpisode` takes all agents for terminated and nothing bootstraps.
 
-    `agents` are those that the last reset or step returned something for.
+    `agents` are those that the last reset or step returned something for, `acting_agents` those
+    that the next step wants an action of.
 
     Args:
         env: the environment to wrap; its `possible_agents` must be set. Closed with this one.
@@ -54,7 +55,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         self.possible_agents = list(getattr(env, "possible_agents", ()))
         _check_agents(self.possible_agents, agent_id_for)
         self.agents = list(self.possible_agents)
-        self._live: list[str] = []
+        self.acting_agents: list[str] = []
         self._gone: set[str] = set()
         self._last_seen: dict[str, Any] = {}
         self.observation_spaces: dict[str, spaces.Space] = {}
@@ -78,10 +79,10 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     ) -> tuple[dict[str, Any], dict[str, dict]]:
         """Starts an episode; returns observations and infos of the agents that are there."""
         observations, infos = self.env.reset(seed=seed, options=options)
-        self._live = list(self.env.agents)
+        self.acting_agents = list(self.env.agents)
         self._gone = set()
-        self._last_seen = {a: observations[a] for a in self._live if a in observations}
-        self.agents = self._live
+        self._last_seen = {a: observations[a] for a in self.acting_agents if a in observations}
+        self.agents = self.acting_agents
         return self._transformed(self._last_seen), _infos_of(self._last_seen, infos)
 
     def step(
@@ -89,20 +90,20 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     ) -> tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict]]:
         """Plays one step; the five parts are as `MultiAgentEpisode.add_env_step` wants them."""
         seen, paid, terminations, truncations, infos = self.env.step(action_dict)
-        acting, present = self._live, list(self.env.agents)
+        acting, present = self.acting_agents, list(self.env.agents)
         self._refuse_returned(present)
         terminateds, truncateds = _ends(acting, present, terminations, truncations)
         ended = {a for a in acting if terminateds[a] or truncateds[a]}
         joined = [a for a in present if a not in terminateds]
         self._gone |= ended
-        self._live = [a for a in acting if a not in ended] + joined
+        self.acting_agents = [a for a in acting if a not in ended] + joined
         self.agents = acting + joined
 
         observations = {a: seen[a] for a in self.agents if a in seen}
         observations.update({a: self._last_seen[a] for a in ended if a not in seen})
         self._last_seen.update(observations)
         rewards = {a: float(paid.get(a, 0.0)) for a in self.agents}
-        _set_all_flags(terminateds, truncateds, over=not self._live)
+        _set_all_flags(terminateds, truncateds, over=not self.acting_agents)
         infos = _infos_of(observations, infos)
         return self._transformed(observations), rewards, terminateds, truncateds, infos
 
@@ -152,6 +153,18 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
                 f"{self.metadata.get('name', self.env)}: {', '.join(sorted(returned))} came back "
                 "after it had left, which an RLlib episode cannot hold. Give it a new name."
             )
+
+
+def episode_success(infos: Mapping[str, Mapping[str, Any]]) -> bool | None:
+    """Whether an episode succeeded, from its agents' last infos.
+
+    Environments say so under `success` (MultiGrid here) or `is_success` (the Gymnasium
+    robotics convention). None where the environment does not tell.
+    """
+    flags = [
+        info[key] for info in infos.values() for key in ("success", "is_success") if key in info
+    ]
+    return any(flags) if flags else None
 
 
 def _check_agents(possible_agents: list[str], agent_id_for: Collection[str]) -> None:

@@ -7,10 +7,12 @@ for each group of agents that share their spaces.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import getitem
 from typing import Any
 
 import gymnasium as gym
@@ -30,15 +32,14 @@ class ObservationLeaves:
 
     def __init__(self, space: gym.Space) -> None:
         self.space = space
-        spaces = list(_leaf_spaces(space))
-        self.shapes = [tuple(leaf.shape or ()) for leaf in spaces]
-        self.dtypes = [np.dtype(leaf.dtype) for leaf in spaces]
+        found = list(_leaves(space))
+        self._paths = [path for path, _ in found]
+        self.shapes = [tuple(leaf.shape or ()) for _, leaf in found]
+        self.dtypes = [np.dtype(leaf.dtype) for _, leaf in found]
 
     def flatten(self, observation: Any) -> list[Any]:
         """Returns the leaves of one observation."""
-        leaves: list[Any] = []
-        _collect(self.space, observation, leaves)
-        return leaves
+        return [functools.reduce(getitem, path, observation) for path in self._paths]
 
     def unflatten(self, leaves: Sequence[Any]) -> Any:
         """Returns `leaves` (arrays or tensors) nested as the space is."""
@@ -161,18 +162,14 @@ def _parts(space: gym.Space) -> list[tuple[Any, gym.Space]] | None:
     return None
 
 
-def _leaf_spaces(space: gym.Space) -> list[gym.Space]:
-    parts = _parts(space)
-    return [space] if parts is None else [leaf for _, part in parts for leaf in _leaf_spaces(part)]
-
-
-def _collect(space: gym.Space, observation: Any, leaves: list[Any]) -> None:
+def _leaves(space: gym.Space, path: tuple = ()) -> Iterator[tuple[tuple, gym.Space]]:
+    """Yields the keys that lead to each leaf, and its space."""
     parts = _parts(space)
     if parts is None:
-        leaves.append(observation)
+        yield path, space
         return
     for key, part in parts:
-        _collect(part, observation[key], leaves)
+        yield from _leaves(part, (*path, key))
 
 
 def _nest(space: gym.Space, leaves: Any) -> Any:

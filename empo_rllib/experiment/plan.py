@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from empo_rllib.algorithms.builder import (
     build_algorithm_config,
     build_rl_modules,
+    pick_sampler,
     required_resources,
 )
 from empo_rllib.algorithms.policies import Policy, build_policies
+from empo_rllib.algorithms.sampler import Sampler
 from empo_rllib.config.load import load_config
 from empo_rllib.config.policies import check_metric
 from empo_rllib.config.schema import ExperimentConfig, differences
@@ -53,6 +55,7 @@ class PlannedTrial:
     spec: TrialSpec
     config: ExperimentConfig
     policies: Mapping[str, Policy]
+    sampler: Sampler
 
     def algorithm_config(self, num_gpus_per_learner: float) -> AlgorithmConfig:
         """Returns RLlib's config of this trial."""
@@ -122,10 +125,11 @@ def start_run(
 ) -> ExperimentResult:
     """Creates the run folder and its summary, every trial pending."""
     folder = create_run_folder(config, overwrite)
+    sampler, reason = describe_samplers(planned)
     result = ExperimentResult(
         status="running",
-        sampler="rllib",
-        sampler_reason="RLlib's own env runner: there is no other in this version",
+        sampler=sampler,
+        sampler_reason=reason,
         metric=config.tune.metric,
         mode=config.tune.mode,
         trials=[
@@ -136,6 +140,14 @@ def start_run(
     )
     result.write()
     return result
+
+
+def describe_samplers(planned: Sequence[PlannedTrial]) -> tuple[str, str]:
+    """Returns `sampler` and `sampler_reason` of `summary.json`; trials may differ in theirs."""
+    samplers = list(dict.fromkeys(trial.sampler for trial in planned))
+    names = dict.fromkeys(sampler.name for sampler in samplers)
+    reasons = dict.fromkeys(sampler.reason for sampler in samplers)
+    return ", ".join(names), "; ".join(reasons)
 
 
 def open_run(config: ExperimentConfig) -> ExperimentResult:
@@ -164,9 +176,10 @@ def open_run(config: ExperimentConfig) -> ExperimentResult:
     return read_summary(folder)
 
 
-def resume_run(config: ExperimentConfig) -> ExperimentResult:
+def resume_run(config: ExperimentConfig, planned: Sequence[PlannedTrial]) -> ExperimentResult:
     """Marks what is left to do in a run as pending and writes the new settings to its folder."""
     result = open_run(config)
+    result.sampler, result.sampler_reason = describe_samplers(planned)
     folder = run_folder_of(config)
     for trial in unfinished_trials(config, result):
         trial.status, trial.stop_reason, trial.error = "pending", "", None
@@ -202,7 +215,8 @@ def _last(trial: TrialSummary) -> dict[str, float]:
 
 def _plan(config: ExperimentConfig, spec: TrialSpec) -> PlannedTrial:
     resolved = _with_absolute_checkpoints(resolve_trial(config, spec))
-    return PlannedTrial(spec, resolved, build_policies(resolved))
+    policies = build_policies(resolved)
+    return PlannedTrial(spec, resolved, policies, pick_sampler(resolved, policies))
 
 
 def _with_absolute_checkpoints(config: ExperimentConfig) -> ExperimentConfig:

@@ -23,9 +23,9 @@ from typing import Any
 from ray import tune
 
 from empo_rllib.algorithms.builder import build_algorithm_config
-from empo_rllib.algorithms.env_errors import raise_env_error
 from empo_rllib.algorithms.policies import Policy, build_policies
 from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.envs.env_errors import raise_env_error
 from empo_rllib.errors import TrialError
 from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, write_checkpoint
 from empo_rllib.experiment.metrics import Counters, build_row, stop_reason

@@ -101,7 +101,7 @@ def run(
             if not resume:
                 start_run(config, planned, overwrite)
             with lock_run(run_folder_of(config)):
-                result = resume_run(config) if resume else open_run(config)
+                result = resume_run(config, planned) if resume else open_run(config)
                 _train(cluster, config, planned, gpus, result)
     return result
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from empo_rllib.algorithms.callbacks import episode_success
 from empo_rllib.algorithms.policies import adapt
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv, episode_success
 from empo_rllib.envs.registry import make_env
 
 if TYPE_CHECKING:

@@ -66,6 +66,7 @@ def policy_inputs(
     Args:
         agents: the agents of each policy, which share their spaces.
         with_agent_id: names of the policies that see which agent they act for.
+        envs: whose arrays they read.
     """
     inputs = []
     for policy, names in agents.items():

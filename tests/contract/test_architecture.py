@@ -19,7 +19,9 @@ MAY_IMPORT = {
     "config": {"errors"},
     "envs": {"errors"},
     "rl_modules": {"envs.encoding"},
-    "algorithms": {"errors", "config", "envs", "rl_modules"},
+    "sampling": {"envs"},
+    "learning": {"envs", "sampling"},
+    "algorithms": {"errors", "config", "envs", "rl_modules", "sampling", "learning"},
     # The statistics of seeds in summary.json are those of episodes in an evaluation.
     "experiment": {
         "errors",
@@ -36,10 +38,22 @@ MAY_IMPORT = {
     "__init__": {"config", "envs", "experiment", "results"},
 }
 
-RAY_USERS = ("envs/", "rl_modules/", "algorithms/", "experiment/", "results/policy.py")
-RAY_AT_IMPORT = (
-    "envs/multi_agent_env.py",
+RAY_USERS = (
+    "envs/",
     "rl_modules/",
+    "sampling/",
+    "learning/",
+    "algorithms/",
+    "experiment/",
+    "results/policy.py",
+)
+RAY_AT_IMPORT = (
+    "envs/env_errors.py",
+    "envs/multi_agent_env.py",
+    "envs/python_envs.py",
+    "rl_modules/",
+    "sampling/",
+    "learning/",
     "algorithms/",
     "experiment/interrupt.py",
     "experiment/monitor.py",

@@ -16,8 +16,8 @@ from empo_rllib.algorithms.builder import (
     required_resources,
 )
 from empo_rllib.algorithms.callbacks import EpisodeMetrics
-from empo_rllib.algorithms.env_errors import ReportingEnv, raise_env_error
 from empo_rllib.algorithms.policies import build_policies
+from empo_rllib.envs.env_errors import ReportingEnv, raise_env_error
 from empo_rllib.errors import ConfigError, TrialError
 from empo_rllib.rl_modules.actor_critic import ActorCritic, ActorCriticWithTarget
 

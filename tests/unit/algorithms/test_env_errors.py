@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from empo_rllib.algorithms.env_errors import ReportingEnv, raise_env_error
+from empo_rllib.envs.env_errors import ReportingEnv, raise_env_error
 from empo_rllib.errors import TrialError
 
 

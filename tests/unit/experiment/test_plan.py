@@ -19,6 +19,7 @@ from empo_rllib.experiment.plan import (
     num_gpus_per_learner,
     open_run,
     plan_resumed_trials,
+    plan_resumed_trials,
     plan_trials,
     resume_run,
     start_run,
@@ -229,6 +230,10 @@ def test_a_trial_does_not_go_on_from_a_damaged_checkpoint(
 # Going on
 
 
+def resume(config):
+    return resume_run(config, plan_resumed_trials(config, open_run(config)))
+
+
 def test_there_must_be_a_run_to_resume(experiment):
     with pytest.raises(RunError, match=r"--resume: nothing to resume in .*Start it without"):
         check_can_start(experiment(), resume=True, overwrite=False)
@@ -247,7 +252,7 @@ def test_there_must_be_a_run_to_resume(experiment):
 def test_some_sections_may_change_on_resume(experiment, run_folder, changes):
     folder = run_folder()
     config = experiment(**changes)
-    resume_run(config)
+    resume(config)
     assert load_config(folder / CONFIG_FILE) == config
 
 
@@ -268,7 +273,7 @@ def test_every_other_difference_is_refused_and_shown(experiment, run_folder, fil
         stop={"env_steps": 5},
     )
     with pytest.raises(RunError) as raised:
-        resume_run(config)
+        resume(config)
     message = str(raised.value)
     assert "  seed: 0 -> 7\n" in message
     assert "  algorithm.params.lr: None -> 0.1\n" in message
@@ -305,7 +310,7 @@ def statuses(experiment, run_folder, result, trial, **stop):
 def test_a_resume_runs_what_is_not_over(experiment, run_folder, result, trial):
     config, folder = statuses(experiment, run_folder, result, trial)
     assert [t.trial_id[-1] for t in unfinished_trials(config, read_summary(folder))] == list("2345")
-    resumed = resume_run(config)
+    resumed = resume(config)
     assert resumed == read_summary(folder)
     assert resumed.status == "running"
     assert [t.status for t in resumed.trials] == ["finished", "stopped", *["pending"] * 4]
@@ -318,7 +323,7 @@ def test_a_finished_trial_goes_on_when_its_limits_are_raised(
     experiment, run_folder, result, trial, mark
 ):
     config, _ = statuses(experiment, run_folder, result, trial, **mark)
-    first = resume_run(config).trials[0]
+    first = resume(config).trials[0]
     assert (first.status, first.stop_reason) == ("pending", "")
     assert first.env_steps == 200_000
 
@@ -328,7 +333,7 @@ def test_a_finished_trial_that_is_over_by_the_new_limits_stays(
     experiment, run_folder, result, trial, mark
 ):
     config, _ = statuses(experiment, run_folder, result, trial, **mark)
-    assert resume_run(config).trials[0].status == "finished"
+    assert resume(config).trials[0].status == "finished"
 
 
 def test_the_newest_checkpoint_is_named_relative_to_the_run(run_folder):

@@ -8,7 +8,9 @@ that die of anything else (a killed process, a lost node) are still restarted.
 
 from __future__ import annotations
 
+import contextlib
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +27,29 @@ class ReportingEnv(ParallelMultiAgentEnv):
 
     def reset(self, **kwargs: Any) -> Any:
         """As `ParallelMultiAgentEnv.reset`."""
-        try:
+        with reporting_env_errors(self._error_file, "reset"):
             return super().reset(**kwargs)
-        except Exception:
-            self._report("reset")
-            raise
 
     def step(self, action_dict: dict[str, Any]) -> Any:
         """As `ParallelMultiAgentEnv.step`."""
-        try:
+        with reporting_env_errors(self._error_file, "step"):
             return super().step(action_dict)
-        except Exception:
-            self._report("step")
-            raise
 
-    def _report(self, method: str) -> None:
-        if not self._error_file.exists():
+
+@contextlib.contextmanager
+def reporting_env_errors(error_file: Path, method: str) -> Iterator[None]:
+    """Writes the traceback of an error to `error_file`, unless one is there, and lets it pass."""
+    try:
+        yield
+    except Exception:
+        if not error_file.exists():
             text = f"the environment raised in {method}():\n{traceback.format_exc()}"
-            self._error_file.write_text(text)
+            error_file.write_text(text)
+        raise
 
 
 def raise_env_error(error_file: Path, **_: Any) -> None:
-    """Raises `TrialError` with the traceback that a `ReportingEnv` left, if there is one.
+    """Raises `TrialError` with the traceback that `reporting_env_errors` left, if there is one.
 
     Also RLlib's `on_env_runners_recreated` callback.
     """

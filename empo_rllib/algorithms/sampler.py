@@ -1,0 +1,138 @@
+"""Which way an experiment samples and learns, and why: `resources.sampler`.
+
+    batched     MultiGrid in array kernels, fragments, the fast learner
+    python      N Python instances of any environment, fragments, the fast learner
+    rllib       RLlib's own env runner, episodes and learner
+
+`auto` takes the first that fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gymnasium as gym
+from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.core.rl_module.rl_module import RLModule
+
+from empo_rllib.algorithms.policies import Policy
+from empo_rllib.config.params import known_params
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.envs.registry import make_env
+from empo_rllib.errors import ConfigError
+
+# With one of these at another value, RLlib's own way of sampling or learning is asked for.
+_STOCK_PARAMS = (
+    "add_default_connectors_to_env_to_module_pipeline",
+    "add_default_connectors_to_learner_pipeline",
+    "add_default_connectors_to_module_to_env_pipeline",
+    "batch_mode",
+    "count_steps_by",
+    "gym_env_vectorize_mode",
+    "num_aggregator_actors_per_learner",
+    "restart_failed_sub_environments",
+    "torch_compile_learner",
+    "torch_compile_worker",
+    "use_env_runner_state_server",
+)
+# Callbacks that are handed RLlib's episodes, which the fast path never makes.
+_EPISODE_CALLBACKS = (
+    "on_episode_created",
+    "on_episode_start",
+    "on_episode_step",
+    "on_episode_end",
+    "on_sample_end",
+)
+_ARRAY_ACTIONS = (gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.Box)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """The choice and one sentence that gives its reason."""
+
+    name: Literal["batched", "python", "rllib"]
+    reason: str
+
+
+def choose_sampler(
+    config: ExperimentConfig,
+    policies: Mapping[str, Policy],
+    callbacks: list[type[RLlibCallback]],
+    modules: Mapping[str, RLModule],
+) -> Sampler:
+    """Returns the sampler of one trial.
+
+    Args:
+        config: an experiment without search spaces.
+        policies: what `build_policies` returned for it.
+        callbacks: the user's callback classes.
+        modules: a network of each policy of the user's own class, if there is one.
+
+    Raises:
+        ConfigError: `resources.sampler` asks for one that does not fit.
+    """
+    asked = config.resources.sampler
+    if asked == "rllib" or asked == "auto":  # TEMP
+        return Sampler("rllib", "as asked for")
+    needs_rllib = next(_reasons_for_rllib(config, policies, callbacks, modules), None)
+    if needs_rllib is not None:
+        if asked != "auto":
+            raise _does_not_fit(asked, needs_rllib, "rllib or auto")
+        return Sampler("rllib", needs_rllib)
+    if asked == "python":
+        return Sampler("python", "as asked for")
+    not_batched = _batched_problem(config)
+    if not_batched is None:
+        reason = "as asked for" if asked == "batched" else "MultiGrid with known step rules"
+        return Sampler("batched", reason)
+    if asked == "batched":
+        raise _does_not_fit(asked, not_batched, "python, rllib or auto")
+    return Sampler("python", not_batched)
+
+
+def _does_not_fit(asked: str, reason: str, others: str) -> ConfigError:
+    return ConfigError(
+        f"resources.sampler = {asked!r} does not fit: {reason}. Change that, or take {others}."
+    )
+
+
+def _reasons_for_rllib(
+    config: ExperimentConfig,
+    policies: Mapping[str, Policy],
+    callbacks: list[type[RLlibCallback]],
+    modules: Mapping[str, RLModule],
+) -> Iterator[str]:
+    """Yields what only RLlib's own env runner and learner can do."""
+    if config.algorithm.name != "PPO":
+        yield f"the faster samplers train PPO, not {config.algorithm.name}"
+    if config.resources.num_learners > 1:
+        yield f"num_learners = {config.resources.num_learners}: the fast learner is one process"
+    known = known_params("PPO")
+    for name in _STOCK_PARAMS:
+        value = config.algorithm.params.get(name, known[name].default if name in known else None)
+        if name in known and value != known[name].default:
+            yield f"algorithm.params.{name} = {value!r}"
+    for callback in callbacks:
+        for method in _EPISODE_CALLBACKS:
+            if getattr(callback, method) is not getattr(RLlibCallback, method):
+                yield f"the callback {callback.__name__}.{method} wants RLlib's episodes"
+    for policy in policies.values():
+        if not isinstance(policy.action_space, _ARRAY_ACTIONS):
+            yield f"actions of {policy.name!r} are a {type(policy.action_space).__name__}"
+    for name, module in modules.items():
+        if module.is_stateful():
+            yield f"the network of {name!r} is recurrent"
+
+
+def _batched_problem(config: ExperimentConfig) -> str | None:
+    env: Any = make_env(config.env.id, config.env.num_agents, **config.env.kwargs)
+    try:
+        if type(env).__module__ != "empo_rllib.envs.multigrid":  # spares importing multigrid
+            return "only MultiGrid environments can be batched"
+        from empo_rllib.envs.batched.support import batched_problem
+
+        return batched_problem(env)
+    finally:
+        env.close()

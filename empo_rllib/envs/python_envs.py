@@ -1,0 +1,103 @@
+"""Any environment as a `VectorEnv`: N Python instances behind the arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv, episode_success
+from empo_rllib.envs.vector_env import Leaves, VectorEnv, group_agents
+
+
+class PythonEnvs(VectorEnv):
+    """N instances of a `ParallelMultiAgentEnv`, stepped one after the other.
+
+    Args:
+        make: makes one instance; observations must be as the environment gives them.
+        num_envs: N.
+    """
+
+    def __init__(self, make: Callable[[], ParallelMultiAgentEnv], num_envs: int) -> None:
+        self._envs = [make() for _ in range(num_envs)]
+        env = self._envs[0]
+        groups = group_agents(env.possible_agents, env.observation_spaces, env.action_spaces)
+        self._allocate(num_envs, env.possible_agents, groups)
+        # agent -> its column, its group, its position there
+        self._seats = {
+            self.agents[column]: (column, number, position)
+            for number, group in enumerate(groups)
+            for position, column in enumerate(group.columns)
+        }
+        self._discrete = [isinstance(g.action_space, gym.spaces.Discrete) for g in groups]
+        self._infos: list[dict[str, dict[str, Any]]] = [{} for _ in range(num_envs)]
+
+    def reset(self, seed: int | None = None) -> None:
+        """See `VectorEnv.reset`; instance n is seeded with `seed + n`, as RLlib seeds its own."""
+        for n, env in enumerate(self._envs):
+            self._start_episode(n, env, None if seed is None else seed + n)
+
+    def step(self, actions: Sequence[np.ndarray]) -> None:
+        """See `VectorEnv.step`."""
+        # Python integers, which environments index with; other actions stay arrays.
+        plain = [
+            part.tolist() if discrete else part
+            for part, discrete in zip(actions, self._discrete, strict=True)
+        ]
+        self.rewards[:] = 0.0
+        self.terminated[:] = False
+        self.truncated[:] = False
+        for n, env in enumerate(self._envs):
+            self._step_one(n, env, plain)
+
+    def close(self) -> None:
+        """See `VectorEnv.close`."""
+        for env in self._envs:
+            env.close()
+
+    def _step_one(self, n: int, env: ParallelMultiAgentEnv, actions: list[Any]) -> None:
+        acting = env.acting_agents
+        chosen = {}
+        for agent in acting:
+            _, group, position = self._seats[agent]
+            chosen[agent] = actions[group][n][position]
+        seen, rewards, terminateds, truncateds, infos = env.step(chosen)
+        self._infos[n].update(infos)
+        cut_off = truncateds["__all__"]
+        for agent in acting:
+            column = self._seats[agent][0]
+            self.rewards[n, column] = rewards[agent]
+            if terminateds.get(agent, False):
+                self.terminated[n, column] = True
+            elif cut_off or truncateds.get(agent, False):
+                self.truncated[n, column] = True
+        over = terminateds["__all__"] or cut_off
+        self.episode_over[n] = over
+        if over:
+            self._write(self.final_observations, n, seen)
+            success = episode_success(self._infos[n])
+            self.success[n] = -1 if success is None else success
+            self._start_episode(n, env, None)
+        else:
+            self._write(self.observations, n, seen)
+            self._note_present(n, env)
+
+    def _start_episode(self, n: int, env: ParallelMultiAgentEnv, seed: int | None) -> None:
+        seen, infos = env.reset(seed=seed)
+        self._infos[n] = dict(infos)
+        self._write(self.observations, n, seen)
+        self._note_present(n, env)
+
+    def _note_present(self, n: int, env: ParallelMultiAgentEnv) -> None:
+        self.present[n] = False
+        for agent in env.acting_agents:
+            self.present[n, self._seats[agent][0]] = True
+
+    def _write(self, target: tuple[Leaves, ...], n: int, seen: dict[str, Any]) -> None:
+        for agent, observation in seen.items():
+            _, group, position = self._seats[agent]
+            values = self.groups[group].leaves.flatten(observation)
+            for leaf, value in zip(target[group], values, strict=True):
+                leaf[n, position] = value

@@ -1,0 +1,232 @@
+"""The env runner of the fast path: N envs step together, and what happens is kept in arrays.
+
+This module is the only one that leans on private parts of RLlib's `MultiAgentEnvRunner`
+(Ray 2.60): `_seed`, `_device`, `_needs_initial_reset`, `_weights_seq_no`, `_time_after_sampling`,
+`_log_env_steps`, `_log_episode_metrics` and `_metrics_num_env_steps_sampled`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.env.env_runner import ENV_STEP_TIMER
+from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+from ray.rllib.utils.metrics import (
+    NUM_AGENT_STEPS_SAMPLED,
+    NUM_AGENT_STEPS_SAMPLED_LIFETIME,
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_EPISODES,
+    NUM_EPISODES_LIFETIME,
+    NUM_MODULE_STEPS_SAMPLED,
+    NUM_MODULE_STEPS_SAMPLED_LIFETIME,
+    RLMODULE_INFERENCE_TIMER,
+    SAMPLE_TIMER,
+    TIME_BETWEEN_SAMPLING,
+    WEIGHTS_SEQ_NO,
+)
+
+from empo_rllib.envs.env_errors import reporting_env_errors
+from empo_rllib.envs.vector_env import VectorEnv
+from empo_rllib.sampling.actors import Actor, actions_for_env
+from empo_rllib.sampling.episodes import SUCCESS_RATE, Episode, smoothing_window
+from empo_rllib.sampling.fragment import Fragment, policy_inputs
+from empo_rllib.sampling.rollout import Rollout, Seconds
+
+FRAGMENT_SOURCE = "fragment_source"
+
+
+@dataclass(frozen=True)
+class FragmentSource:
+    """What a `FragmentEnvRunner` finds under `FRAGMENT_SOURCE` in its `env_config`.
+
+    Attributes:
+        make_envs: makes a `VectorEnv` of so many copies, with observations as the environment
+            gives them.
+        agents: the agents of each policy.
+        with_agent_id: the policies that also see which agent they act for.
+        env_error_file: where an environment that raises leaves its traceback.
+    """
+
+    make_envs: Callable[[int], VectorEnv]
+    agents: Mapping[str, tuple[str, ...]]
+    with_agent_id: frozenset[str]
+    env_error_file: Path
+
+
+class FragmentEnvRunner(MultiAgentEnvRunner):
+    """RLlib's `MultiAgentEnvRunner`, except that `sample` returns one `Fragment`.
+
+    Its `env` is a single environment, for spaces and connectors. Evaluation (a number of
+    episodes) plays each episode in an env of its own. Only random actions go RLlib's own way.
+    """
+
+    _time_after_sampling: float | None
+
+    def make_env(self) -> None:
+        """Makes RLlib's env, one instance of it, and the `VectorEnv` that is sampled from."""
+        num_envs = self.config.num_envs_per_env_runner
+        self.config.num_envs_per_env_runner = 1
+        try:
+            super().make_env()
+        finally:
+            self.config.num_envs_per_env_runner = num_envs
+        if self.worker_index:
+            torch.set_num_threads(1)  # env runners share their node's cores
+        self._source: FragmentSource = self.config.env_config[FRAGMENT_SOURCE]
+        self._rollouts: dict[str, Rollout] = {}
+
+    def stop(self) -> None:
+        """Closes all envs."""
+        for rollout in self._rollouts.values():
+            rollout.envs.close()
+        super().stop()
+
+    def sample(
+        self,
+        *,
+        num_timesteps: int | None = None,
+        num_episodes: int | None = None,
+        explore: bool | None = None,
+        random_actions: bool = False,
+        force_reset: bool = False,
+    ) -> list[Any]:
+        """Returns a list of one `Fragment`; with `num_episodes`, so many `Episode`s.
+
+        Args:
+            num_timesteps: env steps, rounded up to a multiple of the number of envs.
+            num_episodes: play so many whole episodes instead, from a reset.
+            explore: sample actions; the config's by default.
+            random_actions: act randomly, and return RLlib's `MultiAgentEpisode`s.
+            force_reset: start new episodes.
+        """
+        if random_actions:
+            return super().sample(
+                num_timesteps=num_timesteps,
+                num_episodes=num_episodes,
+                random_actions=True,
+                force_reset=force_reset,
+            )
+        explore = self.config.explore if explore is None else explore
+        if self._time_after_sampling is not None:
+            seconds = time.perf_counter() - self._time_after_sampling
+            self.metrics.log_value(TIME_BETWEEN_SAMPLING, seconds)
+        self.metrics.log_value(WEIGHTS_SEQ_NO, self._weights_seq_no, window=1)
+        samples: list[Any]
+        with self.metrics.log_time(SAMPLE_TIMER):
+            if num_episodes is not None:
+                samples = list(self._play(num_episodes, explore))
+            else:
+                samples = [self._sample_fragment(num_timesteps, explore, force_reset)]
+        self._time_after_sampling = time.perf_counter()
+        return samples
+
+    def _sample_fragment(
+        self, num_timesteps: int | None, explore: bool, force_reset: bool
+    ) -> Fragment:
+        num_envs = self.config.num_envs_per_env_runner
+        if num_timesteps is None:
+            num_steps = self.config.get_rollout_fragment_length(self.worker_index)
+        else:
+            num_steps = -(-num_timesteps // num_envs)
+        if force_reset:
+            self._close_rollout("train")
+        rollout = self._rollout("train", num_envs, explore)
+        with reporting_env_errors(self._source.env_error_file, "step"):
+            fragment, finished = rollout.sample(
+                num_steps, self.num_env_steps_sampled_lifetime, self._weights_seq_no
+            )
+        self._log_steps(fragment.present.sum((0, 1)), rollout.envs, len(fragment), len(finished))
+        self._log_seconds(rollout, num_steps)
+        self._log_episodes(finished, rollout.envs)
+        return fragment
+
+    def _play(self, num_episodes: int, explore: bool) -> list[Episode]:
+        num_envs = min(num_episodes, self.config.num_envs_per_env_runner)
+        rollout = self._rollout("evaluate", num_envs, explore)
+        finished: list[Episode] = []
+        with reporting_env_errors(self._source.env_error_file, "step"):
+            while len(finished) < num_episodes:
+                finished += rollout.play(self.num_env_steps_sampled_lifetime)
+        del finished[num_episodes:]
+        acted = np.sum([episode.acted for episode in finished], axis=0)
+        env_steps = sum(episode.length for episode in finished)
+        self._log_steps(acted, rollout.envs, env_steps, len(finished))
+        self._log_episodes(finished, rollout.envs)
+        return finished
+
+    def _rollout(self, purpose: str, num_envs: int, explore: bool) -> Rollout:
+        """Returns the envs for a purpose with the actors in them, made and reset when needed."""
+        rollout = self._rollouts.get(purpose)
+        if rollout is not None and rollout.envs.num_envs == num_envs:
+            return rollout
+        self._close_rollout(purpose)
+        with reporting_env_errors(self._source.env_error_file, "reset"):
+            envs = self._source.make_envs(num_envs)
+            envs.reset(seed=self._seed)
+        inputs = policy_inputs(self._source.agents, self._source.with_agent_id, envs)
+        actors = [
+            Actor(self.module[p.policy], p, envs.groups[p.group], num_envs, explore, self._device)
+            for p in inputs
+        ]
+        rollout = Rollout(envs, actors, partial(actions_for_env, config=self.config))
+        self._rollouts[purpose] = rollout
+        return rollout
+
+    def _close_rollout(self, purpose: str) -> None:
+        rollout = self._rollouts.pop(purpose, None)
+        if rollout is not None:
+            rollout.envs.close()
+
+    def _log_steps(self, acted: np.ndarray, envs: VectorEnv, env_steps: int, episodes: int) -> None:
+        """Logs the counters of RLlib's `_increase_sampled_metrics`, all steps at once."""
+        log = self.metrics.log_value
+        log(NUM_ENV_STEPS_SAMPLED, env_steps, reduce="sum")
+        log(NUM_ENV_STEPS_SAMPLED_LIFETIME, env_steps, reduce="lifetime_sum", with_throughput=True)
+        self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=env_steps)
+        if episodes:
+            log(NUM_EPISODES, episodes, reduce="sum")
+            log(NUM_EPISODES_LIFETIME, episodes, reduce="lifetime_sum")
+        modules = {a: policy for policy, agents in self._source.agents.items() for a in agents}
+        for agent, steps in zip(envs.agents, acted.tolist(), strict=True):
+            if steps:
+                module = modules[agent]
+                log((NUM_AGENT_STEPS_SAMPLED, agent), steps, reduce="sum")
+                log((NUM_AGENT_STEPS_SAMPLED_LIFETIME, agent), steps, reduce="lifetime_sum")
+                log((NUM_MODULE_STEPS_SAMPLED, module), steps, reduce="sum")
+                log((NUM_MODULE_STEPS_SAMPLED_LIFETIME, module), steps, reduce="lifetime_sum")
+
+    def _log_seconds(self, rollout: Rollout, num_steps: int) -> None:
+        """Logs what one step of all envs took, as RLlib's timers do."""
+        self.metrics.log_value(RLMODULE_INFERENCE_TIMER, rollout.seconds.inference / num_steps)
+        self.metrics.log_value(ENV_STEP_TIMER, rollout.seconds.env / num_steps)
+        rollout.seconds = Seconds()
+
+    def _log_episodes(self, finished: list[Episode], envs: VectorEnv) -> None:
+        """Logs returns and lengths. Older ones than RLlib's window would be forgotten at once."""
+        window = smoothing_window(self.config)
+        for episode in finished[-window:]:
+            returns = dict(zip(envs.agents, episode.returns.tolist(), strict=True))
+            acted = dict(zip(envs.agents, episode.acted.tolist(), strict=True))
+            there = [agent for agent in envs.agents if acted[agent]]
+            self._log_episode_metrics(
+                episode.length,
+                float(episode.returns.sum()),
+                episode.duration_s,
+                {agent: returns[agent] for agent in there},
+                {
+                    module: sum(returns[agent] for agent in agents)
+                    for module, agents in self._source.agents.items()
+                    if any(acted[agent] for agent in agents)
+                },
+                {agent: acted[agent] for agent in there},
+            )
+            if episode.success >= 0:
+                self.metrics.log_value(SUCCESS_RATE, float(episode.success), window=window)

@@ -1,0 +1,196 @@
+"""Playing T steps in N envs, and keeping them as a `Fragment`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import gymnasium as gym
+import numpy as np
+
+from empo_rllib.envs.vector_env import AgentGroup, Leaves, VectorEnv
+from empo_rllib.sampling.actors import Actor, Decision
+from empo_rllib.sampling.episodes import Episode, EpisodeRecorder
+from empo_rllib.sampling.fragment import Fragment
+
+ForEnv = Callable[[np.ndarray, AgentGroup], np.ndarray]
+
+
+@dataclass
+class Seconds:
+    """Where the time of a rollout went."""
+
+    inference: float = 0.0
+    env: float = 0.0
+
+
+@dataclass
+class Rollout:
+    """Envs, the policies that act in them, and what has been measured on the way.
+
+    Attributes:
+        envs: reset already.
+        actors: one for each policy; together they act for all agents.
+        for_env: turns actions [N, A_g, ...] of a group into what its environment takes.
+        episodes: the running episodes.
+        actions: the newest, for each group [N, A_g, ...].
+        seconds: added to by every step.
+    """
+
+    envs: VectorEnv
+    actors: Sequence[Actor]
+    for_env: ForEnv
+    episodes: EpisodeRecorder = field(init=False)
+    actions: list[np.ndarray] = field(init=False)
+    seconds: Seconds = field(default_factory=Seconds)
+
+    def __post_init__(self) -> None:
+        self.episodes = EpisodeRecorder(self.envs)
+        self.actions = [
+            np.zeros((self.envs.num_envs, len(group.columns), *shape), dtype)
+            for group in self.envs.groups
+            for shape, dtype in [_action_form(group.action_space)]
+        ]
+
+    def sample(
+        self, num_steps: int, env_steps: int, weights_seq_no: int = 0
+    ) -> tuple[Fragment, list[Episode]]:
+        """Plays `num_steps` in every env.
+
+        Args:
+            num_steps: T.
+            env_steps: sampled before, by all env runners.
+            weights_seq_no: which weights act.
+
+        Returns:
+            The steps, and the episodes that they ended.
+        """
+        envs = self.envs
+        store = _Store(num_steps, self)
+        finished: list[Episode] = []
+        for t in range(num_steps):
+            store.before_step(t)
+            decisions = self._decide(env_steps + t * envs.num_envs)
+            self._step()
+            store.after_step(t, decisions)
+            finished += self.episodes.add_step(store.present[t]).values()
+        return store.fragment(weights_seq_no), finished
+
+    def play(self, env_steps: int) -> list[Episode]:
+        """Resets all envs and plays one episode in each, to its end; returns them by env.
+
+        One per env: of the episodes that many envs end first, too many are short.
+        """
+        self.envs.reset()
+        self.episodes = EpisodeRecorder(self.envs)
+        done: dict[int, Episode] = {}
+        while len(done) < self.envs.num_envs:
+            present = self.envs.present.copy()
+            self._decide(env_steps)
+            self._step()
+            done = {**self.episodes.add_step(present), **done}
+        return [done[n] for n in sorted(done)]
+
+    def _decide(self, env_steps: int) -> list[Decision]:
+        started = time.perf_counter()
+        decisions = [actor.decide(self.envs.observations, env_steps) for actor in self.actors]
+        for actor, decision in zip(self.actors, decisions, strict=True):
+            self.actions[actor.policy.group][:, actor.in_group] = decision.actions
+        self.seconds.inference += time.perf_counter() - started
+        return decisions
+
+    def _step(self) -> None:
+        started = time.perf_counter()
+        pairs = zip(self.actions, self.envs.groups, strict=True)
+        self.envs.step([self.for_env(actions, group) for actions, group in pairs])
+        self.seconds.env += time.perf_counter() - started
+
+
+class _Store:
+    """The arrays of a fragment while it is being filled."""
+
+    def __init__(self, num_steps: int, rollout: Rollout) -> None:
+        self._rollout = rollout
+        envs = self._envs = rollout.envs
+        shape = (num_steps, envs.num_envs, len(envs.agents))
+        self._observations = [
+            tuple(np.empty((num_steps + 1, *leaf.shape), leaf.dtype) for leaf in leaves)
+            for leaves in envs.observations
+        ]
+        self._actions = [np.empty((num_steps, *a.shape), a.dtype) for a in rollout.actions]
+        self._inputs: list[np.ndarray] = []
+        self._logp = np.empty(shape, np.float32)
+        self._rewards = np.empty(shape, np.float32)
+        self.present = np.empty(shape, bool)
+        self._terminated = np.empty(shape, bool)
+        self._truncated = np.empty(shape, bool)
+        self._over = np.empty(shape[:2], bool)
+        self._finals: list[list[Leaves]] = [[] for _ in envs.groups]
+
+    def before_step(self, t: int) -> None:
+        self.present[t] = self._envs.present
+        self._store_observations(t)
+
+    def after_step(self, t: int, decisions: Sequence[Decision]) -> None:
+        envs = self._envs
+        if t == 0:
+            num_steps = len(self._rewards)
+            self._inputs = [
+                np.empty((num_steps, *d.action_dist_inputs.shape), np.float32) for d in decisions
+            ]
+        for kept, actions in zip(self._actions, self._rollout.actions, strict=True):
+            kept[t] = actions
+        for inputs, actor, decision in zip(
+            self._inputs, self._rollout.actors, decisions, strict=True
+        ):
+            inputs[t] = decision.action_dist_inputs
+            self._logp[t][:, actor.columns] = decision.action_logp
+        self._rewards[t] = envs.rewards
+        self._terminated[t] = envs.terminated
+        self._truncated[t] = envs.truncated
+        self._over[t] = envs.episode_over
+        if envs.episode_over.any():
+            for finals, leaves in zip(self._finals, envs.final_observations, strict=True):
+                finals.append(tuple(leaf[envs.episode_over] for leaf in leaves))
+
+    def fragment(self, weights_seq_no: int) -> Fragment:
+        self._store_observations(len(self._rewards))
+        return Fragment(
+            policies=tuple(actor.policy for actor in self._rollout.actors),
+            groups=self._envs.groups,
+            observations=tuple(self._observations),
+            actions=tuple(self._actions),
+            action_logp=self._logp,
+            action_dist_inputs=tuple(self._inputs),
+            rewards=self._rewards,
+            present=self.present,
+            terminated=self._terminated,
+            truncated=self._truncated,
+            episode_over=self._over,
+            final_index=np.argwhere(self._over),
+            final_observations=tuple(
+                _concatenated(finals, leaves)
+                for finals, leaves in zip(self._finals, self._envs.observations, strict=True)
+            ),
+            state_in=tuple({} for _ in self._rollout.actors),
+            weights_seq_no=weights_seq_no,
+        )
+
+    def _store_observations(self, t: int) -> None:
+        for kept, leaves in zip(self._observations, self._envs.observations, strict=True):
+            for store, leaf in zip(kept, leaves, strict=True):
+                store[t] = leaf
+
+
+def _concatenated(finals: list[Leaves], like: Leaves) -> Leaves:
+    if not finals:
+        return tuple(np.empty((0, *leaf.shape[1:]), leaf.dtype) for leaf in like)
+    return tuple(np.concatenate(parts) for parts in zip(*finals, strict=True))
+
+
+def _action_form(space: gym.Space) -> tuple[tuple[int, ...], np.dtype]:
+    """Returns shape and dtype in which actions of a distribution over `space` are kept."""
+    if isinstance(space, gym.spaces.Box):
+        return space.shape, np.dtype(np.float32)
+    return tuple(space.shape or ()), np.dtype(np.int64)
