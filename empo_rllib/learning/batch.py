@@ -1,0 +1,184 @@
+"""Fragments to the train batch of one policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from empo_rllib.envs.vector_env import AgentGroup, Leaves
+from empo_rllib.learning.distinct import distinct_rows
+from empo_rllib.learning.gae import estimate_advantages
+from empo_rllib.learning.rows import Rows, rows_of
+from empo_rllib.sampling.fragment import Fragment, PolicyInput
+
+#: Value estimates, float32 [U], of nested observations [U, ...].
+ValueFunction = Callable[[Any], Tensor]
+
+
+@dataclass(frozen=True)
+class PolicyBatch:
+    """What one policy learns from; tensors are on the learner's device.
+
+    Attributes:
+        observations: nested tensors [U, ...] as the RLModule reads them; each differs from the
+            others where duplicates were looked for.
+        kind: int64 [L], which of `observations` belongs to each row.
+        is_step: bool [L]: False for the artificial rows that RLlib adds; see `Rows`.
+        actions: [L, ...].
+        action_logp: float32 [L].
+        action_dist_inputs: float32 [L, K].
+        advantages: float32 [L].
+        value_targets: float32 [L].
+        mean_weights_seq_no: the weights that acted, averaged over steps.
+    """
+
+    observations: Any
+    kind: np.ndarray
+    is_step: np.ndarray
+    actions: Tensor
+    action_logp: Tensor
+    action_dist_inputs: Tensor
+    advantages: Tensor
+    value_targets: Tensor
+    mean_weights_seq_no: float
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+
+def build_batch(
+    fragments: Sequence[Fragment],
+    policy: str,
+    value_function: ValueFunction,
+    gamma: float,
+    lambda_: float,
+    deduplicate: bool,
+    device: torch.device | str,
+) -> PolicyBatch | None:
+    """Returns the batch of `policy`, or None where none of its agents acted.
+
+    Args:
+        fragments: of the same envs; the rows of one follow those of the other.
+        policy: name of the policy.
+        value_function: that of the policy, before the update.
+        gamma: discount of rewards.
+        lambda_: that of generalised advantage estimation.
+        deduplicate: whether to look for observations that are the same.
+        device: that of the tensors returned.
+    """
+    parts = [
+        _Part(fragment, i, rows_of(fragment, fragment.policies[i]))
+        for fragment in fragments
+        for i, found in enumerate(fragment.policies)
+        if found.policy == policy
+    ]
+    parts = [part for part in parts if len(part.rows)]
+    if not parts:
+        return None
+    columns = [np.concatenate(arrays) for arrays in zip(*(p.columns() for p in parts), strict=True)]
+    rewards, terminated, is_step, actions, action_logp, action_dist_inputs, seq_no = columns
+    observations, kind = _observations(parts, deduplicate, device)
+    with torch.no_grad():
+        values = value_function(observations).cpu().numpy()[kind]
+    estimates = estimate_advantages(values, rewards, terminated, is_step, gamma, lambda_)
+    tensors = (actions, action_logp, action_dist_inputs, *estimates)
+    return PolicyBatch(
+        observations,
+        kind,
+        is_step,
+        *(torch.from_numpy(array).to(device) for array in tensors),
+        mean_weights_seq_no=float(seq_no[is_step].mean()),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The rows of a policy in one fragment."""
+
+    fragment: Fragment
+    number: int
+    rows: Rows
+
+    @property
+    def policy(self) -> PolicyInput:
+        return self.fragment.policies[self.number]
+
+    @property
+    def group(self) -> AgentGroup:
+        return self.fragment.groups[self.policy.group]
+
+    def columns(self) -> tuple[np.ndarray, ...]:
+        """Returns arrays [L, ...]; an artificial row repeats the step before it without reward."""
+        fragment, rows, policy = self.fragment, self.rows, self.policy
+        agent = self.agents_of_all()
+        in_group = np.array(policy.in_group)[rows.agent]
+        rewards = _pick(fragment.rewards, rows.step, agent)
+        terminated = _pick(fragment.terminated, rows.step, agent)
+        return (
+            np.where(rows.is_step, rewards, np.float32(0)),
+            terminated & rows.is_step,
+            rows.is_step,
+            _pick(fragment.actions[policy.group], rows.step, in_group),
+            _pick(fragment.action_logp, rows.step, agent),
+            _pick(fragment.action_dist_inputs[self.number], rows.step, rows.agent),
+            np.full(len(rows), fragment.weights_seq_no),
+        )
+
+    def agents_of_all(self) -> np.ndarray:
+        """Returns int64 [L]: the column of each row's agent among all agents."""
+        return np.array(self.policy.columns)[self.rows.agent]
+
+    def observation_bytes(self) -> np.ndarray:
+        """Returns uint8 [L, W]: the leaves of each row's observation side by side."""
+        fragment, rows, group = self.fragment, self.rows, self.policy.group
+        in_group = np.array(self.policy.in_group)[rows.agent]
+        is_final = rows.final >= 0
+        # Where the observation is a final one, `seen` may be beyond the fragment.
+        seen = np.where(is_final, 0, rows.seen)
+        parts = []
+        for leaf, final in zip(
+            fragment.observations[group], fragment.final_observations[group], strict=True
+        ):
+            picked = _pick(leaf, seen, in_group)
+            picked[is_final] = final[rows.final[is_final], in_group[is_final]]
+            parts.append(picked.reshape(len(rows), -1).view(np.uint8))
+        return np.concatenate(parts, axis=1)
+
+
+def _pick(array: np.ndarray, step: np.ndarray, agent: np.ndarray) -> np.ndarray:
+    """Returns [L, ...] of an array [T, N, A, ...] at t * N + n and a position along A."""
+    num_agents = array.shape[2]
+    return array.reshape(-1, *array.shape[3:])[step * num_agents + agent]
+
+
+def _observations(
+    parts: Sequence[_Part], deduplicate: bool, device: torch.device | str
+) -> tuple[Any, np.ndarray]:
+    """Returns the RLModule's input, and which entry of it each row has."""
+    rows = np.concatenate([part.observation_bytes() for part in parts])
+    agent = np.concatenate([part.agents_of_all() for part in parts])
+    policy, group = parts[0].policy, parts[0].group
+    first = kind = np.arange(len(rows))
+    if deduplicate:
+        known = [rows, agent[:, None].view(np.uint8)] if policy.with_agent_id else [rows]
+        first, kind = distinct_rows(np.concatenate(known, axis=1))
+    leaves = _leaves(rows[first], parts[0])
+    tensors = [torch.from_numpy(leaf).to(device) for leaf in leaves]
+    return policy.module_input(group, tensors, torch.from_numpy(agent[first]).to(device)), kind
+
+
+def _leaves(rows: np.ndarray, part: _Part) -> Leaves:
+    """Returns the leaves [U, ...] that `_Part.observation_bytes` put side by side."""
+    leaves, begin = [], 0
+    for like in part.fragment.observations[part.policy.group]:
+        shape = like.shape[3:]
+        end = begin + like.dtype.itemsize * int(np.prod(shape))
+        flat = np.ascontiguousarray(rows[:, begin:end])
+        leaves.append(flat.view(like.dtype).reshape(len(rows), *shape))
+        begin = end
+    return tuple(leaves)

@@ -1,0 +1,131 @@
+"""Training one policy on its batch, minibatch after minibatch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core.columns import Columns
+from torch import Tensor, nn
+
+from empo_rllib.learning.batch import PolicyBatch
+from empo_rllib.learning.distinct import distinct_of_blocks
+from empo_rllib.learning.loss import Rows
+
+#: Above this share of distinct observations a minibatch is not worth deduplicating.
+WORTHWHILE = 0.9
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """Indices of what a minibatch has; int64 on the learner's device.
+
+    Attributes:
+        rows: [B], of the `PolicyBatch`, without artificial ones.
+        observations: [D], those that the network runs on.
+        position: [B], which of them belongs to each row; None where they are row by row.
+    """
+
+    rows: Tensor
+    observations: Tensor
+    position: Tensor | None
+
+    def spread(self, outputs: Tensor) -> Tensor:
+        """Returns [B, ...] of the network's `outputs` [D, ...]."""
+        return outputs if self.position is None else outputs[self.position]
+
+
+@dataclass(frozen=True)
+class PolicyUpdate:
+    """All minibatches that a policy is to be trained on.
+
+    Attributes:
+        num_rows: of all minibatches, artificial rows included: RLlib's count of trained steps.
+        unique_observations: share of distinct ones among the observations of its minibatches; 1.0
+            where the network runs on every row.
+    """
+
+    batch: PolicyBatch
+    minibatches: list[Minibatch]
+    num_rows: int
+    unique_observations: float
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+
+def plan_update(batch: PolicyBatch, dealt: np.ndarray, deduplicate: bool) -> PolicyUpdate:
+    """Returns how to train on `batch`.
+
+    Args:
+        batch: the rows.
+        dealt: int64 [M, B], the rows of each minibatch, artificial ones included.
+        deduplicate: run the network once for each observation of a minibatch, where it pays.
+    """
+    real = batch.is_step[dealt]
+    ends = kind_ends = real.sum(axis=1).cumsum()
+    rows = dealt[real]
+    kinds = batch.kind[rows]
+    position, unique = None, 1.0
+    if deduplicate:
+        found, found_ends, places = distinct_of_blocks(kinds, ends, int(batch.kind.max()) + 1)
+        share = len(found) / len(kinds)
+        if share < WORTHWHILE:
+            kinds, kind_ends, position, unique = found, found_ends, places, share
+    device = batch.actions.device
+    blocks = (
+        _split(rows, ends, device),
+        _split(kinds, kind_ends, device),
+        [None] * len(ends) if position is None else _split(position, ends, device),
+    )
+    minibatches = [Minibatch(*parts) for parts in zip(*blocks, strict=True)]
+    return PolicyUpdate(batch, minibatches, dealt.size, unique)
+
+
+def may_deduplicate(module: nn.Module) -> bool:
+    """Returns whether what `module` makes of an observation depends on nothing but it.
+
+    In training, batch normalisation sees how often an observation occurs, and dropout draws anew
+    for each row.
+    """
+    row_by_row = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+    return not any(isinstance(part, row_by_row) and part.training for part in module.modules())
+
+
+def evaluate(
+    module: Any, update: PolicyUpdate, minibatch: Minibatch
+) -> tuple[Rows, Tensor, Tensor]:
+    """Runs the network on a minibatch of B steps.
+
+    Returns:
+        What was sampled, the inputs of the action distribution [B, K], and the values [B].
+    """
+    seen = {Columns.OBS: pick(batch.observations, minibatch.observations)}
+    outputs = module.forward_train(seen)
+    values = module.compute_values(seen, embeddings=outputs.get(Columns.EMBEDDINGS))
+    rows = Rows(
+        batch.actions[minibatch.rows],
+        batch.action_logp[minibatch.rows],
+        batch.action_dist_inputs[minibatch.rows],
+        batch.advantages[minibatch.rows],
+        batch.value_targets[minibatch.rows],
+    )
+    inputs = outputs[Columns.ACTION_DIST_INPUTS]
+    return rows, minibatch.spread(inputs), minibatch.spread(values)
+
+
+def pick(nested: Any, index: Tensor) -> Any:
+    """Returns the entries `index` of nested tensors [U, ...]."""
+    if isinstance(nested, dict):
+        return {key: pick(part, index) for key, part in nested.items()}
+    if isinstance(nested, tuple):
+        return tuple(pick(part, index) for part in nested)
+    return nested.index_select(0, index)
+
+
+def _split(indices: np.ndarray, ends: np.ndarray, device: torch.device | str) -> Sequence[Tensor]:
+    """Returns `indices` cut where the minibatches end."""
+    return torch.from_numpy(indices).to(device).split(np.diff(ends, prepend=0).tolist())
