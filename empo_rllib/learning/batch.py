@@ -86,12 +86,19 @@ def build_batch(
     with torch.no_grad():
         values = value_function(observations).cpu().numpy()[kind]
     estimates = estimate_advantages(values, rewards, terminated, is_step, gamma, lambda_)
-    tensors = (actions, action_logp, action_dist_inputs, *estimates)
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
     return PolicyBatch(
-        observations,
-        kind,
-        is_step,
-        *(torch.from_numpy(array).to(device) for array in tensors),
+        observations=observations,
+        kind=kind,
+        is_step=is_step,
+        actions=tensor(actions),
+        action_logp=tensor(action_logp),
+        action_dist_inputs=tensor(action_dist_inputs),
+        advantages=tensor(estimates.advantages),
+        value_targets=tensor(estimates.value_targets),
         mean_weights_seq_no=float(seq_no[is_step].mean()),
     )
 

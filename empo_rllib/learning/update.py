@@ -95,9 +95,7 @@ def may_deduplicate(module: nn.Module) -> bool:
     return not any(isinstance(part, row_by_row) and part.training for part in module.modules())
 
 
-def evaluate(
-    module: Any, update: PolicyUpdate, minibatch: Minibatch
-) -> tuple[Rows, Tensor, Tensor]:
+def evaluate(module: Any, batch: PolicyBatch, minibatch: Minibatch) -> tuple[Rows, Tensor, Tensor]:
     """Runs the network on a minibatch of B steps.
 
     Returns:
