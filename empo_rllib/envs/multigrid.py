@@ -109,10 +109,7 @@ class MultiGridParallelEnv(ParallelEnv):
         try:
             upstream, _ = self.env.reset(seed=self._seed_episode())
         except RecursionError as error:
-            raise EnvError(
-                f"{self.metadata['name']}: the grid has no room for {len(self.possible_agents)} "
-                f"agents and its objects ({error}). Ask for fewer agents or a larger grid."
-            ) from error
+            raise self.no_room(error) from error
         self.agents = self.possible_agents[:]
         self._outcomes = dict.fromkeys(self._outcomes, 0)
         self._mission = self._current_mission()
@@ -147,6 +144,13 @@ class MultiGridParallelEnv(ParallelEnv):
     def render(self) -> np.ndarray | None:
         """Returns the whole grid as uint8 pixels of shape (height, width, 3); `human` shows it."""
         return None if self.render_mode is None else self.env.render()
+
+    def no_room(self, reason: object) -> EnvError:
+        """Returns the error for layouts that could not be placed."""
+        return EnvError(
+            f"{self.metadata['name']}: the grid has no room for {len(self.possible_agents)} "
+            f"agents and its objects ({reason}). Ask for fewer agents or a larger grid."
+        )
 
     def close(self) -> None:
         """Closes the window, if there is one."""

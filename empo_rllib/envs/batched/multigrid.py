@@ -1,0 +1,138 @@
+"""Many copies of a MultiGrid environment as one `VectorEnv`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+from gymnasium.spaces import Dict
+
+from empo_rllib.envs.batched.layouts import native_layout
+from empo_rllib.envs.batched.random import first_states
+from empo_rllib.envs.batched.rules import read_rule, rule_of
+from empo_rllib.envs.batched.state import (
+    UnsupportedLayoutError,
+    Worlds,
+    allocate,
+    read_layout,
+    write_things,
+)
+from empo_rllib.envs.batched.step import Outcome, play
+from empo_rllib.envs.batched.support import batched_problem
+from empo_rllib.envs.batched.view import observe_chosen
+from empo_rllib.envs.multigrid import MultiGridParallelEnv
+from empo_rllib.envs.vector_env import VectorEnv, group_agents
+from empo_rllib.errors import EnvError
+
+_ADVICE = "Set `resources.sampler: python` to step Python environments instead."
+
+
+class BatchedMultiGrid(VectorEnv):
+    """N copies of a `MultiGridParallelEnv`, stepped by kernels, equal to it step by step.
+
+    First states of upstream's own environments are drawn by kernels too, from the same
+    distribution. Those of other classes come from their own `_gen_grid`: each copy has a Python
+    environment for that, which is reset as if it were played, and then only read.
+
+    Args:
+        make: Makes the Python environment.
+        num_envs: N.
+
+    Raises:
+        EnvError: `batched_problem` has something against the environment, or its layout has no
+            room for what it asks for.
+    """
+
+    def __init__(self, make: Callable[[], MultiGridParallelEnv], num_envs: int) -> None:
+        template = make()
+        if problem := batched_problem(template):
+            raise EnvError(f"{problem}. {_ADVICE}")
+        agents = template.possible_agents
+        (group,) = group_agents(
+            agents,
+            {agent: template.observation_space(agent) for agent in agents},
+            {agent: template.action_space(agent) for agent in agents},
+        )
+        self._allocate(num_envs, agents, [group])
+        parts = cast("Dict", group.observation_space).spaces
+        leaves = dict(zip(parts, self.observations[0], strict=True))
+        missions = leaves.get("mission", np.zeros((num_envs, len(agents), 0), np.int64))
+        self._worlds = allocate(template, num_envs, missions)
+        self._views = leaves["image"], leaves["direction"]
+        self._outcome = Outcome(
+            self.present,
+            self.rewards,
+            self.terminated,
+            self.truncated,
+            self.episode_over,
+            self.success,
+        )
+        self._rule = rule_of(template.env)
+        self._native = native_layout(template)
+        self._templates = [template]
+        if self._native is None:
+            self._templates += [make() for _ in range(1, num_envs)]
+        else:
+            self._worlds = self._native.prepare(self._worlds)
+        self._compile()
+
+    def reset(self, seed: int | None = None) -> None:
+        streams = first_states(seed, self.num_envs)
+        self._worlds.episodes["stream"] = streams
+        self._worlds.orders[:] = np.arange(len(self.agents))
+        self._start(np.ones(self.num_envs, bool), [int(s % 2**31) for s in streams])
+
+    def step(self, actions: Sequence[np.ndarray]) -> None:
+        self._play(actions, draw_order=True)
+
+    def close(self) -> None:
+        for template in self._templates:
+            template.close()
+
+    def _play(self, actions: Sequence[np.ndarray], draw_order: bool) -> None:
+        played = np.ascontiguousarray(actions[0], np.int64)
+        play(self._worlds, self._rule, played, draw_order, self._outcome, *self._views)
+        if self.episode_over.any():
+            for final, seen in zip(self.final_observations[0], self.observations[0], strict=True):
+                np.copyto(final, seen)
+            self._start(self.episode_over)
+
+    def _start(self, chosen: np.ndarray, seeds: Sequence[int] | None = None) -> None:
+        """Starts an episode in the `chosen` copies, bool [N]."""
+        if self._native is not None:
+            self._native.draw(self._worlds, chosen)
+        else:
+            for n in np.flatnonzero(chosen).tolist():
+                observations, _ = self._templates[n].reset(seed=seeds[n] if seeds else None)
+                self._load(n, self._templates[n], observations)
+        self._look(chosen)
+
+    def _look(self, chosen: np.ndarray) -> None:
+        """Lets all agents of the `chosen` copies, bool [N], be there and see."""
+        self.present[chosen] = True
+        observe_chosen(self._worlds, chosen, self.present, *self._views)
+
+    def _load(
+        self, n: int, template: MultiGridParallelEnv, observations: dict[str, dict[str, Any]]
+    ) -> None:
+        """Copies the state of a Python environment, just reset, into copy `n`."""
+        try:
+            catalogue = read_layout(self._worlds, n, template)
+            read_rule(self._worlds.episodes[n], template.env, catalogue)
+        except UnsupportedLayoutError as error:
+            raise EnvError(f"{template.metadata['name']}: {error}. {_ADVICE}") from error
+        self._worlds = write_things(self._worlds, n, catalogue)
+        if self._worlds.missions.shape[-1]:
+            self._worlds.missions[n] = observations[self.agents[0]]["mission"]
+
+    def _compile(self) -> None:
+        """Calls the kernels without copies, lest the first step take seconds."""
+        worlds = Worlds(*(array[:0] for array in self._worlds))
+        outcome = Outcome(*(array[:0] for array in self._outcome))
+        views = [view[:0] for view in self._views]
+        none, actions = np.zeros(0, bool), np.zeros((0, len(self.agents)), np.int64)
+        play(worlds, self._rule, actions, True, outcome, *views)
+        observe_chosen(worlds, none, outcome.present, *views)
+        if self._native is not None:
+            self._native.draw(worlds, none)

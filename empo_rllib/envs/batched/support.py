@@ -1,0 +1,170 @@
+"""Which environments `BatchedMultiGrid` can run, and why not the others."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from pettingzoo import ParallelEnv
+
+from empo_rllib.envs.batched.rules import read_rule
+from empo_rllib.envs.batched.state import (
+    CLASSES,
+    UnsupportedLayoutError,
+    allocate,
+    read_layout,
+)
+from empo_rllib.envs.batched.view import MAX_VIEW_SIZE
+from empo_rllib.envs.multigrid import MultiGridParallelEnv
+
+from multigrid.base import MultiGridEnv  # isort: skip
+from multigrid.core.agent import Agent  # isort: skip
+from multigrid.core.roomgrid import RoomGrid  # isort: skip
+from multigrid.core.world_object import WorldObjMeta  # isort: skip
+from multigrid.envs import (  # isort: skip
+    BlockedUnlockPickupEnv,
+    EmptyEnv,
+    LockedHallwayEnv,
+    PlaygroundEnv,
+    RedBlueDoorsEnv,
+)
+
+_UPSTREAM = (
+    EmptyEnv,
+    RedBlueDoorsEnv,
+    BlockedUnlockPickupEnv,
+    LockedHallwayEnv,
+    PlaygroundEnv,
+    RoomGrid,
+    MultiGridEnv,
+)
+
+_RENDERING = {
+    "close",
+    "get_frame",
+    "get_full_render",
+    "get_pov_render",
+    "metadata",
+    "render",
+    "render_mode",
+}
+_LAYOUT = {
+    "add_distractors",
+    "add_door",
+    "add_object",
+    "connect_all",
+    "get_room",
+    "place_agent",
+    "place_in_room",
+    "place_obj",
+    "put_obj",
+    "remove_wall",
+    "room_from_pos",
+}
+#: Whatever else a class of the user's replaces may change what a step does.
+_MAY_REPLACE = _RENDERING | _LAYOUT
+
+#: What `MultiGridParallelEnv` itself replaces on the instance.
+_WATCHED = {"on_failure", "on_success", "place_obj"}
+
+#: What steps read of an instance; a property in its place may do anything.
+_READ = {
+    "agent_states",
+    "agents",
+    "allow_agent_overlap",
+    "failure_termination_mode",
+    "grid",
+    "joint_reward",
+    "max_steps",
+    "num_agents",
+    "step_count",
+    "success_termination_mode",
+}
+
+
+def batched_problem(env: ParallelEnv) -> str | None:
+    """Tells why `BatchedMultiGrid` cannot run `env`, in a sentence; None if it can.
+
+    The environment is reset, to see a layout.
+
+    Raises:
+        EnvError: its layout has no room for what it asks for.
+    """
+    if type(env) is not MultiGridParallelEnv:
+        return f"{_name(env)} is not a MultiGrid environment"
+    if isinstance(env.env, gym.Wrapper):
+        return f"{_name(env.env)} is a wrapper around the MultiGrid environment"
+    for problem in (_replaced, _objects_problem, _agents_problem):
+        if reason := problem(env.env):
+            return reason
+    return _layout_problem(env)
+
+
+def _name(instance: object) -> str:
+    return type(instance).__name__
+
+
+def _replaced(grid: MultiGridEnv) -> str | None:
+    """Tells what `grid` or its classes have in place of something that a step does."""
+    mro = type(grid).__mro__
+    base = next(cls for cls in mro if cls in _UPSTREAM)
+    for cls in mro:
+        if cls in base.__mro__:
+            continue
+        if cls in _UPSTREAM:
+            return f"{_name(grid)} is both a {base.__name__} and a {cls.__name__}"
+        for name in _meaningful(vars(cls)):
+            if hasattr(base, name) or (name in _READ and isinstance(vars(cls)[name], property)):
+                return f"{cls.__name__} overrides {name}" + _call_of(vars(cls)[name])
+    for name in _meaningful(vars(grid)):
+        if callable(getattr(base, name, None)) and name not in _WATCHED:
+            return f"{_name(grid)} sets its own {name}() on the instance"
+    return None
+
+
+def _meaningful(attributes: Any) -> Iterator[str]:
+    """Returns the names that are not Python's own, layouts' or rendering's."""
+    for name in attributes:
+        private_to_layouts = name.startswith(("_gen_", "_rand_", "_abc_"))
+        if not (name.startswith("__") or private_to_layouts or name in _MAY_REPLACE):
+            yield name
+
+
+def _call_of(attribute: object) -> str:
+    return "()" if isinstance(attribute, types.FunctionType) else ""
+
+
+def _objects_problem(_: MultiGridEnv) -> str | None:
+    """Tells of a class of the user's that upstream takes for one of its own kinds of objects."""
+    for cls, kind in CLASSES.items():
+        found = WorldObjMeta._TYPE_IDX_TO_CLASS[kind]
+        if found is not cls:
+            return f"{found.__name__} takes the place of multigrid's {cls.__name__}"
+    return None
+
+
+def _agents_problem(grid: MultiGridEnv) -> str | None:
+    for agent in grid.agents:
+        if type(agent) is not Agent:
+            return f"{_name(grid)} has an agent of the class {_name(agent)}"
+    sizes = {agent.view_size for agent in grid.agents}
+    if len(sizes) > 1:
+        return f"the agents of {_name(grid)} have views of different sizes"
+    if max(sizes) > MAX_VIEW_SIZE:
+        return f"the view of {max(sizes)} cells is larger than {MAX_VIEW_SIZE}"
+    return None
+
+
+def _layout_problem(env: MultiGridParallelEnv) -> str | None:
+    """Tells what in a layout the kernels do not know."""
+    env.reset()
+    worlds = allocate(env, 1, missions=np.zeros((1, len(env.agents), 0), np.int64))
+    try:
+        catalogue = read_layout(worlds, 0, env)
+        read_rule(worlds.episodes[0], env.env, catalogue)
+    except UnsupportedLayoutError as error:
+        return f"{_name(env.env)}: {error}"
+    return None
