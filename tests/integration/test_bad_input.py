@@ -197,7 +197,11 @@ MISTAKES = {
         **starting_from("source#agent_9"),
     ),
     # The run folder.
-    "taken": says("already has results", "--resume", "--overwrite", prepare=finished_run()),
+    "taken": says(
+        "results/smoke already has results. Go on with --resume, start again with --overwrite, "
+        "or choose another name.\n",
+        prepare=finished_run(),
+    ),
     "folder-of-another-kind": says("is not a run folder", prepare=other_folder),
     "overwrite-of-another-kind": says(
         "is not a run folder", prepare=other_folder, args="--overwrite"
@@ -205,8 +209,14 @@ MISTAKES = {
     "resume-of-another-kind": says("nothing to resume", prepare=other_folder, args="--resume"),
     "nothing-to-resume": says("--resume", "nothing to resume", args="--resume"),
     "resume-and-overwrite": says("exclude each other", args="--resume --overwrite"),
+    "resume-under-another-name": says(
+        "nothing to resume", prepare=finished_run(), args="--resume --set name=never-started"
+    ),
     "resume-of-another-experiment": says(
-        "seed: 0 -> 7", prepare=finished_run(), args="--resume --set seed=7"
+        *("seed: 0 -> 7", "algorithm.params.lr: 0.0005 -> 0.5", "env.num_agents: 2 -> 3"),
+        "stop, checkpoint, logging, resources may change",
+        prepare=finished_run(),
+        args="--resume --set seed=7 --set algorithm.params.lr=0.5 --set env.num_agents=3",
     ),
     "resume-of-a-damaged-summary": says(
         "summary.json", "damaged", prepare=finished_run(break_summary), args="--resume"

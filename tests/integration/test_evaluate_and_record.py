@@ -22,23 +22,12 @@ from empo_rllib.results.policy import load_policies
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 
-EXPERIMENT = """
-name: tiny
-storage_path: {folder}
-env: {{id: MultiGrid-Empty-5x5-v0, num_agents: 2, kwargs: {{max_steps: 30}}}}
-algorithm:
-  name: PPO
-  params: {{lr: 1.0e-3, train_batch_size_per_learner: 200, minibatch_size: 100, num_epochs: 2}}
-resources: {{num_envs_per_env_runner: 4}}
-stop: {{env_steps: 600}}
-checkpoint: {{frequency: 1, num_to_keep: 2}}
-logging: {{tensorboard: false}}
-"""
+JSON = ("--sampled", "--episodes", 10, "--json")
 
 
-def run_command(module, *arguments):
+def run_command(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
+        [sys.executable, "-m", "empo_rllib", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -46,13 +35,14 @@ def run_command(module, *arguments):
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    config = folder / "tiny.yaml"
-    config.write_text(EXPERIMENT.format(folder=folder))
-    done = run_command("empo_rllib.tune", "--config", config)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "tiny"
+def run_folder(smoke, smoke_place):
+    return smoke_place.run("smoke").folder
+
+
+@pytest.fixture(scope="module")
+def evaluation(run_folder):
+    """The outcome of `evaluate` with JSON as its output."""
+    return run_command("evaluate", run_folder, *JSON)
 
 
 @pytest.fixture(scope="module")
@@ -104,33 +94,28 @@ def test_a_restored_policy_acts_greedily_as_rllibs_own(run_folder, rllib_episode
         assert policies.act([{agent: observation}], greedy=True) == [{agent: action}]
 
 
-def test_evaluate_command_prints_a_table_or_json(run_folder):
-    table = run_command("empo_rllib", "evaluate", run_folder, "--episodes", 3, "--sampled")
+def test_evaluate_command_prints_a_table(run_folder):
+    table = run_command("evaluate", run_folder, "--episodes", 3)
     assert (table.returncode, table.stderr) == (0, "")
-    assert "MultiGrid-Empty-5x5-v0: 3 episodes, sampled actions, seed 0" in table.stdout
+    assert "MultiGrid-Empty-5x5-v0: 3 episodes, greedy actions, seed 0" in table.stdout
 
-    result = run_command("empo_rllib", "evaluate", run_folder, "--episodes", 3, "--json")
-    assert (result.returncode, result.stderr) == (0, "")
-    written = json.loads(result.stdout)
+
+def test_evaluate_command_prints_json(run_folder, evaluation):
+    assert (evaluation.returncode, evaluation.stderr) == (0, "")
+    written = json.loads(evaluation.stdout)
     assert written["protocol"]["checkpoint"] == str(locate(run_folder).checkpoint)
+    assert written["protocol"]["greedy"] is False
     assert 0.0 <= written["success_rate"] <= 1.0
 
 
-def test_evaluation_repeats_in_another_process_without_the_pickles(run_folder, tmp_path):
+def test_evaluation_repeats_in_another_process_without_the_pickles(
+    run_folder, evaluation, tmp_path
+):
     copy = shutil.copytree(run_folder, tmp_path / "copy")
     for algorithm in copy.glob("*/*/algorithm"):
         shutil.rmtree(algorithm)
-
-    first, second = (
-        json.loads(
-            run_command(
-                "empo_rllib", "evaluate", run, "--sampled", "--episodes", 10, "--json"
-            ).stdout
-        )
-        for run in (run_folder, copy)
-    )
-
-    assert first["episodes"] == second["episodes"]
+    again = run_command("evaluate", copy, *JSON)
+    assert json.loads(again.stdout)["episodes"] == json.loads(evaluation.stdout)["episodes"]
 
 
 def test_record_command_films_a_trial_and_a_checkpoint(run_folder, tmp_path):
@@ -139,7 +124,7 @@ def test_record_command_films_a_trial_and_a_checkpoint(run_folder, tmp_path):
         [(trial, "film.gif"), (locate(trial).checkpoint, "f.mp4")]
     ):
         out = tmp_path / name
-        done = run_command("empo_rllib", "record", run, "--out", out, "--episodes", 1)
+        done = run_command("record", run, "--out", out, "--episodes", 1)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith(f"{out}: 1 episode, ")
         assert len(list(tmp_path.iterdir())) == number + 1
@@ -153,7 +138,7 @@ def test_a_corrupt_checkpoint_ends_the_real_commands_with_one_message(run_folder
         weights.write_bytes(weights.read_bytes()[:-64])
 
     for arguments in (["evaluate", copy], ["record", copy, "--out", tmp_path / "film.gif"]):
-        done = run_command("empo_rllib", *arguments)
+        done = run_command(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("error: ")
         assert "agent_0.safetensors: damaged weights" in done.stderr

@@ -1,6 +1,12 @@
-"""Frozen policies, and policies that start from another run's checkpoint."""
+"""Frozen policies, and policies that start from another run's checkpoint.
+
+Their run takes the place of an older one, with `--overwrite`.
+"""
 
 from __future__ import annotations
+
+import json
+import shutil
 
 import pytest
 from commands import Outcome, Run, Workplace
@@ -15,6 +21,7 @@ def run(place: Workplace, smoke: Outcome, smoke_place: Workplace) -> Run:
     source = smoke_place.run("smoke").folder
     config = place.write_experiment(
         name="policies",
+        seed=1,
         policies={
             "agent_0": {"policy": "frozen", "train": False, "checkpoint": f"{source}#agent_1"},
             "agent_1": {"policy": "learner", "checkpoint": f"{source}/trial_00000#agent_0"},
@@ -23,7 +30,10 @@ def run(place: Workplace, smoke: Outcome, smoke_place: Workplace) -> Run:
         algorithm={"params": {"lr": {"grid_search": [LEARNING, STANDING_STILL]}}},
         checkpoint={"num_to_keep": 100},
     )
-    place.tune("--config", config).check()
+    older = place.run("policies").folder
+    shutil.copytree(source, older)
+    (older / "notes.txt").write_text("of the older run")
+    place.tune("--config", config, "--overwrite").check()
     return place.run("policies")
 
 
@@ -63,3 +73,12 @@ def test_a_frozen_policy_has_returns_but_no_losses(run):
     losses = [key for key in columns if key.endswith("_loss")]
     assert "learner/learner/total_loss" in losses
     assert not [key for key in losses if key.startswith("learner/frozen/")]
+
+
+def test_overwrite_starts_afresh(run):
+    assert not (run.folder / "notes.txt").exists()
+    assert [trial["seed"] for trial in run.summary["trials"]] == [1, 1]
+    assert run.trial().column("training_iteration") == [1, 2, 3, 4]
+    assert run.trial().iterations() == [1, 2, 3, 4]
+    (session,) = json.loads((run.folder / "provenance.json").read_text())["sessions"]
+    assert "--overwrite" in session["command"]

@@ -6,7 +6,7 @@ import json
 import signal
 
 import pytest
-from commands import RAY_AGENTS, Outcome, Run, Workplace, merge, snapshot
+from commands import RAY_AGENTS, Outcome, Run, Workplace, snapshot
 
 FREQUENCY = 4
 BUDGET = 4000
@@ -124,16 +124,6 @@ def test_resuming_a_finished_run_does_nothing(resumed, place, experiment):
     assert resumed.summary == summary
 
 
-def test_a_setting_that_may_not_change_is_refused_and_shown(resumed, place, experiment):
-    before = snapshot(resumed.folder)
-    changed = ("--set", "algorithm.params.lr=0.5", "--set", "env.num_agents=3")
-    outcome = place.tune("--config", experiment, "--resume", *changed).check(2)
-    assert "algorithm.params.lr: 0.001 -> 0.5" in outcome.stderr
-    assert "env.num_agents: 2 -> 3" in outcome.stderr
-    assert "stop, checkpoint, logging, resources may change" in outcome.stderr
-    assert snapshot(resumed.folder) == before
-
-
 def test_a_finished_run_can_be_extended(extension, resumed):
     env_steps = resumed.trial().column("env_steps")
     assert BUDGET + 500 <= env_steps[-1] < BUDGET + 500 + 200
@@ -147,10 +137,3 @@ def test_a_broken_wandb_is_told_once_and_training_goes_on(extension):
     assert extension.stderr.splitlines().count(told) == 1
     assert extension.output.count("W&B") == 1
     assert "Traceback" not in extension.output
-
-
-def test_another_name_does_not_resume(place):
-    path = place.write_experiment(**merge(CONFIG, {"name": "never-started"}))
-    outcome = place.tune("--config", path, "--resume").check(2)
-    assert "nothing to resume" in outcome.stderr
-    assert not (place.folder / "results" / "never-started").exists()

@@ -1,4 +1,4 @@
-"""`tune_configs/smoke.yaml` from the command to the last file, and again from Python."""
+"""`tune_configs/smoke.yaml` from the command to the last file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 
 import pytest
 import yaml
-from commands import CONFIGS, TUNE, Outcome, Run, Workplace, snapshot
+from commands import CONFIGS, TUNE, Outcome, Run, Workplace
 
 SUMMARY_KEYS = {
     "status",
@@ -37,9 +37,6 @@ TRIAL_KEYS = {
     "error",
 }
 GROUP_KEYS = {"params", "trials", "n", "mean", "interquartile_mean", "interval_95"}
-# What differs between two runs of the same experiment: clocks.
-CLOCKS = ("timestamp", "time_s", "env_steps_per_s", "time/sample_s", "time/learn_s")
-
 STDOUT = r"""
 status       finished
 best trial   trial_00000 \(env_steps \d,\d{3} >= 3,000\)
@@ -156,60 +153,3 @@ def test_a_checkpoint_holds_counters_and_weights_of_each_policy(run):
     names = {path.name for path in (trial.checkpoints()[-1] / "policies").iterdir()}
     assert names == {"agent_0.safetensors", "agent_1.safetensors"}
     assert trial.counters()["env_steps"] == trial.column("env_steps")[-1]
-
-
-def test_a_name_with_results_is_refused(smoke, smoke_place):
-    before = snapshot(smoke_place.folder)
-    outcome = smoke_place.tune("--config", CONFIGS / "smoke.yaml").check(2)
-    assert outcome.stdout == ""
-    assert re.fullmatch(
-        r"error: .*/results/smoke already has results\. Go on with --resume, start again with "
-        r"--overwrite, or choose another name\.\n",
-        outcome.stderr,
-    )
-    assert snapshot(smoke_place.folder) == before
-
-
-SCRIPT = f"""
-import json, empo_rllib
-
-config = empo_rllib.load_config({str(CONFIGS / "smoke.yaml")!r}, ["name=again"])
-result = empo_rllib.run(config)
-print(type(result).__name__, result.folder)
-print(json.dumps(result.model_dump(mode="json", exclude={{"folder"}})))
-"""
-
-
-@pytest.fixture(scope="module")
-def script(place: Workplace) -> Outcome:
-    """The same experiment from Python, under another name."""
-    return place.python(SCRIPT).check()
-
-
-def test_run_returns_what_the_summary_holds(script, place):
-    first, content = script.stdout.splitlines()
-    assert first == f"ExperimentResult {place.folder / 'results' / 'again'}"
-    assert json.loads(content) == place.run("again").summary
-
-
-def test_the_same_seed_gives_the_same_curve_to_the_last_digit(run, script, place):
-    curves = [
-        [{key: text for key, text in row.items() if key not in CLOCKS} for row in trial.rows()]
-        for trial in (run.trial(), place.run("again").trial())
-    ]
-    assert curves[0] == curves[1]
-
-
-def test_overwrite_starts_afresh(script, place):
-    (place.run("again").folder / "notes.txt").write_text("of the first run")
-    place.tune(
-        *("--config", CONFIGS / "smoke.yaml", "--overwrite", "--set", "name=again"),
-        *("--set", "seed=1", "--set", "stop.env_steps=1000"),
-    ).check()
-    run = place.run("again")
-    assert not (run.folder / "notes.txt").exists()
-    assert [trial["seed"] for trial in run.summary["trials"]] == [1]
-    assert run.trial().column("training_iteration") == [1]
-    assert run.trial().iterations() == [1]
-    (session,) = json.loads((run.folder / "provenance.json").read_text())["sessions"]
-    assert "--overwrite" in session["command"]

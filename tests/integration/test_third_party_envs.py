@@ -1,9 +1,6 @@
-"""Environments of different kinds, through RLlib's own env runner and in a user's own script."""
+"""Environments of different kinds, through RLlib's own env runner."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
 
 import pytest
 from gymnasium import spaces
@@ -138,37 +135,6 @@ def test_an_agent_that_joins_late_has_the_steps_it_was_there_for():
             "runner": (2, True, False),
             "watcher": (6, False, True),
         }
-
-
-SCRIPT = """
-import ray
-from ray.rllib.algorithms.ppo import PPOConfig
-from empo_rllib.envs import register_envs
-
-register_envs()
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-config = (
-    PPOConfig()
-    .environment("MultiGrid-Empty-5x5-v0", env_config={"num_agents": 2, "max_steps": 20})
-    .env_runners(num_env_runners=1)
-    .training(train_batch_size=200, minibatch_size=100, num_epochs=1)
-    .multi_agent(
-        policies={"agent_0", "agent_1"},
-        policy_mapping_fn=lambda agent, episode, **kwargs: agent,
-    )
-)
-result = config.build_algo().train()
-print("sampled", result["env_runners"]["num_env_steps_sampled"])
-print("trained", sorted(set(result["learners"]) - {"__all_modules__"}))
-"""
-
-
-def test_a_registered_id_trains_in_a_plain_rllib_script():
-    command = [sys.executable, "-W", "ignore", "-c", SCRIPT]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "sampled 200" in done.stdout
-    assert "trained ['agent_0', 'agent_1']" in done.stdout
 
 
 def test_a_config_without_multi_agent_is_told_what_it_lacks():
