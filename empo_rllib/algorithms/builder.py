@@ -35,6 +35,7 @@ from empo_rllib.envs.python_envs import PythonEnvs
 from empo_rllib.envs.registry import make_env
 from empo_rllib.envs.vector_env import VectorEnv
 from empo_rllib.errors import ConfigError
+from empo_rllib.learning.ppo import FragmentPPOLearner
 from empo_rllib.sampling.env_runner import FRAGMENT_SOURCE, FragmentEnvRunner, FragmentSource
 
 ENV_NAME = "empo_rllib"
@@ -245,8 +246,6 @@ def _apply_fast_path(
     env_error_file: Path,
 ) -> None:
     """Puts this package's env runner and learner in the place of RLlib's."""
-    from empo_rllib.learning.ppo import FragmentPPOTorchLearner  # TEMP
-
     source = FragmentSource(
         make_envs=functools.partial(_make_vector_env, config, sampler.name),
         agents={name: policy.agents for name, policy in policies.items()},
@@ -255,7 +254,7 @@ def _apply_fast_path(
     )
     algorithm.env_runners(env_runner_cls=FragmentEnvRunner)
     algorithm.environment(env_config={FRAGMENT_SOURCE: source})
-    algorithm.training(learner_class=FragmentPPOTorchLearner)
+    algorithm.learners(learner_class=FragmentPPOLearner)
 
 
 def _make_vector_env(config: ExperimentConfig, sampler: str, num_envs: int) -> VectorEnv:

@@ -74,7 +74,7 @@ def choose_sampler(
         ConfigError: `resources.sampler` asks for one that does not fit.
     """
     asked = config.resources.sampler
-    if asked == "rllib" or asked == "auto":  # TEMP
+    if asked == "rllib":
         return Sampler("rllib", "as asked for")
     needs_rllib = next(_reasons_for_rllib(config, policies, callbacks, modules), None)
     if needs_rllib is not None:

@@ -64,11 +64,12 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):
         return {Columns.ACTION_DIST_INPUTS: self.actor(features)}
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
-        features = self.encoder(batch[Columns.OBS])
+        vector = self.encoder.vector(batch[Columns.OBS])
+        features = embeddings = self.encoder.hidden(vector)
         if self.critic_encoder is not None:
-            embeddings = self.critic_encoder(batch[Columns.OBS])
-        else:
-            embeddings = features
+            if self.critic_encoder.learns_vector:
+                vector = self.critic_encoder.vector(batch[Columns.OBS])
+            embeddings = self.critic_encoder.hidden(vector)
         return {
             Columns.ACTION_DIST_INPUTS: self.actor(features),
             Columns.EMBEDDINGS: embeddings,

@@ -42,10 +42,22 @@ class WithHiddenLayers(Encoder):
             layers += [nn.Linear(width, size), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
         self.num_features = widths[-1]
+        #: Whether the vector is learned too (convolutions), or only a way to write observations.
+        self.learns_vector = any(True for _ in vector.parameters())
+
+    def vector(self, observation: Any) -> Tensor:
+        """Returns what the fully connected layers read, float32 [B, V]."""
+        vector: Tensor = self.layers[0](observation)
+        return vector
+
+    def hidden(self, vector: Tensor) -> Tensor:
+        """Returns the features of what `vector` returned."""
+        for layer in itertools.islice(self.layers, 1, None):
+            vector = layer(vector)
+        return vector
 
     def forward(self, observation: Any) -> Tensor:
-        features: Tensor = self.layers(observation)
-        return features
+        return self.hidden(self.vector(observation))
 
 
 class GridOfCategories(Encoder):
@@ -166,7 +178,7 @@ def _vector(space: gym.Space, filters: ConvFilters) -> Encoder:
 
 def build_encoder(
     space: gym.Space, hidden_sizes: Sequence[int], conv_filters: ConvFilters | None = None
-) -> Encoder:
+) -> WithHiddenLayers:
     """Returns a module from observations of `space` to features.
 
     Args:

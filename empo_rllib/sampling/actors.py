@@ -91,7 +91,8 @@ class Actor:
             return sample_categorical(inputs)
         distribution = self._distribution.from_logits(inputs)
         if not self._explore:
-            distribution = distribution.to_deterministic()
+            mode = distribution.to_deterministic().sample() if actions is None else actions
+            return mode, torch.zeros(len(inputs))  # certain
         if actions is None:
             actions = distribution.sample()
         logp = outputs.get(Columns.ACTION_LOGP)

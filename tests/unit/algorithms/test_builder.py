@@ -142,12 +142,15 @@ def test_evaluation_is_greedy_only_for_dqn_whose_policy_is_not_stochastic(build)
     assert explores == {"PPO": True, "DQN": False}
 
 
-def test_evaluation_plays_whole_episodes_one_at_a_time(build):
-    config = build(evaluation={"interval": 4, "num_episodes": 7})
+@pytest.mark.parametrize(("sampler", "num_envs"), [("rllib", 1), ("python", 40)])
+def test_evaluation_plays_whole_episodes_and_favours_no_short_ones(build, sampler, num_envs):
+    # RLlib's own env runner takes the first that end; ours plays one in each env.
+    resources = {"sampler": sampler}
+    config = build(evaluation={"interval": 4, "num_episodes": 7}, resources=resources)
     assert config.evaluation_interval == 4
     assert (config.evaluation_duration, config.evaluation_duration_unit) == (7, "episodes")
     evaluation = config.get_evaluation_config_object()
-    assert evaluation.num_envs_per_env_runner == 1
+    assert evaluation.num_envs_per_env_runner == num_envs
     assert config.explore is True
 
 

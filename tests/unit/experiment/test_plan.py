@@ -19,7 +19,6 @@ from empo_rllib.experiment.plan import (
     num_gpus_per_learner,
     open_run,
     plan_resumed_trials,
-    plan_resumed_trials,
     plan_trials,
     resume_run,
     start_run,

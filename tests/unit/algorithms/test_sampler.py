@@ -1,0 +1,154 @@
+"""Which sampler an experiment gets, and the reason that is told."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from gymnasium import spaces
+from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+
+from empo_rllib.algorithms.builder import build_algorithm_config, pick_sampler
+from empo_rllib.algorithms.policies import build_policies
+from empo_rllib.config import validate_config
+from empo_rllib.errors import ConfigError
+from empo_rllib.learning.ppo import FragmentPPOLearner
+from empo_rllib.rl_modules.actor_critic import ActorCritic
+from empo_rllib.sampling.env_runner import FRAGMENT_SOURCE, FragmentEnvRunner
+
+from multigrid.envs import EmptyEnv  # isort: skip
+
+
+class OwnLayout(EmptyEnv):
+    def _gen_grid(self, width, height):
+        super()._gen_grid(width, height)
+
+
+class OwnStep(EmptyEnv):
+    def step(self, actions):
+        return super().step(actions)
+
+
+class Recurrent(ActorCritic):
+    def get_initial_state(self):
+        return {"h": torch.zeros(3)}
+
+
+class WatchesEpisodes(RLlibCallback):
+    def on_episode_step(self, **kwargs):
+        pass
+
+
+class WatchesResults(RLlibCallback):
+    def on_train_result(self, **kwargs):
+        pass
+
+
+def multigrid(env_id="MultiGrid-Empty-5x5-v0", sampler="auto", **sections):
+    return validate_config(
+        {
+            "name": "run",
+            "env": {"id": env_id, "num_agents": 2},
+            "algorithm": {"name": "PPO"},
+            "resources": {"sampler": sampler},
+            **sections,
+        }
+    )
+
+
+def pick(config):
+    return pick_sampler(config, build_policies(config))
+
+
+def test_multigrid_is_batched():
+    sampler = pick(multigrid())
+    assert (sampler.name, sampler.reason) == ("batched", "MultiGrid with known step rules")
+
+
+def test_a_class_with_layouts_of_its_own_is_batched_without_doing_anything(own_code):
+    own_code.Mine = OwnLayout
+    assert pick(multigrid("own_code:Mine")).name == "batched"
+
+
+def test_a_class_with_a_step_of_its_own_runs_in_python_and_the_reason_says_so(own_code):
+    own_code.Mine = OwnStep
+    sampler = pick(multigrid("own_code:Mine"))
+    assert (sampler.name, sampler.reason) == ("python", "OwnStep overrides step()")
+
+
+def test_any_other_environment_runs_in_python(experiment):
+    sampler = pick(experiment())
+    assert sampler.name == "python"
+    assert "MultiGrid" in sampler.reason
+
+
+@pytest.mark.parametrize("name", ["python", "rllib", "batched"])
+def test_the_sampler_that_is_asked_for_is_taken(name):
+    sampler = pick(multigrid(sampler=name))
+    assert (sampler.name, sampler.reason) == (name, "as asked for")
+
+
+@pytest.mark.parametrize(
+    ("sections", "reason"),
+    [
+        ({"resources": {"num_learners": 2}}, "num_learners = 2"),
+        ({"params": {"batch_mode": "complete_episodes"}}, "algorithm.params.batch_mode = "),
+        ({"params": {"count_steps_by": "agent_steps"}}, "algorithm.params.count_steps_by = "),
+        ({"params": {"torch_compile_learner": True}}, "torch_compile_learner = True"),
+        ({"callbacks": ["own_code:WatchesEpisodes"]}, "WatchesEpisodes.on_episode_step"),
+        ({"model": {"class": "own_code:Recurrent"}}, "is recurrent"),
+        ({"algorithm": "APPO"}, "PPO, not APPO"),
+        ({"algorithm": "DQN"}, "PPO, not DQN"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_what_only_rllib_can_do_is_left_to_it_and_told(experiment, own_code, sections, reason):
+    own_code.WatchesEpisodes, own_code.Recurrent = WatchesEpisodes, Recurrent
+    sampler = pick(experiment(**sections))
+    assert sampler.name == "rllib"
+    assert reason in sampler.reason
+
+
+def test_callbacks_that_need_no_episodes_stay_on_the_fast_path(experiment, own_code):
+    own_code.WatchesResults = WatchesResults
+    assert pick(experiment(callbacks=["own_code:WatchesResults"])).name == "python"
+
+
+def test_a_dict_of_actions_is_left_to_rllib(experiment, own_code, walk_env):
+    class Acrobat(walk_env):
+        def action_space(self, agent):
+            return spaces.Dict({"arm": spaces.Discrete(2), "leg": spaces.Discrete(3)})
+
+    class Own(ActorCritic):
+        def _num_action_inputs(self):
+            return 5
+
+    own_code.WalkEnv, own_code.Own = Acrobat, Own
+    sampler = pick(experiment(model={"class": "own_code:Own"}))
+    assert sampler.name == "rllib"
+    assert "Dict" in sampler.reason
+
+
+def test_no_sampler_is_quietly_replaced_by_another(experiment, own_code):
+    own_code.Mine = OwnStep
+    with pytest.raises(ConfigError, match=r"'batched' does not fit: OwnStep overrides step\(\)"):
+        pick(multigrid("own_code:Mine", sampler="batched"))
+    with pytest.raises(ConfigError, match=r"'python' does not fit: .* PPO, not SAC.*take rllib"):
+        pick(experiment("SAC", resources={"sampler": "python"}))
+
+
+@pytest.mark.parametrize("name", ["batched", "python", "rllib"])
+def test_the_choice_arrives_in_rllibs_config(name):
+    config = multigrid(sampler=name)
+    built = build_algorithm_config(config, build_policies(config))
+    fast = name != "rllib"
+    assert (built.env_runner_cls is FragmentEnvRunner) == fast
+    assert (built.learner_class is FragmentPPOLearner) == fast
+    assert issubclass(built.learner_class, TorchLearner)
+    assert issubclass(built.env_runner_cls or MultiAgentEnvRunner, MultiAgentEnvRunner)
+    if fast:
+        envs = built.env_config[FRAGMENT_SOURCE].make_envs(2)
+        expected = {"batched": "BatchedMultiGrid", "python": "PythonEnvs"}
+        assert type(envs).__name__ == expected[name]
+        envs.close()
