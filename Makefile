@@ -21,8 +21,9 @@ train: $(VENV)/installed ## train, evaluate and film two agents (replaces the la
 	$(BIN)/python -m empo_rllib evaluate $(RUN) --sampled
 	$(BIN)/python -m empo_rllib record $(RUN) --out $(RUN)/episode.gif
 
+# Two at a time: starting Ray is mostly waiting. A file stays whole, for its tests share runs.
 test: $(VENV)/installed-dev ## run the unit, contract and integration tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/installed-dev ## format, lint, types, generated files
 	$(BIN)/ruff format --check .
