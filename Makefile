@@ -9,7 +9,7 @@ RUN := results/empty-8x8-ppo
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install train test check lock clean
+.PHONY: help install train test bench check lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ train: $(VENV)/installed ## train, evaluate and film two agents (replaces the la
 # Two at a time: starting Ray is mostly waiting. A file stays whole, for its tests share runs.
 test: $(VENV)/installed-dev ## run the unit, contract and integration tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+bench: $(VENV)/installed ## measure env steps a second against stock RLlib (most of an hour)
+	$(BIN)/python -m benchmarks.throughput
 
 check: $(VENV)/installed-dev ## format, lint, types, generated files
 	$(BIN)/ruff format --check .
