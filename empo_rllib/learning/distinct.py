@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from empo_rllib.envs.batched.kernel import kernel
 
 
 def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +27,7 @@ def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first[:count], kind
 
 
-@njit(cache=True)
+@kernel
 def _group(
     rows: np.ndarray,
     factors: np.ndarray,
@@ -58,7 +59,7 @@ def _group(
     return count
 
 
-@njit(cache=True)
+@kernel
 def distinct_of_blocks(
     kinds: np.ndarray, ends: np.ndarray, num_kinds: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from empo_rllib.envs.batched.kernel import kernel
 
 #: The least standard deviation that advantages are divided by; that of
 #: `ray.rllib.connectors.learner.GeneralAdvantageEstimation`.
@@ -55,7 +56,7 @@ def estimate_advantages(
     return Estimates((advantages - advantages.mean()) / np.float32(spread), targets)
 
 
-@njit(cache=True)
+@kernel
 def _scan(
     values: np.ndarray,
     rewards: np.ndarray,

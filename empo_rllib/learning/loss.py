@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from ray.rllib.utils.torch_utils import explained_variance
 from torch import Tensor
+
+from empo_rllib.learning.batch import PolicyBatch
+from empo_rllib.learning.plan import Minibatch
+
+TOTAL_LOSS = "total_loss"
 
 
 @dataclass(frozen=True)
@@ -27,14 +32,20 @@ class LossSettings:
     use_critic: bool
 
 
-class Rows(NamedTuple):
-    """What a minibatch of B steps compares with; see `PolicyBatch`."""
+class Loss(Protocol):
+    """The loss of one policy, whose network's outputs come minibatch after minibatch."""
 
-    actions: Tensor
-    action_logp: Tensor
-    action_dist_inputs: Tensor
-    advantages: Tensor
-    value_targets: Tensor
+    def backward(self, minibatch: Minibatch, inputs: Tensor, values: Tensor | None) -> None:
+        """Adds the gradients of a minibatch to the network's parameters.
+
+        Args:
+            minibatch: B steps with D observations.
+            inputs: float32 [D, K], of the action distributions.
+            values: float32 [D]; None without a critic.
+        """
+
+    def metrics(self) -> dict[str, float]:
+        """Returns the last minibatch's loss and its parts, under the keys of RLlib."""
 
 
 class Terms(NamedTuple):
@@ -46,7 +57,6 @@ class Terms(NamedTuple):
         vf_unclipped: squared error of the value.
         entropy: of the policy's actions.
         kl: divergence from the policy that acted.
-        values: the value estimates.
     """
 
     surrogate: Tensor
@@ -54,53 +64,74 @@ class Terms(NamedTuple):
     vf_unclipped: Tensor
     entropy: Tensor
     kl: Tensor
-    values: Tensor
 
 
-def loss_terms(
-    module: Any, settings: LossSettings, rows: Rows, dist_inputs: Tensor, values: Tensor
-) -> Terms:
-    """Returns the parts of the loss.
+class TorchLoss:
+    """The loss for any distribution of actions, on any device.
 
     Args:
-        module: the RLModule, which knows the distributions of its actions.
-        settings: clipping and which parts are wanted.
-        rows: what was sampled.
-        dist_inputs: float32 [B, K], what the policy being trained makes of the observations.
-        values: float32 [B], its value estimates.
+        module: the RLModule, which knows its distributions.
+        settings: the loss's parameters.
+        batch: what was sampled.
     """
-    current = module.get_train_action_dist_cls().from_logits(dist_inputs)
-    zero = torch.zeros_like(rows.advantages)
-    kl = zero
-    if settings.kl_coeff is not None:
-        acted = module.get_exploration_action_dist_cls().from_logits(rows.action_dist_inputs)
-        kl = acted.kl(current)
-    ratio = torch.exp(current.logp(rows.actions) - rows.action_logp)
-    clipped = ratio.clamp(1 - settings.clip_param, 1 + settings.clip_param)
-    surrogate = torch.min(rows.advantages * ratio, rows.advantages * clipped)
-    if not settings.use_critic:
-        return Terms(surrogate, zero, zero, current.entropy(), kl, zero)
-    error = (values - rows.value_targets).square()
-    vf = error.clamp(0, settings.vf_clip_param)
-    return Terms(surrogate, vf, error, current.entropy(), kl, values)
+
+    def __init__(self, module: Any, settings: LossSettings, batch: PolicyBatch) -> None:
+        self._current_cls = module.get_train_action_dist_cls()
+        self._acted_cls = module.get_exploration_action_dist_cls()
+        self._settings = settings
+        self._batch = batch
+
+    def backward(self, minibatch: Minibatch, inputs: Tensor, values: Tensor | None) -> None:
+        """See `Loss`."""
+        inputs = minibatch.spread(inputs)
+        values = None if values is None else minibatch.spread(values)
+        terms = self._terms(minibatch.rows, inputs, values)
+        loss = self._total(terms)
+        if loss.requires_grad:
+            loss.backward()
+        self._last = loss, terms, minibatch, values
+
+    def metrics(self) -> dict[str, float]:
+        """See `Loss`."""
+        loss, terms, minibatch, values = self._last
+        targets = self._batch.value_targets[minibatch.rows]
+        parts = {
+            TOTAL_LOSS: loss,
+            "policy_loss": -terms.surrogate.mean(),
+            "vf_loss": terms.vf.mean(),
+            "vf_loss_unclipped": terms.vf_unclipped.mean(),
+            "vf_explained_var": explained_fraction(targets, values),
+            "entropy": terms.entropy.mean(),
+            "mean_kl_loss": terms.kl.mean(),
+        }
+        numbers = torch.stack(list(parts.values())).tolist()
+        return dict(zip(parts, numbers, strict=True))
+
+    def _terms(self, rows: Tensor, inputs: Tensor, values: Tensor | None) -> Terms:
+        settings, batch = self._settings, self._batch
+        current = self._current_cls.from_logits(inputs)
+        advantages = batch.advantages[rows]
+        kl = vf = error = torch.zeros_like(advantages)
+        if settings.kl_coeff is not None:
+            kl = self._acted_cls.from_logits(batch.action_dist_inputs[rows]).kl(current)
+        ratio = torch.exp(current.logp(batch.actions[rows]) - batch.action_logp[rows])
+        clipped = ratio.clamp(1 - settings.clip_param, 1 + settings.clip_param)
+        surrogate = torch.min(advantages * ratio, advantages * clipped)
+        if values is not None:
+            error = (values - batch.value_targets[rows]).square()
+            vf = error.clamp(0, settings.vf_clip_param)
+        return Terms(surrogate, vf, error, current.entropy(), kl)
+
+    def _total(self, terms: Terms) -> Tensor:
+        settings = self._settings
+        each = settings.vf_loss_coeff * terms.vf - terms.surrogate
+        each = each - settings.entropy_coeff * terms.entropy
+        if settings.kl_coeff is not None:
+            each = each + settings.kl_coeff * terms.kl
+        return each.mean()
 
 
-def total_loss(settings: LossSettings, terms: Terms) -> Tensor:
-    """Returns the loss of a minibatch, a scalar."""
-    each = settings.vf_loss_coeff * terms.vf - terms.surrogate
-    each = each - settings.entropy_coeff * terms.entropy
-    if settings.kl_coeff is not None:
-        each = each + settings.kl_coeff * terms.kl
-    return each.mean()
-
-
-def loss_metrics(terms: Terms, rows: Rows) -> dict[str, Tensor]:
-    """Returns the parts of the loss under the keys that RLlib reports them under."""
-    return {
-        "policy_loss": -terms.surrogate.mean(),
-        "vf_loss": terms.vf.mean(),
-        "vf_loss_unclipped": terms.vf_unclipped.mean(),
-        "vf_explained_var": explained_variance(rows.value_targets, terms.values),
-        "entropy": terms.entropy.mean(),
-        "mean_kl_loss": terms.kl.mean(),
-    }
+def explained_fraction(targets: Tensor, values: Tensor | None) -> Tensor:
+    """Returns which part of the targets' variance the values explain, a scalar."""
+    predicted = torch.zeros_like(targets) if values is None else values.detach()
+    return explained_variance(targets, predicted)

@@ -8,6 +8,7 @@ Besides, `_set_optimizer_state` is called on restore, and `_device` and `_weight
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,13 +27,13 @@ from ray.rllib.utils.metrics import (
     NUM_MODULE_STEPS_TRAINED_LIFETIME,
     WEIGHTS_SEQ_NO,
 )
-from torch import Tensor
 
 from empo_rllib.learning.batch import PolicyBatch, build_batch
 from empo_rllib.learning.gradients import clip_gradients, global_norm
-from empo_rllib.learning.loss import LossSettings, loss_metrics, loss_terms, total_loss
+from empo_rllib.learning.loss import TOTAL_LOSS, LossSettings
 from empo_rllib.learning.minibatches import count_minibatches, deal_rows
-from empo_rllib.learning.update import PolicyUpdate, evaluate, may_deduplicate, plan_update
+from empo_rllib.learning.plan import PolicyUpdate, may_deduplicate, plan_update
+from empo_rllib.learning.training import train
 from empo_rllib.sampling.fragment import Fragment
 
 #: In `learner_config_dict`: whether the network runs once for observations that are the same.
@@ -162,27 +163,15 @@ class FragmentPPOLearner(PPOTorchLearner):
             return {}, {policy: self._train(policy, part) for policy, part in batch.items()}, {}
         return super()._update(batch, **kwargs)
 
-    def _train(self, policy: str, update: PolicyUpdate) -> Tensor:
+    def _train(self, policy: str, update: PolicyUpdate) -> float:
         """Trains one policy on all its minibatches; returns the loss of the last."""
-        module = self.module[policy].unwrapped()
         config = self.config.get_config_for_module(policy)
         settings = self._loss_settings(policy, config)
-        optimizers = self.get_optimizers_for_module(policy)
-        for minibatch in update.minibatches:
-            rows, inputs, values = evaluate(module, update.batch, minibatch)
-            terms = loss_terms(module, settings, rows, inputs, values)
-            loss = total_loss(settings, terms)
-            is_last = minibatch is update.minibatches[-1]
-            for _, optimizer in optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            if loss.requires_grad:
-                loss.backward()
-                self._step(policy, config, is_last)
-        # `Learner.apply_gradients`, which `_step` may call, steps the optimisers of all policies.
-        for _, optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        self._log_training(policy, update, loss_metrics(terms, rows))
-        return loss.detach()
+        step = functools.partial(self._step, policy, config)
+        metrics = train(self.module[policy].unwrapped(), update, settings, step)
+        loss = metrics.pop(TOTAL_LOSS)  # which `Learner.update` logs
+        self._log_training(policy, update, metrics)
+        return loss
 
     def _loss_settings(self, policy: str, config: AlgorithmConfig) -> LossSettings:
         return LossSettings(
@@ -216,7 +205,10 @@ class FragmentPPOLearner(PPOTorchLearner):
         return None
 
     def _step_as_rllib(self, policy: str, config: AlgorithmConfig) -> None:
-        """Leaves gradients that are not finite to RLlib."""
+        """Leaves gradients that are not finite to RLlib.
+
+        `apply_gradients` steps the optimisers of all policies; the others have no gradients now.
+        """
         gradients = {
             parameter: parameter.grad
             for parameter in self.get_parameters(self.module[policy])
@@ -228,12 +220,11 @@ class FragmentPPOLearner(PPOTorchLearner):
             )
         )
 
-    def _log_training(self, policy: str, update: PolicyUpdate, metrics: dict[str, Tensor]) -> None:
-        values = torch.stack([value.detach() for value in metrics.values()]).tolist()
+    def _log_training(self, policy: str, update: PolicyUpdate, metrics: dict[str, float]) -> None:
         age = self._weights_seq_no - update.batch.mean_weights_seq_no
         self.metrics.log_dict(
             {
-                **dict(zip(metrics, values, strict=True)),
+                **metrics,
                 UNIQUE_OBSERVATIONS: update.unique_observations,
                 DIFF_NUM_GRAD_UPDATES_VS_SAMPLER_POLICY: age,
             },

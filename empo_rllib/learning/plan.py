@@ -1,19 +1,16 @@
-"""Training one policy on its batch, minibatch after minibatch."""
+"""What the minibatches of a policy consist of, worked out before the first of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from ray.rllib.core.columns import Columns
 from torch import Tensor, nn
 
 from empo_rllib.learning.batch import PolicyBatch
 from empo_rllib.learning.distinct import distinct_of_blocks
-from empo_rllib.learning.loss import Rows
 
 #: Above this share of distinct observations a minibatch is not worth deduplicating.
 WORTHWHILE = 0.9
@@ -26,12 +23,18 @@ class Minibatch:
     Attributes:
         rows: [B], of the `PolicyBatch`, without artificial ones.
         observations: [D], those that the network runs on.
-        position: [B], which of them belongs to each row; None where they are row by row.
+        position: [B], which of them belongs to each row; None where there is one for each row.
     """
 
     rows: Tensor
     observations: Tensor
     position: Tensor | None
+
+    def places(self) -> Tensor:
+        """Returns `position`, int64 [B], also where there is one observation for each row."""
+        if self.position is not None:
+            return self.position
+        return torch.arange(len(self.rows), device=self.rows.device)
 
     def spread(self, outputs: Tensor) -> Tensor:
         """Returns [B, ...] of the network's `outputs` [D, ...]."""
@@ -93,35 +96,6 @@ def may_deduplicate(module: nn.Module) -> bool:
     """
     row_by_row = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
     return not any(isinstance(part, row_by_row) and part.training for part in module.modules())
-
-
-def evaluate(module: Any, batch: PolicyBatch, minibatch: Minibatch) -> tuple[Rows, Tensor, Tensor]:
-    """Runs the network on a minibatch of B steps.
-
-    Returns:
-        What was sampled, the inputs of the action distribution [B, K], and the values [B].
-    """
-    seen = {Columns.OBS: pick(batch.observations, minibatch.observations)}
-    outputs = module.forward_train(seen)
-    values = module.compute_values(seen, embeddings=outputs.get(Columns.EMBEDDINGS))
-    rows = Rows(
-        batch.actions[minibatch.rows],
-        batch.action_logp[minibatch.rows],
-        batch.action_dist_inputs[minibatch.rows],
-        batch.advantages[minibatch.rows],
-        batch.value_targets[minibatch.rows],
-    )
-    inputs = outputs[Columns.ACTION_DIST_INPUTS]
-    return rows, minibatch.spread(inputs), minibatch.spread(values)
-
-
-def pick(nested: Any, index: Tensor) -> Any:
-    """Returns the entries `index` of nested tensors [U, ...]."""
-    if isinstance(nested, dict):
-        return {key: pick(part, index) for key, part in nested.items()}
-    if isinstance(nested, tuple):
-        return tuple(pick(part, index) for part in nested)
-    return nested.index_select(0, index)
 
 
 def _split(indices: np.ndarray, ends: np.ndarray, device: torch.device | str) -> Sequence[Tensor]:
