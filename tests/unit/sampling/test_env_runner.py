@@ -1,0 +1,210 @@
+"""The env runner tells RLlib what RLlib's own would."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
+
+from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.policies import build_policies
+from empo_rllib.config import validate_config
+from empo_rllib.sampling.env_runner import FragmentEnvRunner
+from empo_rllib.sampling.episodes import Episode
+from empo_rllib.sampling.fragment import Fragment
+
+# RLlib registers its env with Gymnasium once for every env runner.
+pytestmark = pytest.mark.filterwarnings("ignore:.*already in registry")
+
+STEPS = 60
+# Here nothing goes through connectors, and resets are part of steps.
+OF_RLLIB = (
+    "connector",
+    "env_to_module",
+    "module_to_env",
+    "timers/connectors",
+    "env_reset_timer",
+)
+
+
+@pytest.fixture
+def runner(tmp_path):
+    """Makes an env runner of an experiment on Empty-5x5 with three agents and two policies."""
+    made = []
+
+    def make(sampler="batched", seed=0, policies=None, **env):
+        kwargs = {"max_steps": 20, "success_termination_mode": "all", **env}
+        config = validate_config(
+            {
+                "name": "run",
+                "seed": seed,
+                "env": {"id": "MultiGrid-Empty-5x5-v0", "num_agents": 3, "kwargs": kwargs},
+                "policies": policies or {"agent_0": "one", "agent_[12]": "two"},
+                "algorithm": {"name": "PPO", "params": {"train_batch_size_per_learner": 4 * STEPS}},
+                "resources": {"sampler": sampler, "num_envs_per_env_runner": 4},
+            }
+        )
+        built = build_algorithm_config(
+            config, build_policies(config), env_error_file=tmp_path / "env_error.txt"
+        )
+        kind = built.env_runner_cls or MultiAgentEnvRunner
+        made.append(kind(config=built, worker_index=0))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def reduced(metrics):
+    """Returns the tree of metrics with plain numbers."""
+    if isinstance(metrics, dict):
+        return {key: reduced(value) for key, value in metrics.items()}
+    return metrics.peek() if hasattr(metrics, "peek") else metrics
+
+
+def keys_of(metrics):
+    return {
+        f"{key}/{inner}" if isinstance(value, dict) else key
+        for key, value in metrics.items()
+        for inner in (value if isinstance(value, dict) else [""])
+    }
+
+
+@pytest.mark.parametrize("sampler", ["batched", "python"])
+def test_the_metrics_have_rllibs_keys(runner, sampler):
+    found = []
+    for name in ("rllib", sampler):
+        one = runner(name)
+        assert isinstance(one, FragmentEnvRunner) == (name != "rllib")
+        for _ in range(2):
+            one.sample()
+        keys = keys_of(reduced(one.get_metrics()))
+        found.append({key for key in keys if not key.startswith(OF_RLLIB)})
+    assert found[1] == found[0] | {"success_rate"}  # RLlib's comes from a callback
+    assert len(found[0]) > 20
+
+
+def test_the_counters_are_those_of_the_fragment(runner):
+    one = runner()
+    fragments = [one.sample()[0] for _ in range(3)]
+    metrics = reduced(one.get_metrics())
+    assert metrics["num_env_steps_sampled"] == 3 * 4 * STEPS
+    acted = sum(fragment.present.sum((0, 1)) for fragment in fragments)
+    agents = metrics["num_agent_steps_sampled"]
+    assert [agents[f"agent_{i}"] for i in range(3)] == acted.tolist()
+    modules = metrics["num_module_steps_sampled"]
+    assert (modules["one"], modules["two"]) == (acted[0], acted[1] + acted[2])
+    assert metrics["num_episodes"] == sum(len(f.final_index) for f in fragments)
+    assert acted.sum() < 3 * 3 * 4 * STEPS  # somebody left early, or this shows nothing
+
+
+def test_returns_are_those_of_the_episodes(runner):
+    one = runner(joint_reward=True)
+    (fragment,) = one.sample()
+    metrics = reduced(one.get_metrics())
+    returns = []
+    for n in range(4):
+        ends = np.flatnonzero(fragment.episode_over[:, n])
+        rewards = np.where(fragment.present[:, n], fragment.rewards[:, n], 0.0)
+        starts = [0, *(ends[:-1] + 1)]
+        returns += [rewards[s : e + 1].sum(0) for s, e in zip(starts, ends, strict=True)]
+    mean = np.mean(returns, axis=0)
+    assert metrics["episode_return_mean"] == pytest.approx(mean.sum())
+    by_agent = metrics["agent_episode_returns_mean"]
+    assert [by_agent[f"agent_{i}"] for i in range(3)] == pytest.approx(mean.tolist())
+    by_policy = metrics["module_episode_returns_mean"]
+    assert by_policy["two"] == pytest.approx(mean[1] + mean[2])
+    assert mean.sum() > 0
+
+
+@pytest.mark.parametrize("sampler", ["batched", "python"])
+def test_the_same_seed_samples_the_same(runner, sampler):
+    first, again, other = (runner(sampler, seed=seed).sample()[0] for seed in (3, 3, 4))
+    assert np.array_equal(first.actions[0], again.actions[0])
+    assert np.array_equal(first.observations[0][1], again.observations[0][1])
+    assert not np.array_equal(first.actions[0], other.actions[0])
+
+
+def test_evaluation_plays_as_many_episodes_as_asked_for(runner):
+    one = runner()
+    one.sample()
+    one.get_metrics()
+    episodes = one.sample(num_episodes=6)
+    assert len(episodes) == 6
+    assert all(isinstance(episode, Episode) for episode in episodes)
+    metrics = reduced(one.get_metrics())
+    assert metrics["num_episodes"] == 6
+    assert metrics["num_env_steps_sampled"] == sum(e.env_steps() for e in episodes)
+    assert metrics["episode_len_mean"] == pytest.approx(np.mean([e.length for e in episodes]))
+
+
+def test_evaluation_does_not_touch_the_episodes_of_training(runner):
+    one, undisturbed = runner(), runner()
+    before = [r.sample()[0] for r in (one, undisturbed)]
+    one.sample(num_episodes=3)
+    after = [r.sample()[0] for r in (one, undisturbed)]
+    assert np.array_equal(before[0].observations[0][1][-1], after[0].observations[0][1][0])
+    assert np.array_equal(after[0].observations[0][1][0], after[1].observations[0][1][0])
+
+
+def test_new_weights_act_from_the_next_sample_on(runner):
+    one = runner()
+    (before,) = one.sample()
+    state = one.get_state()
+    weights = state["rl_module"]["one"]
+    weights["actor.bias"] = np.array([100.0, 0, 0, 0, 0, 0, 0], np.float32)
+    one.set_state({"rl_module": {"one": weights}, WEIGHTS_SEQ_NO: 7})
+    (after,) = one.sample()
+    assert (before.weights_seq_no, after.weights_seq_no) == (0, 7)
+    acted = after.present[..., 0]
+    assert (after.actions[0][..., 0][acted] == 0).all()
+    assert (before.actions[0][..., 0] != 0).any()
+
+
+def test_random_actions_go_rllibs_own_way(runner):
+    episodes = runner().sample(num_timesteps=8, random_actions=True)
+    assert sum(episode.env_steps() for episode in episodes) == 8
+
+
+def test_a_forced_reset_starts_new_episodes(runner):
+    one = runner()
+    one.sample(num_timesteps=4 * 5)
+    (fragment,) = one.sample(num_timesteps=4 * 5, force_reset=True)
+    assert fragment.present[0].all()
+    assert len(fragment) == 20
+
+
+def test_an_environment_that_raises_leaves_its_traceback(runner, tmp_path, monkeypatch):
+    one = runner("python")
+    one.sample()
+    envs = one._rollouts["train"].envs
+
+    def slip(actions):
+        raise RuntimeError("the floor is wet")
+
+    monkeypatch.setattr(envs, "step", slip)
+    with pytest.raises(RuntimeError, match="wet"):
+        one.sample()
+    text = (tmp_path / "env_error.txt").read_text()
+    assert text.startswith("the environment raised in step()")
+    assert "the floor is wet" in text
+
+
+def test_a_remote_env_runner_uses_one_torch_thread(runner):
+    one = runner()
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        type(one)(config=one.config, worker_index=1).stop()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_fragment_is_as_long_as_rllib_says(runner):
+    (fragment,) = runner().sample()
+    assert isinstance(fragment, Fragment)
+    assert fragment.rewards.shape == (STEPS, 4, 3)
