@@ -32,7 +32,7 @@ class CategoricalLoss:
         self._parts = np.zeros(len(_PARTS))
         old = torch.log_softmax(batch.action_dist_inputs, dim=-1)
         arrays = (batch.actions, batch.action_logp, old, batch.advantages, batch.value_targets)
-        self._arrays: Any = [array.numpy() for array in arrays]
+        self._sampled = tuple(array.numpy() for array in arrays)
 
     @staticmethod
     def fits(module: Any, batch: PolicyBatch) -> bool:
@@ -56,7 +56,7 @@ class CategoricalLoss:
             known.numpy(),
             rows,
             position,
-            *self._arrays,
+            self._sampled,
             settings.clip_param,
             settings.vf_clip_param,
             settings.vf_loss_coeff if settings.use_critic else 0.0,
@@ -98,11 +98,7 @@ def _loss(
     values: np.ndarray,  # [D]
     rows: np.ndarray,  # [B]
     position: np.ndarray,  # [B]
-    actions: np.ndarray,  # [L]
-    action_logp: np.ndarray,  # [L]
-    old_logp: np.ndarray,  # [L, K]
-    advantages: np.ndarray,  # [L]
-    value_targets: np.ndarray,  # [L]
+    sampled: tuple[np.ndarray, ...],  # of all rows of the batch, unpacked below
     clip_param: float,
     vf_clip_param: float,
     vf_loss_coeff: float,
@@ -113,6 +109,7 @@ def _loss(
     value_gradients: np.ndarray,  # [D], zeros
     parts: np.ndarray,  # means of the parts of the loss, as `_PARTS` names them
 ) -> None:
+    actions, action_logp, old_logp, advantages, value_targets = sampled  # [L] or [L, K]
     num_seen, num_actions = logits.shape
     each = 1.0 / len(rows) if len(rows) else 0.0
     logp, prob, entropy = _softmax(logits)
