@@ -20,23 +20,20 @@ def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         kind: int64 [L], the position in `first` of the row that equals this one.
     """
     factors = np.random.default_rng(0).integers(0, 2**64, rows.shape[1], np.uint64) | np.uint64(1)
-    table_size = 2 ** int(np.ceil(np.log2(max(2 * len(rows), 2))))
-    first = np.empty(len(rows), np.int64)
-    kind = np.empty(len(rows), np.int64)
-    count = _group(rows, factors, np.full(table_size, -1, np.int64), first, kind)
-    return first[:count], kind
+    return group_by_hash(rows, factors)
 
 
 @kernel
-def _group(
-    rows: np.ndarray,
-    factors: np.ndarray,
-    table: np.ndarray,
-    first: np.ndarray,
-    kind: np.ndarray,
-) -> int:
+def group_by_hash(rows: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what `distinct_rows` does; a row's hash is the product of its bytes and `factors`."""
+    size = 2
+    while size < 2 * len(rows):
+        size *= 2
+    table = np.full(size, -1, np.int64)  # of positions in `first`
+    first = np.empty(len(rows), np.int64)
+    kind = np.empty(len(rows), np.int64)
     count = 0
-    mask = len(table) - 1
+    mask = size - 1
     hashes = np.empty(len(rows), np.uint64)
     for i in range(len(rows)):
         row = rows[i]
@@ -56,7 +53,7 @@ def _group(
             hashes[count] = total
             count += 1
         kind[i] = table[slot]
-    return count
+    return first[:count], kind
 
 
 @kernel

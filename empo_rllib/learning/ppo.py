@@ -3,7 +3,7 @@
 This module is the only one that leans on private parts of RLlib's learners (Ray 2.60), all checked
 by a contract test. `Learner.update` calls `_create_iterator_if_necessary`, and for each item that
 this gives `_update`, `_log_metrics`, `_log_steps_trained_metrics` and `_set_slicing_by_batch_id`.
-Besides, `_set_optimizer_state` is called on restore, and `_device` and `_weights_seq_no` are read.
+On restore `_set_optimizer_state` is called. `_named_optimizers` and `_weights_seq_no` are read.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class FragmentPPOLearner(PPOTorchLearner):
             self.config.gamma,
             self.config.lambda_,
             self._deduplicates(policy),
-            self._device,
+            self.device,
         )
 
     def _deduplicates(self, policy: str) -> bool:

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 from pathlib import Path
 
+import pytest
 import ray
+from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.core.learner.learner import Learner
 
 from empo_rllib.experiment.cluster import reread_ray_authentication
+from empo_rllib.learning.ppo import FragmentPPOLearner
 
 PACKAGE = Path(__file__).parents[2] / "empo_rllib"
 
@@ -61,3 +66,67 @@ def test_private_modules_of_ray_are_imported_in_one_place_only() -> None:
             if any(name.startswith("ray.") and "._" in name for name in names):
                 users.add(path.relative_to(PACKAGE).as_posix())
     assert users == {"experiment/cluster.py"}
+
+
+#: What `empo_rllib.learning.ppo` overrides or reads, and the arguments it is called with.
+LEARNER_HOOKS = {
+    "_create_iterator_if_necessary": [
+        "training_data",
+        "num_total_minibatches",
+        "num_epochs",
+        "minibatch_size",
+        "shuffle_batch_per_epoch",
+        "kwargs",
+    ],
+    "_update": ["batch", "kwargs"],
+    "_log_metrics": ["batch"],
+    "_log_steps_trained_metrics": ["batch"],
+    "_set_slicing_by_batch_id": ["batch", "value"],
+    "_set_optimizer_state": ["state"],
+}
+# RLlib's torch learner leaves out the `kwargs` of the base class's `_update`.
+LEFT_OUT = {"_update": ["batch"]}
+
+
+def learner_advice(hook: str) -> str:
+    return (
+        f"Ray {ray.__version__} has changed {hook} of its learners: see empo_rllib.learning.ppo, "
+        "which takes fragments in its place"
+    )
+
+
+@pytest.mark.parametrize("hook", LEARNER_HOOKS)
+def test_the_learners_hooks_have_the_signatures_that_we_override(hook: str) -> None:
+    stock = getattr(PPOTorchLearner, hook, None)
+    assert callable(stock), learner_advice(hook)
+    parameters = [name for name in inspect.signature(stock).parameters if name != "self"]
+    assert parameters == LEFT_OUT.get(hook, LEARNER_HOOKS[hook]), learner_advice(hook)
+    own = inspect.signature(getattr(FragmentPPOLearner, hook)).parameters
+    assert [name for name in own if name != "self"] == LEARNER_HOOKS[hook]
+
+
+@pytest.mark.parametrize("hook", [hook for hook in LEARNER_HOOKS if hook != "_set_optimizer_state"])
+def test_rllibs_update_still_calls_the_learners_hooks(hook: str) -> None:
+    calls = f"self.{hook}("
+    assert calls in inspect.getsource(Learner.update), learner_advice(hook)
+
+
+def test_rllib_restores_optimisers_through_the_learners_hook() -> None:
+    source = inspect.getsource(Learner.set_state)
+    assert "self._set_optimizer_state(" in source, learner_advice("_set_optimizer_state")
+
+
+@pytest.mark.parametrize("name", ["_weights_seq_no", "_named_optimizers"])
+def test_the_learners_private_attributes_are_there(name: str) -> None:
+    assert f"self.{name}" in inspect.getsource(Learner.__init__), learner_advice(name)
+
+
+def test_private_parts_of_learners_are_used_in_one_module_only() -> None:
+    private = {*LEARNER_HOOKS, "_weights_seq_no", "_named_optimizers"}
+    users = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in (PACKAGE / "learning").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in private
+    }
+    assert users == {"learning/ppo.py"}

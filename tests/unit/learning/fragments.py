@@ -102,10 +102,11 @@ def random_fragment(
     pools = [_pool(group, kinds, seed) for group in team.groups]
 
     def observations(*shape: int) -> tuple:
-        return tuple(
-            tuple(leaf[rng.integers(kinds, size=(*shape, len(group.columns)))] for leaf in pool)
-            for group, pool in zip(team.groups, pools, strict=True)
-        )
+        leaves = []
+        for group, pool in zip(team.groups, pools, strict=True):
+            chosen = rng.integers(kinds, size=(*shape, len(group.columns)))
+            leaves.append(tuple(leaf[chosen] for leaf in pool))
+        return tuple(leaves)
 
     actions: list = [None] * len(team.groups)
     logp = np.zeros(shape, np.float32)
@@ -189,8 +190,8 @@ def _pool(group: AgentGroup, kinds: int, seed: int) -> list[np.ndarray]:
 
 def _example(team: Team, policy: PolicyInput) -> Any:
     group = team.groups[policy.group]
-    leaves = [torch.from_numpy(leaf) for leaf in group.leaves.zeros(1)]
-    return policy.module_input(group, leaves, torch.tensor(policy.columns[:1]))
+    leaves = [torch.from_numpy(leaf) for leaf in group.leaves.zeros(2)]
+    return policy.module_input(group, leaves, torch.tensor(policy.columns[:1] * 2))
 
 
 def to_episodes(fragment: Fragment) -> list[MultiAgentEpisode]:
