@@ -132,7 +132,7 @@ def draw_playground(
         episode = worlds.episodes[n]
         start_blank(worlds, n, blank)
         gather_agents(worlds, n, middle_x, middle_y)
-        index = _connect_rooms(worlds, n, shape)
+        index = _connect_rooms(worlds, n, shape, blank.space)
         if index == NOTHING:
             return NOT_CONNECTED
         for _ in range(PLAYGROUND_OBJECTS):
@@ -156,7 +156,7 @@ def _random_room(episode: Any, shape: tuple[int, int, int]) -> Area:
 
 
 @part
-def _connect_rooms(worlds: Worlds, n: int, shape: tuple[int, int, int]) -> int:
+def _connect_rooms(worlds: Worlds, n: int, shape: tuple[int, int, int], space: np.ndarray) -> int:
     """Adds doors until every room can be reached, as `RoomGrid.connect_all`.
 
     Returns:
@@ -164,9 +164,11 @@ def _connect_rooms(worlds: Worlds, n: int, shape: tuple[int, int, int]) -> int:
     """
     size, columns, rows = shape
     episode, headings = worlds.episodes[n], worlds.headings
-    doors = np.zeros((columns, rows, 4), np.bool_)
-    part = np.arange(columns * rows).reshape((columns, rows))  # rooms that are connected share one
     num_parts, index = columns * rows, FIRST
+    parts, doors = space[:num_parts], space[num_parts : 5 * num_parts]
+    doors[:] = False  # [room, direction]
+    for room in range(num_parts):
+        parts[room] = room  # rooms that are connected are of one part
     for _ in range(_CONNECT_TRIES):
         if num_parts == 1:
             return index
@@ -174,18 +176,23 @@ def _connect_rooms(worlds: Worlds, n: int, shape: tuple[int, int, int]) -> int:
         direction = below(episode, 4)
         next_column, next_row = column + headings[direction, 0], row + headings[direction, 1]
         exists = 0 <= next_column < columns and 0 <= next_row < rows
-        if not exists or doors[column, row, direction]:
+        room, next_room = column + row * columns, next_column + next_row * columns
+        if not exists or doors[4 * room + direction]:
             continue
-        doors[column, row, direction] = True
-        doors[next_column, next_row, (direction + 2) % 4] = True
-        room = Area(column * (size - 1), row * (size - 1), size, size)
-        place_door(worlds, n, index, room, direction, below(episode, NUM_COLORS), CLOSED)
+        doors[4 * room + direction] = doors[4 * next_room + (direction + 2) % 4] = True
+        area = Area(column * (size - 1), row * (size - 1), size, size)
+        place_door(worlds, n, index, area, direction, below(episode, NUM_COLORS), CLOSED)
         index += 1
-        here, there = part[column, row], part[next_column, next_row]
-        if here != there:
-            num_parts -= 1
-            part = np.where(part == there, here, part)
+        num_parts -= parts[room] != parts[next_room]
+        _join(parts, parts[room], parts[next_room])
     return NOTHING
+
+
+@part
+def _join(parts: np.ndarray, one: int, other: int) -> None:
+    for room in range(len(parts)):
+        if parts[room] == other:
+            parts[room] = one
 
 
 @kernel
@@ -196,16 +203,22 @@ def draw_locked_hallway(
     size, num_rooms, max_hallway_keys, max_room_keys = options
     hallway = Area(size - 1, 0, size, worlds.cells.shape[2])
     middle_x, middle_y = size - 1 + size // 2, num_rooms // 2 // 2 * (size - 1) + size // 2
+    num_colors = (num_rooms + NUM_COLORS - 1) // NUM_COLORS * NUM_COLORS
+    all_colors, doors = blank.space[:num_colors], blank.space[num_colors : num_colors + num_rooms]
+    colors, rooms = all_colors[:num_rooms], blank.space[-NUM_COLORS:]
     for n in range(len(chosen)):
         if not chosen[n]:
             continue
         episode = worlds.episodes[n]
         start_blank(worlds, n, blank)
         gather_agents(worlds, n, middle_x, middle_y)
-        colors = np.arange((num_rooms + NUM_COLORS - 1) // NUM_COLORS * NUM_COLORS) % NUM_COLORS
-        shuffle(episode, colors)
-        colors = colors[:num_rooms]
-        rooms = _lock_rooms(worlds, n, size, colors)
+        for i in range(num_colors):
+            all_colors[i] = i % NUM_COLORS
+        shuffle(episode, all_colors)
+        for i in range(num_rooms):
+            doors[i] = colors[i]
+        shuffle(episode, doors)
+        _lock_rooms(worlds, n, size, doors, rooms)
         # The keys of each room, as far as there are any left, lie behind the door before them.
         placed = 0
         while placed < num_rooms:
@@ -229,17 +242,16 @@ def draw_locked_hallway(
 
 
 @part
-def _lock_rooms(worlds: Worlds, n: int, size: int, colors: np.ndarray) -> np.ndarray:
-    """Locks the rooms on both sides of the hallway; returns the last room of each colour."""
-    episode = worlds.episodes[n]
-    doors = colors.copy()
-    shuffle(episode, doors)
-    rooms = np.full(NUM_COLORS, NOTHING)
+def _lock_rooms(worlds: Worlds, n: int, size: int, doors: np.ndarray, rooms: np.ndarray) -> None:
+    """Locks the rooms on both sides of the hallway; writes the last room of each colour.
+
+    Upstream keeps rooms by the colours of their doors, which repeat where there are more than six.
+    """
+    rooms[:] = NOTHING
+    worlds.episodes[n].to_unlock = 0
     for room in range(len(doors)):
         x, y = (1 + room % 2) * (size - 1), room // 2 * (size - 1) + (size - 1) // 2
         create(worlds, n, FIRST + room, DOOR, doors[room], LOCKED)
         put(worlds, n, FIRST + room, x, y)
+        worlds.episodes[n].to_unlock += rooms[doors[room]] == NOTHING
         rooms[doors[room]] = room
-    # Upstream keeps the rooms by the colours of their doors, which repeat with more than six.
-    episode.to_unlock = np.sum(rooms != NOTHING)
-    return rooms

@@ -72,7 +72,7 @@ class NativeLayout:
         self._parameters = parameters
         self._num_things = num_things
         self._template = template
-        self._blank = _blank(template.env.grid.state[..., WorldObj.TYPE])
+        self._blank = _blank(template.env.grid.state[..., WorldObj.TYPE], num_things)
 
     def prepare(self, worlds: Worlds) -> Worlds:
         """Fills in what is the same in all copies and episodes; returns `worlds`, enlarged."""
@@ -104,14 +104,15 @@ def native_layout(template: MultiGridParallelEnv) -> NativeLayout | None:
     return NativeLayout(kernel, parameters, num_things, template)
 
 
-def _blank(kinds: np.ndarray) -> Blank:
+def _blank(kinds: np.ndarray, num_things: int) -> Blank:
     """Returns a layout of `kinds` [X, Y] without what is drawn anew; doors were walls."""
     cells = np.full((*kinds.shape, WorldObj.dim), WorldObj.empty(), np.uint8)
     objects = np.full(kinds.shape, NOTHING, np.int32)
     walls, goals = (kinds == WALL) | (kinds == DOOR), kinds == GOAL
     cells[walls], cells[goals] = Wall(), Goal()
     objects[walls], objects[goals] = THE_WALL, THE_GOAL
-    return Blank(cells, objects)
+    # Kernels list rooms, their sides and colours; each room has a thing or two.
+    return Blank(cells, objects, np.zeros(3 * num_things + 3 * NUM_COLORS, np.int64))
 
 
 # What the kernel of a class is, its parameters, and how many things it creates at most.

@@ -17,10 +17,16 @@ ROOM_TRIES = 1000
 
 
 class Blank(NamedTuple):
-    """A grid with its walls and goal only: cells [X, Y, 3] and objects [X, Y] as in `Worlds`."""
+    """What a layout starts from: a grid with its walls and goal only.
+
+    Attributes:
+        cells: [X, Y, 3] and objects: [X, Y] as in `Worlds`.
+        space: int64, for kernels to work in.
+    """
 
     cells: np.ndarray
     objects: np.ndarray
+    space: np.ndarray
 
 
 class Area(NamedTuple):
@@ -99,7 +105,7 @@ def place_agent_in_room(worlds: Worlds, n: int, a: int, room: Area) -> bool:
     for _ in range(MAX_PLACEMENT_TRIES):  # upstream would search for ever
         if not place_agent(worlds, n, a, room, ROOM_TRIES):
             return False
-        ahead_x, ahead_y = worlds.headings[agent.direction]
+        ahead_x, ahead_y = worlds.headings[agent.direction, 0], worlds.headings[agent.direction, 1]
         index = worlds.objects[n, agent.x + ahead_x, agent.y + ahead_y]
         if index == NOTHING or worlds.things[n, index].kind == WALL:
             return True
@@ -111,7 +117,7 @@ def place_door(
     worlds: Worlds, n: int, index: int, room: Area, direction: int, color: int, state: int
 ) -> tuple[int, int]:
     """Puts a new door somewhere into the wall of `room` in `direction`; returns where."""
-    ahead_x, ahead_y = worlds.headings[direction]
+    ahead_x, ahead_y = worlds.headings[direction, 0], worlds.headings[direction, 1]
     x = room.left + (room.width - 1 if ahead_x > 0 else 0)
     y = room.top + (room.height - 1 if ahead_y > 0 else 0)
     if ahead_x == 0:

@@ -179,5 +179,5 @@ def _end(agents: np.ndarray, a: int, everybody: bool) -> None:
 
 @part
 def _in_front(worlds: Worlds, n: int, agent: Any) -> int:
-    ahead_x, ahead_y = worlds.headings[agent.direction]
+    ahead_x, ahead_y = worlds.headings[agent.direction, 0], worlds.headings[agent.direction, 1]
     return worlds.objects[n, agent.x + ahead_x, agent.y + ahead_y]

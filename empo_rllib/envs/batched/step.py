@@ -90,7 +90,10 @@ def _act(worlds: Worlds, n: int, actions: np.ndarray, present: np.ndarray) -> No
         elif action == _RIGHT:
             agent.direction = (agent.direction + 1) % 4
         elif action in (_FORWARD, _PICKUP, _DROP, _TOGGLE):
-            ahead_x, ahead_y = worlds.headings[agent.direction]
+            ahead_x, ahead_y = (
+                worlds.headings[agent.direction, 0],
+                worlds.headings[agent.direction, 1],
+            )
             x, y = agent.x + ahead_x, agent.y + ahead_y
             if action == _FORWARD:
                 _forward(worlds, n, a, x, y)

@@ -97,6 +97,9 @@ def batched_problem(env: ParallelEnv) -> str | None:
         return f"{_name(env)} is not a MultiGrid environment"
     if isinstance(env.env, gym.Wrapper):
         return f"{_name(env.env)} is a wrapper around the MultiGrid environment"
+    for name in vars(env):
+        if callable(getattr(MultiGridParallelEnv, name, None)):
+            return f"{name}() of the environment was replaced on the instance"
     for problem in (_replaced, _objects_problem, _agents_problem):
         if reason := problem(env.env):
             return reason

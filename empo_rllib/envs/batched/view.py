@@ -65,6 +65,13 @@ def observe_chosen(
 
 
 @part
+def front_of(worlds: Worlds, agent: Any) -> tuple[int, int]:
+    """Returns x and y of the cell before `agent`."""
+    ahead_x, ahead_y = worlds.headings[agent.direction, 0], worlds.headings[agent.direction, 1]
+    return agent.x + ahead_x, agent.y + ahead_y
+
+
+@part
 def _draw_agents(cells: np.ndarray, agents: np.ndarray, covered: np.ndarray) -> None:
     for a in range(len(agents)):
         if not agents[a].terminated:
@@ -87,13 +94,14 @@ def _look(worlds: Worlds, n: int, agent: Any, image: np.ndarray) -> None:
     cells = worlds.cells[n]
     width, height = cells.shape[0], cells.shape[1]
     size = image.shape[0]
-    ahead_x, ahead_y = worlds.headings[agent.direction]
+    ahead_x, ahead_y = worlds.headings[agent.direction, 0], worlds.headings[agent.direction, 1]
+    own_x, own_y = agent.x, agent.y  # loaded once; writing the image might change a record
     for i in range(size):
         aside = i - size // 2
         for j in range(size):
             ahead = size - 1 - j
-            x = agent.x + ahead * ahead_x - aside * ahead_y
-            y = agent.y + ahead * ahead_y + aside * ahead_x
+            x = own_x + ahead * ahead_x - aside * ahead_y
+            y = own_y + ahead * ahead_y + aside * ahead_x
             if 0 <= x < width and 0 <= y < height:
                 image[i, j, 0] = cells[x, y, 0]
                 image[i, j, 1] = cells[x, y, 1]

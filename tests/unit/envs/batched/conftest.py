@@ -90,11 +90,13 @@ class _Lockstep:
         self.compare_observations(self.batched.observations, n, observations)
 
     def play(self, episodes):
-        for steps in range(10**6):
+        for _ in range(10**6):
             if episodes <= 0:
-                return self.happened | {"steps": steps}
+                return +self.happened  # without the zeros
             actions = np.array([self.choose(python.env) for python in self.pythons])
-            played = [self.step_python(p, row) for p, row in zip(self.pythons, actions)]
+            played = [
+                self.step_python(p, row) for p, row in zip(self.pythons, actions, strict=True)
+            ]
             orders = [python.env._np_random.drawn for python in self.pythons]
             self.batched._worlds.orders[:] = orders
             self.batched._play([actions], draw_order=False)

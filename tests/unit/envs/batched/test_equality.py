@@ -82,9 +82,8 @@ def test_every_id_plays_as_upstream(play_lockstep, env_id):
         happened += play_lockstep(
             lambda n=num_agents: make_env(env_id, n, max_steps=40), 13, num_agents, bring_closer
         )
-    print(happened)
     events = EVENTS[env_id.split("-")[1]]
-    assert events <= {event for event, count in happened.items() if count}
+    assert events <= happened.keys()
 
 
 class Zoo(MultiGridEnv):
@@ -162,7 +161,7 @@ def test_every_object_and_option_plays_as_upstream(play_lockstep, num_agents, op
         lambda: MultiGridParallelEnv(Zoo(agents=num_agents, **{"max_steps": 40, **options})),
         episodes,
     )
-    assert events <= {event for event, count in happened.items() if count}
+    assert events <= happened.keys()
 
 
 class LavaDoors(RedBlueDoorsEnv):
@@ -182,7 +181,7 @@ def test_doors_that_close_for_agents_but_not_for_eyes(play_lockstep, env_class, 
         30,
         prepare=bring_closer,
     )
-    assert happened["failures"] and happened["rewards"] and happened["doors"]
+    assert {"failures", "rewards", "doors"} <= happened.keys()
     assert happened["left early"] or (success, failure) == ("any", "any")
 
 
@@ -237,7 +236,7 @@ def test_doors_pay_on_top_of_goals(play_lockstep, num_rooms, joint_reward):
         25,
         prepare=bring_closer,
     )
-    assert {"rewards", "doors", "left early"} <= {e for e, count in happened.items() if count}
+    assert {"rewards", "doors", "left early"} <= happened.keys()
 
 
 def test_more_doors_than_colours_may_be_passed_by_without_an_end(play_lockstep):
@@ -255,4 +254,4 @@ def test_more_doors_than_colours_may_be_passed_by_without_an_end(play_lockstep):
         60,
         prepare=all_at_once,
     )
-    assert happened["successes"] and happened["truncations"]
+    assert {"successes", "truncations"} <= happened.keys()
