@@ -10,6 +10,7 @@ from empo_rllib.envs.batched.kernel import part
 from empo_rllib.envs.batched.random import below
 from empo_rllib.envs.batched.state import DOOR, NOTHING, WALL, Worlds
 from empo_rllib.envs.batched.step import put
+from empo_rllib.envs.batched.view import front_of
 from empo_rllib.envs.multigrid import MAX_PLACEMENT_TRIES
 
 #: Of upstream's RoomGrid: tries to place something in a room.
@@ -105,8 +106,8 @@ def place_agent_in_room(worlds: Worlds, n: int, a: int, room: Area) -> bool:
     for _ in range(MAX_PLACEMENT_TRIES):  # upstream would search for ever
         if not place_agent(worlds, n, a, room, ROOM_TRIES):
             return False
-        ahead_x, ahead_y = worlds.headings[agent.direction, 0], worlds.headings[agent.direction, 1]
-        index = worlds.objects[n, agent.x + ahead_x, agent.y + ahead_y]
+        x, y = front_of(worlds, agent)
+        index = worlds.objects[n, x, y]
         if index == NOTHING or worlds.things[n, index].kind == WALL:
             return True
     return False

@@ -24,6 +24,7 @@ from empo_rllib.envs.batched.state import (
     UnsupportedLayoutError,
     Worlds,
 )
+from empo_rllib.envs.batched.view import front_of
 
 from multigrid.base import MultiGridEnv  # isort: skip
 from multigrid.core.actions import Action  # isort: skip
@@ -179,5 +180,5 @@ def _end(agents: np.ndarray, a: int, everybody: bool) -> None:
 
 @part
 def _in_front(worlds: Worlds, n: int, agent: Any) -> int:
-    ahead_x, ahead_y = worlds.headings[agent.direction, 0], worlds.headings[agent.direction, 1]
-    return worlds.objects[n, agent.x + ahead_x, agent.y + ahead_y]
+    x, y = front_of(worlds, agent)
+    return worlds.objects[n, x, y]

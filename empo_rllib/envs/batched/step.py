@@ -24,7 +24,7 @@ from empo_rllib.envs.batched.state import (
     OPEN,
     Worlds,
 )
-from empo_rllib.envs.batched.view import observe
+from empo_rllib.envs.batched.view import front_of, observe
 
 from multigrid.core.actions import Action  # isort: skip
 
@@ -90,11 +90,7 @@ def _act(worlds: Worlds, n: int, actions: np.ndarray, present: np.ndarray) -> No
         elif action == _RIGHT:
             agent.direction = (agent.direction + 1) % 4
         elif action in (_FORWARD, _PICKUP, _DROP, _TOGGLE):
-            ahead_x, ahead_y = (
-                worlds.headings[agent.direction, 0],
-                worlds.headings[agent.direction, 1],
-            )
-            x, y = agent.x + ahead_x, agent.y + ahead_y
+            x, y = front_of(worlds, agent)
             if action == _FORWARD:
                 _forward(worlds, n, a, x, y)
             elif action == _PICKUP:
