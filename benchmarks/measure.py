@@ -167,7 +167,8 @@ def _run(task: Task) -> dict[str, Any]:
     rows = _sample(algorithm, task) if task.sampling_only else _train(algorithm, config, task)
     algorithm.stop()
     ray.shutdown()
-    return {"sampler": asdict(sampler), "build_s": round(build_s, 2), "rows": rows}
+    threads = {"torch_threads": torch.get_num_threads()}
+    return {"sampler": asdict(sampler), **threads, "build_s": round(build_s, 2), "rows": rows}
 
 
 def _train(algorithm: Any, config: Any, task: Task) -> list[dict[str, Any]]:
@@ -178,9 +179,10 @@ def _train(algorithm: Any, config: Any, task: Task) -> list[dict[str, Any]]:
     sampling = Stopwatch(algorithm.env_runner, "sample")
     learning = Stopwatch(algorithm.learner_group, "update")
     while len(rows) != task.iterations:
-        before, started = asdict(counters), time.perf_counter()
+        before, cpu_before, started = asdict(counters), time.process_time(), time.perf_counter()
         result = algorithm.train()
         seconds = time.perf_counter() - started
+        cpu_s = time.process_time() - cpu_before
         counters.advance(result, seconds)
         row = build_row(result, counters, seconds, counters.env_steps - before["env_steps"])
         rows.append(
@@ -190,6 +192,7 @@ def _train(algorithm: Any, config: Any, task: Task) -> list[dict[str, Any]]:
                 "new_env_steps": counters.env_steps - before["env_steps"],
                 "new_agent_steps": counters.agent_steps - before["agent_steps"],
                 "seconds": seconds,
+                "cpu_s": cpu_s,
                 "sample_s": sampling.take(),
                 "learn_s": learning.take(),
                 "after_stop": after_stop > 0,
@@ -217,12 +220,19 @@ def _sample(algorithm: Any, task: Task) -> list[dict[str, Any]]:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     rows = []
     for _ in range(task.iterations or 1):
-        started = time.perf_counter()
+        cpu_before, started = time.process_time(), time.perf_counter()
         samples = algorithm.env_runner.sample()
         seconds = time.perf_counter() - started
+        cpu_s = time.process_time() - cpu_before
         algorithm.env_runner.get_metrics()
-        env_steps = sum(len(sample) for sample in samples)
-        rows.append({"new_env_steps": env_steps, "seconds": seconds, "sample_s": seconds})
+        rows.append(
+            {
+                "new_env_steps": sum(len(sample) for sample in samples),
+                "seconds": seconds,
+                "cpu_s": cpu_s,
+                "sample_s": seconds,
+            }
+        )
     return rows
 
 

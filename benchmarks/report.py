@@ -38,6 +38,7 @@ _POINTS = 100
 
 
 def main() -> None:
+    """Fills the page and draws the figure from what has been measured so far."""
     text = DOCUMENT.read_text()
     for name, block in blocks():
         text = fill(text, name, block)
@@ -78,7 +79,8 @@ def blocks() -> Iterator[tuple[str, str]]:
         yield "time-to-return", table.to_markdown()
     comparisons = {study.title: comparison(study, runs) for study, runs in _compared_studies()}
     if comparisons:
-        yield "curves", sameness_table(comparisons).to_markdown()
+        picture = f"![Returns against env steps]({FIGURE.relative_to(DOCUMENT.parent)})"
+        yield "curves", f"{picture}\n\n{sameness_table(comparisons).to_markdown()}"
 
 
 def panel(study: Study, runs: Runs) -> Panel:

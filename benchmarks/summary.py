@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table as RichTable
 
 from benchmarks.scenarios import Bar, Scenario
@@ -39,30 +40,27 @@ class Table:
 def figures(measurement: Measurement, window: tuple[int, int]) -> dict[str, float]:
     """Returns the medians of one measurement over the training iterations of `window`.
 
-    `env_steps_per_s` and `agent_steps_per_s` are end to end; `sample_s` and `learn_s` are per
-    training iteration; `converged_env_steps_per_s` is over the iterations after the stop.
+    `<what>_per_s` is end to end, `<what>_per_cpu_s` by the processor time of the training process;
+    `converged_env_steps` are those of the iterations after the stop. `sample_s`, `learn_s` and
+    `cpu_s` are per training iteration.
     """
     first, last = window
     all_rows = measurement["rows"]
     rows = all_rows[first - 1 : last]
+    converged = [row for row in all_rows if row.get("after_stop")]
     found = {
-        "env_steps_per_s": _rate(rows, "new_env_steps"),
-        "agent_steps_per_s": _rate(rows, "new_agent_steps"),
-        "converged_env_steps_per_s": _rate(
-            [row for row in all_rows if row.get("after_stop")], "new_env_steps"
-        ),
-        **{
-            key: _median(row[key] for row in rows if key in row)
-            for key in ("sample_s", "learn_s", "distinct_observations")
-        },
-        "memory_mb": measurement["memory_mb"],
-        "process_memory_mb": measurement["process_memory_mb"],
+        f"{what}_per_{unit}": _median(row[key] / row[seconds] for row in some if key in row)
+        for what, some, key in (
+            ("env_steps", rows, "new_env_steps"),
+            ("agent_steps", rows, "new_agent_steps"),
+            ("converged_env_steps", converged, "new_env_steps"),
+        )
+        for unit, seconds in (("s", "seconds"), ("cpu_s", "cpu_s"))
     }
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def _rate(rows: Iterable[Mapping[str, float]], steps: str) -> float | None:
-    return _median(row[steps] / row["seconds"] for row in rows if steps in row)
+    for key in ("sample_s", "learn_s", "cpu_s", "distinct_observations"):
+        found[key] = _median(row[key] for row in rows if key in row)
+    memory = {key: measurement[key] for key in ("memory_mb", "process_memory_mb")}
+    return {key: value for key, value in found.items() if value is not None} | memory
 
 
 def _median(values: Iterable[float]) -> float | None:
@@ -109,6 +107,7 @@ def setups_table(scenario: Scenario, measurements: Sequence[Measurement]) -> Tab
         "converged_env_steps_per_s": ("converged", ",.0f"),
         "sample_s": ("sample, s", ".3f"),
         "learn_s": ("learn, s", ".3f"),
+        "cpu_s": ("CPU, s", ".3f"),
         "distinct_observations": ("distinct", ".0%"),
         "memory_mb": ("MB", ",.0f"),
         "process_memory_mb": ("MB, training", ",.0f"),
@@ -137,13 +136,34 @@ def bars_table(scenario: Scenario, measurements: Sequence[Measurement]) -> Table
     rows = []
     for bar in scenario.bars:
         values = bar_values(bar, repeats)
+        is_rate = bar.figure[1].endswith("_per_s")
+        by_cpu = bar_values(_by_cpu_time(bar), repeats) if is_rate else []
         unit, form = ("x", ".2f") if bar.against else ("", ",.0f")
         if not values:
             continue
         middle = median(values)
-        ends = f"{min(values):{form}} – {max(values):{form}}"
-        rows.append((bar.text, _limit(bar), f"{middle:{form}}{unit}", ends, verdict(bar, middle)))
-    return Table(("what", "bar", "measured", "over the repeats", "met"), tuple(rows))
+        rows.append(
+            (
+                bar.text,
+                _limit(bar),
+                f"{middle:{form}}{unit}",
+                f"{min(values):{form}} – {max(values):{form}}",
+                verdict(bar, middle),
+                f"{median(by_cpu):{form}}{unit}" if by_cpu else "",
+            )
+        )
+    header = ("what", "bar", "measured", "over the repeats", "met", "by CPU time")
+    return Table(header, tuple(rows))
+
+
+def _by_cpu_time(bar: Bar) -> Bar:
+    """Returns the bar on rates with the same rates by processor time."""
+
+    def renamed(part: tuple[str, str]) -> tuple[str, str]:
+        return part[0], part[1].replace("_per_s", "_per_cpu_s")
+
+    against = renamed(bar.against) if bar.against else None
+    return replace(bar, figure=renamed(bar.figure), against=against)
 
 
 def verdict(bar: Bar, value: float) -> str:
@@ -164,3 +184,9 @@ def _limit(bar: Bar) -> str:
 
 def _text(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
+
+
+def wide_console() -> Console:
+    """Returns a console that does not fold tables when its output goes to a file."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)

@@ -20,7 +20,7 @@ from benchmarks.machine import describe_machine, render_machine
 from benchmarks.measure import measure
 from benchmarks.scenarios import Scenario, load_scenarios
 from benchmarks.stock import STOCK_ENVS, stock_name
-from benchmarks.summary import bars_table, figures, setups_table
+from benchmarks.summary import bars_table, figures, setups_table, wide_console
 
 RESULTS = Path("benchmarks/results/throughput")
 QUICK_ITERATIONS = 6
@@ -50,15 +50,15 @@ def main(
 def measure_stock() -> None:
     """Measures stock RLlib alone on the main job, once."""
     scenario = load_scenarios()["empty-8x8"].limited(QUICK_ITERATIONS, torch_threads=1)
-    console = Console()
+    console = wide_console()
     measurements = [_measure(console, scenario, stock_name(num_envs), 0) for num_envs in STOCK_ENVS]
     console.print(setups_table(scenario, measurements).to_rich())
 
 
 def _run(name: str, scenario: Scenario, repeats: int, out: Path) -> None:
-    console = Console()
+    console = wide_console()
     machine = describe_machine()
-    console.print(f"\n[bold]{name}[/]: {scenario.text}\n{render_machine(machine)}", highlight=False)
+    console.print(f"\n[bold]{name}[/]: {scenario.text}\n{render_machine(machine)}")
     measurements: list[dict[str, Any]] = []
     for repeat in range(repeats):
         setups = list(scenario.tasks)
@@ -76,8 +76,7 @@ def _measure(console: Console, scenario: Scenario, setup: str, repeat: int) -> d
         measured = {"setup": setup, "repeat": repeat, **measure(scenario.tasks[setup])}
     rate = figures(measured, scenario.window)["env_steps_per_s"]
     console.print(
-        f"  repeat {repeat + 1}, {setup}: {rate:,.0f} env steps/s, load {measured['load']}",
-        highlight=False,
+        f"  repeat {repeat + 1}, {setup}: {rate:,.0f} env steps/s, load {measured['load']}"
     )
     return measured
 

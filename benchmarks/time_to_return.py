@@ -25,7 +25,7 @@ from benchmarks.curves import Comparison, compare, steps_to
 from benchmarks.machine import describe_machine
 from benchmarks.measure import measure
 from benchmarks.studies import OURS, Study, curve_studies, time_study
-from benchmarks.summary import Table
+from benchmarks.summary import Table, wide_console
 
 RESULTS = Path("benchmarks/results/time_to_return")
 TRAINING_BAR_S = 20.0
@@ -51,7 +51,7 @@ def main(
     chosen = (
         {name: known[name] for name in study or known} if curves else {"empty-8x8": time_study()}
     )
-    console = Console()
+    console = wide_console()
     for name, what in chosen.items():
         train_missing(console, what, out / name, seeds, jobs)
         runs = load_runs(what, out / name, seeds)
@@ -82,9 +82,7 @@ def train_missing(console: Console, study: Study, folder: Path, seeds: int, jobs
         path = result_file(folder, setup, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({**report, "rows": rows}) + "\n")
-        console.print(
-            f"  {folder.name}, {setup}, seed {seed}: {_render(rows[-1])}", highlight=False
-        )
+        console.print(f"  {folder.name}, {setup}, seed {seed}: {_render(rows[-1])}")
 
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(train, todo))

@@ -13,7 +13,14 @@ from benchmarks.summary import Table, bar_values, bars_table, figures, setups_ta
 
 def measurement(setup: str, repeat: int, seconds: list[float], **extra: Any) -> dict[str, Any]:
     rows = [
-        {"new_env_steps": 4000, "new_agent_steps": 8000, "seconds": s, "sample_s": s / 4} | extra
+        {
+            "new_env_steps": 4000,
+            "new_agent_steps": 8000,
+            "seconds": s,
+            "cpu_s": s / 2,
+            "sample_s": s / 4,
+        }
+        | extra
         for s in seconds
     ]
     memory = {"memory_mb": 800.0, "process_memory_mb": 500.0}
@@ -29,6 +36,7 @@ def test_the_iteration_that_compiles_and_those_beyond_the_window_do_not_count():
     found = figures(measurement("ours", 0, [100.0, 1.0, 2.0, 4.0, 100.0]), (2, 4))
     assert found["env_steps_per_s"] == 2000
     assert found["agent_steps_per_s"] == 4000
+    assert found["env_steps_per_cpu_s"] == 4000
     assert found["sample_s"] == 0.5
 
 
@@ -75,11 +83,11 @@ def test_tables_show_medians_over_the_repeats_and_what_is_asked_beside_what_was_
         for setup, seconds in zip(("ours", "stock"), pair, strict=True)
     ]
     assert setups_table(SCENARIO, measurements).rows == (
-        ("ours", "4,000", "8,000", "0.250", "800", "500"),
-        ("stock", "333", "667", "3.000", "800", "500"),
+        ("ours", "4,000", "8,000", "0.250", "0.500", "800", "500"),
+        ("stock", "333", "667", "3.000", "6.000", "800", "500"),
     )
     assert bars_table(SCENARIO, measurements).rows == (
-        ("ours against stock", "≥ 5x", "10.00x", "3.00 – 20.00", "yes"),
+        ("ours against stock", "≥ 5x", "10.00x", "3.00 – 20.00", "yes", "10.00x"),
     )
 
 
