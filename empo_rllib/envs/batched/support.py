@@ -118,7 +118,7 @@ def _replaced(grid: MultiGridEnv) -> str | None:
         if cls in base.__mro__:
             continue
         if cls in _UPSTREAM:
-            return f"{_name(grid)} is both a {base.__name__} and a {cls.__name__}"
+            return f"{_name(grid)} inherits from both {base.__name__} and {cls.__name__}"
         for name in _meaningful(vars(cls)):
             if hasattr(base, name) or (name in _READ and isinstance(vars(cls)[name], property)):
                 return f"{cls.__name__} overrides {name}" + _call_of(vars(cls)[name])
