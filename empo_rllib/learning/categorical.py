@@ -15,8 +15,8 @@ import torch
 from ray.rllib.core.distribution.torch.torch_distribution import TorchCategorical
 from torch import Tensor
 
-from empo_rllib.envs.batched.kernel import kernel, part
 from empo_rllib.learning.batch import PolicyBatch
+from empo_rllib.learning.compiled import compiled
 from empo_rllib.learning.loss import TOTAL_LOSS, LossSettings, explained_fraction
 from empo_rllib.learning.plan import Minibatch
 
@@ -31,7 +31,14 @@ class CategoricalLoss:
         self._batch = batch
         self._parts = np.zeros(len(_PARTS))
         old = torch.log_softmax(batch.action_dist_inputs, dim=-1)
-        arrays = (batch.actions, batch.action_logp, old, batch.advantages, batch.value_targets)
+        arrays = (
+            batch.actions,
+            batch.action_logp,
+            old,
+            old.exp(),
+            batch.advantages,
+            batch.value_targets,
+        )
         self._sampled = tuple(array.numpy() for array in arrays)
 
     @staticmethod
@@ -92,7 +99,7 @@ class CategoricalLoss:
         return {TOTAL_LOSS: total, **parts, "vf_explained_var": explained}
 
 
-@kernel
+@compiled
 def _loss(
     logits: np.ndarray,  # [D, K]
     values: np.ndarray,  # [D]
@@ -109,7 +116,7 @@ def _loss(
     value_gradients: np.ndarray,  # [D], zeros
     parts: np.ndarray,  # means of the parts of the loss, as `_PARTS` names them
 ) -> None:
-    actions, action_logp, old_logp, advantages, value_targets = sampled  # [L] or [L, K]
+    actions, action_logp, old_logp, old_prob, advantages, value_targets = sampled
     num_seen, num_actions = logits.shape
     each = 1.0 / len(rows) if len(rows) else 0.0
     logp, prob, entropy = _softmax(logits)
@@ -134,7 +141,7 @@ def _loss(
         divergence = 0.0
         if with_kl:
             for k in range(num_actions):
-                old = math.exp(old_logp[row, k])
+                old = old_prob[row, k]
                 if old > 0.0 and prob[at, k] > 0.0:
                     divergence += old * (old_logp[row, k] - logp[at, k])
                     logit_gradients[at, k] -= kl_coeff * old * each
@@ -157,7 +164,7 @@ def _loss(
     parts *= each
 
 
-@part
+@compiled
 def _softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns log probabilities [D, K], probabilities [D, K] and entropies [D]."""
     logp, prob = np.empty_like(logits), np.empty_like(logits)

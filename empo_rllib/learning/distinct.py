@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from empo_rllib.envs.batched.kernel import kernel
+from empo_rllib.learning.compiled import compiled
 
 
 def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +23,7 @@ def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return group_by_hash(rows, factors)
 
 
-@kernel
+@compiled
 def group_by_hash(rows: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns what `distinct_rows` does; a row's hash is the product of its bytes and `factors`."""
     size = 2
@@ -56,7 +56,7 @@ def group_by_hash(rows: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np
     return first[:count], kind
 
 
-@kernel
+@compiled
 def distinct_of_blocks(
     kinds: np.ndarray, ends: np.ndarray, num_kinds: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from empo_rllib.envs.batched.kernel import kernel
+from empo_rllib.learning.compiled import compiled
 
 #: The least standard deviation that advantages are divided by; that of
 #: `ray.rllib.connectors.learner.GeneralAdvantageEstimation`.
@@ -56,7 +56,7 @@ def estimate_advantages(
     return Estimates((advantages - advantages.mean()) / np.float32(spread), targets)
 
 
-@kernel
+@compiled
 def _scan(
     values: np.ndarray,
     rewards: np.ndarray,

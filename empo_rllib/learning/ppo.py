@@ -9,6 +9,7 @@ On restore `_set_optimizer_state` is called. `_named_optimizers` and `_weights_s
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -191,7 +192,7 @@ class FragmentPPOLearner(PPOTorchLearner):
             found = [p for group in optimizer.param_groups for p in group["params"]]
             parameters = [p for p in found if p.grad is not None]
             norm = global_norm(parameters)
-            if not norm.isfinite():
+            if not math.isfinite(norm):
                 return self._step_as_rllib(policy, config)
             clip_gradients(parameters, norm, config.grad_clip, config.grad_clip_by)
             optimizer.step()

@@ -31,10 +31,13 @@ def train(
     parameters = list(module.parameters())
     loss = _loss(module, settings, update.batch)
     last = update.minibatches[-1]
+    # `forward_train` is nothing but these two; the first walks through all parts of the network.
+    module.train()
+    forward_train = module._forward_train
     for minibatch in update.minibatches:
         clear_gradients(parameters)
         seen = {Columns.OBS: pick(update.batch.observations, minibatch.observations)}
-        outputs = module.forward_train(seen)
+        outputs = forward_train(seen)
         values = None
         if settings.use_critic:
             values = module.compute_values(seen, embeddings=outputs.get(Columns.EMBEDDINGS))

@@ -1,0 +1,21 @@
+"""How loops over arrays are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+# Its types lack some of what it takes.
+_njit: Any = numba.njit
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compiles a function at its first call, and keeps the machine code where it can."""
+    try:
+        return _njit(cache=True)(function)
+    except RuntimeError:  # there is no folder that it may write to
+        return _njit(function)
