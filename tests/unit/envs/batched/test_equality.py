@@ -255,3 +255,29 @@ def test_more_doors_than_colours_may_be_passed_by_without_an_end(play_lockstep):
         prepare=all_at_once,
     )
     assert {"successes", "truncations"} <= happened.keys()
+
+
+def test_who_has_left_before_a_door_is_not_paid_for_it(play_lockstep):
+    def goal_before_an_unlocked_door(grid, generator):
+        door = next(thing for thing in things(grid) if isinstance(thing, Door))
+        door.is_locked = False
+        grid.grid.update(*door.cur_pos)
+        leaving, staying = grid.agents
+        face(grid, leaving, door.cur_pos)
+        (x, y), direction = leaving.state.pos, leaving.state.dir
+        away = x - int(direction.to_vec()[0])
+        grid.grid.set(x, y, Goal())
+        grid.grid.set(away, y, None)
+        leaving.state.pos = away, y
+        staying.state.pos = next(
+            (int(a), int(b)) for a, b in np.argwhere(grid.grid.state[..., 0] == 1) if b != y
+        )
+
+    happened = play_lockstep(
+        lambda: MultiGridParallelEnv(
+            LockedHallwayEnv(agents=2, max_steps=10, success_termination_mode="all")
+        ),
+        60,
+        prepare=goal_before_an_unlocked_door,
+    )
+    assert {"rewards", "left early"} <= happened.keys()
