@@ -10,6 +10,7 @@ from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.learner.training_data import TrainingData
 
 from empo_rllib.learning.ppo import FragmentPPOLearner
+from empo_rllib.rl_modules.actor_critic import ActorCritic
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 NO_SHUFFLE = {"minibatch_size": None, "shuffle_batch_per_epoch": False}
@@ -52,10 +53,9 @@ def assert_same_metrics(ours, theirs):
             assert ours[name] == pytest.approx(value, rel=1e-4, abs=1e-5, nan_ok=True), name
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_rows_advantages_and_value_targets_are_the_same(team, count):
+def test_rows_advantages_and_value_targets_are_the_same(team):
     ours, stock = pair(team)
-    fragments = sample(team, ours, count)
+    fragments = sample(team, ours, count=3)
     data = TrainingData(episodes=episodes_of(fragments))
     theirs = stock._make_batch_if_necessary(training_data=data).policy_batches
     assert set(theirs) == {policy.policy for policy in team.inputs}
@@ -100,9 +100,8 @@ def test_gradients_and_metrics_of_one_step_are_the_same(team, deduplicate):
     assert_same_metrics(*metrics)
 
 
-@pytest.mark.parametrize("shared_trunk", [True, False])
-def test_several_epochs_lead_to_the_same_weights(team, shared_trunk):
-    ours, stock = pair(team, shared_trunk=shared_trunk, lr=1e-3)
+def test_several_epochs_lead_to_the_same_weights(team):
+    ours, stock = pair(team, shared_trunk=True, lr=1e-3)
     metrics = update_both(ours, stock, sample(team, ours), num_epochs=3)
     assert_same_metrics(*metrics)
     assert_same_weights(ours, stock)
@@ -134,7 +133,7 @@ def test_minibatches_of_rows_in_order_lead_to_the_same_weights(team):
 def test_every_setting_of_the_loss_does_the_same(settings):
     team = TEAMS["several kinds of actions"]
     ours, stock = pair(team, lr=1e-3, **settings)
-    metrics = update_both(ours, stock, sample(team, ours), num_epochs=3)
+    metrics = update_both(ours, stock, sample(team, ours, count=1), num_epochs=2)
     assert_same_metrics(*metrics)
     assert_same_weights(ours, stock)
 
@@ -166,6 +165,18 @@ def test_a_policy_that_is_not_to_be_trained_stays_as_it_is():
         name for name, weights in weights_of(ours).items() if (weights != before[name]).any()
     }
     assert {name.split("/")[0] for name in changed} == {"second"}
+
+
+class WithoutEmbeddings(ActorCritic):
+    def _forward_train(self, batch, **kwargs):
+        return self._forward(batch)
+
+
+def test_networks_whose_critic_starts_from_the_observation_learn_the_same():
+    ours, stock = pair(TEAMS["a policy each"], module_class=WithoutEmbeddings, lr=1e-3)
+    metrics = update_both(ours, stock, sample(TEAMS["a policy each"], ours), num_epochs=2)
+    assert_same_metrics(*metrics)
+    assert_same_weights(ours, stock)
 
 
 def test_episodes_are_learned_from_as_in_rllib():

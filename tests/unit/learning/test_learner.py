@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
+import tree
 from fragments import random_fragment
 from learners import TEAMS, build, metrics_of
 from torch import nn
@@ -117,6 +120,15 @@ def test_nothing_to_train_is_no_error():
     learner = build(FragmentPPOLearner, TEAM, train=[])
     metrics = update(learner)
     assert metrics["__all_modules__/num_env_steps_trained"] == 0
+
+
+def test_fragments_from_the_object_store_which_are_read_only_are_learned_from():
+    learner = build(FragmentPPOLearner, TEAM)
+    fragment = pickle.loads(pickle.dumps(random_fragment(TEAM, learner.module._rl_modules)))
+    for array in tree.flatten(vars(fragment)):
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+    learner.update(episodes=[fragment], num_epochs=2)
 
 
 def test_a_recurrent_network_is_refused():
