@@ -15,11 +15,13 @@ from typing import Any, Literal
 
 import gymnasium as gym
 from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.core.rl_module.apis import SelfSupervisedLossAPI
 from ray.rllib.core.rl_module.rl_module import RLModule
 
 from empo_rllib.algorithms.policies import Policy
 from empo_rllib.config.params import known_params
 from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.envs.arguments import describe
 from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
 
@@ -124,6 +126,8 @@ def _reasons_for_rllib(
     for name, module in modules.items():
         if module.is_stateful():
             yield f"the network of {name!r} is recurrent"
+        if isinstance(module, SelfSupervisedLossAPI):
+            yield f"the network of {name!r} has a loss of its own"
 
 
 def _batched_problem(config: ExperimentConfig) -> str | None:
@@ -134,5 +138,7 @@ def _batched_problem(config: ExperimentConfig) -> str | None:
         from empo_rllib.envs.batched.support import batched_problem
 
         return batched_problem(env)
+    except Exception as error:  # a layout of the user's that fails; its trial tells the whole
+        return f"no layout can be made: {describe(error)}"
     finally:
         env.close()

@@ -121,7 +121,7 @@ class ModelConfig(Section):
         description="your RLModule as package.module:Class; null: the default",
     )
     hidden_sizes: Annotated[list[Positive], Searchable()] = Field(
-        default=[128, 64], description="widths of the hidden layers"
+        default=[64, 64], description="widths of the hidden layers"
     )
     shared_trunk: Annotated[bool, Searchable()] = Field(
         default=False, description="actor and critic share the hidden layers"

@@ -71,6 +71,13 @@ class FragmentPPOLearner(PPOTorchLearner):
     by torch's dropout modules, need `learner_config_dict={"deduplicate": False}`.
     """
 
+    def build(self) -> None:
+        """Builds the learner; see `Learner.build`."""
+        super().build()
+        # Adam's averages of inputs that are seen rarely fade to denormal numbers, with which a
+        # CPU makes an optimiser step many times slower.
+        torch.set_flush_denormal(True)
+
     def configure_optimizers_for_module(
         self, module_id: str, config: AlgorithmConfig | None = None
     ) -> None:

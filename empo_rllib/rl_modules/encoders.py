@@ -30,6 +30,10 @@ class Encoder(nn.Module):
 
     num_features: int
 
+    def write(self, observation: Any, features: Tensor) -> None:
+        """Puts what `forward` returns into `features`, which holds zeros."""
+        features.copy_(self(observation))
+
 
 class WithHiddenLayers(Encoder):
     """An encoder followed by fully connected layers, each with a ReLU."""
@@ -77,9 +81,12 @@ class GridOfCategories(Encoder):
         self.register_buffer("offset", offset.flatten(), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        index = image.flatten(1).long() + self.offset
         one_hot = torch.zeros(len(image), self.num_features, device=image.device)
-        return one_hot.scatter_(1, index, 1.0)
+        self.write(image, one_hot)
+        return one_hot
+
+    def write(self, observation: Tensor, features: Tensor) -> None:
+        features.scatter_(1, observation.flatten(1).long() + self.offset, 1.0)
 
 
 class ImageCNN(Encoder):
@@ -130,9 +137,13 @@ class OneHot(Encoder):
         self.register_buffer("offset", first, persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        index = values.reshape(len(values), -1).long() + self.offset
         one_hot = torch.zeros(len(values), self.num_features, device=values.device)
-        return one_hot.scatter_(1, index, 1.0)
+        self.write(values, one_hot)
+        return one_hot
+
+    def write(self, observation: Tensor, features: Tensor) -> None:
+        index = observation.reshape(len(observation), -1).long() + self.offset
+        features.scatter_(1, index, 1.0)
 
 
 class Concatenation(Encoder):
@@ -143,11 +154,26 @@ class Concatenation(Encoder):
         self.keys = list(spaces)
         parts = [_vector(space, filters) for space in spaces.values()]
         self.parts = nn.ModuleList(parts)
-        self.num_features = sum(part.num_features for part in parts)
+        self.sizes = [part.num_features for part in parts]
+        self.num_features = sum(self.sizes)
 
     def forward(self, observation: Any) -> Tensor:
-        parts = zip(self.parts, self.keys, strict=True)
-        return torch.cat([part(observation[key]) for part, key in parts], dim=-1)
+        some = _any_leaf(observation)
+        features = torch.zeros(len(some), self.num_features, device=some.device)
+        self.write(observation, features)
+        return features
+
+    def write(self, observation: Any, features: Tensor) -> None:
+        places = features.split(self.sizes, 1)
+        for part, key, place in zip(self.parts, self.keys, places, strict=True):
+            part.write(observation[key], place)
+
+
+def _any_leaf(observation: Any) -> Tensor:
+    while isinstance(observation, dict | tuple | list):
+        parts = observation.values() if isinstance(observation, dict) else observation
+        observation = next(iter(parts))
+    return observation
 
 
 def _vector(space: gym.Space, filters: ConvFilters) -> Encoder:

@@ -169,7 +169,9 @@ class Workplace:
         marker = f"TMPDIR={self.temp}".encode()
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if marker in (process / "environ").read_bytes().split(b"\0"):
+                # Ray's processes have a folder in it for their own.
+                values = (process / "environ").read_bytes().split(b"\0")
+                if any(value == marker or value.startswith(marker + b"/") for value in values):
                     text = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                     found[int(process.name)] = text.strip()
         return found

@@ -7,11 +7,13 @@ import torch
 from gymnasium import spaces
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.core.rl_module.apis import SelfSupervisedLossAPI
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 
 from empo_rllib.algorithms.builder import build_algorithm_config, pick_sampler
 from empo_rllib.algorithms.policies import build_policies
 from empo_rllib.config import validate_config
+from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
 from empo_rllib.learning.ppo import FragmentPPOLearner
 from empo_rllib.rl_modules.actor_critic import ActorCritic
@@ -33,6 +35,11 @@ class OwnStep(EmptyEnv):
 class Recurrent(ActorCritic):
     def get_initial_state(self):
         return {"h": torch.zeros(3)}
+
+
+class OwnLoss(ActorCritic, SelfSupervisedLossAPI):
+    def compute_self_supervised_loss(self, **kwargs):
+        return 0.0
 
 
 class WatchesEpisodes(RLlibCallback):
@@ -77,6 +84,29 @@ def test_a_class_with_a_step_of_its_own_runs_in_python_and_the_reason_says_so(ow
     assert (sampler.name, sampler.reason) == ("python", "OwnStep overrides step()")
 
 
+def broken_step():
+    env = make_env("MultiGrid-Empty-5x5-v0", 2)
+    env.step = lambda actions: {}
+    return env
+
+
+def broken_reset():
+    env = make_env("MultiGrid-Empty-5x5-v0", 2)
+    env.env.reset = lambda **_: 1 / 0
+    return env
+
+
+@pytest.mark.parametrize(
+    ("factory", "reason"),
+    [(broken_step, "step() of the environment was replaced"), (broken_reset, "reset()")],
+)
+def test_what_a_factory_replaces_is_not_passed_over(own_code, factory, reason):
+    own_code.make = factory
+    sampler = pick(multigrid("own_code:make", env={"id": "own_code:make"}))
+    assert sampler.name == "python"
+    assert reason in sampler.reason
+
+
 def test_any_other_environment_runs_in_python(experiment):
     sampler = pick(experiment())
     assert sampler.name == "python"
@@ -98,13 +128,15 @@ def test_the_sampler_that_is_asked_for_is_taken(name):
         ({"params": {"torch_compile_learner": True}}, "torch_compile_learner = True"),
         ({"callbacks": ["own_code:WatchesEpisodes"]}, "WatchesEpisodes.on_episode_step"),
         ({"model": {"class": "own_code:Recurrent"}}, "is recurrent"),
+        ({"model": {"class": "own_code:OwnLoss"}}, "has a loss of its own"),
         ({"algorithm": "APPO"}, "PPO, not APPO"),
         ({"algorithm": "DQN"}, "PPO, not DQN"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
 def test_what_only_rllib_can_do_is_left_to_it_and_told(experiment, own_code, sections, reason):
-    own_code.WatchesEpisodes, own_code.Recurrent = WatchesEpisodes, Recurrent
+    own_code.WatchesEpisodes = WatchesEpisodes
+    own_code.Recurrent, own_code.OwnLoss = Recurrent, OwnLoss
     sampler = pick(experiment(**sections))
     assert sampler.name == "rllib"
     assert reason in sampler.reason
