@@ -38,16 +38,12 @@ def observe(
         directions: [A].
     """
     agents = worlds.agents[n]
-    # Upstream draws no agent where there is only one.
-    drawn = len(agents) > 1
-    if drawn:
-        _draw_agents(worlds.cells[n], agents, worlds.covered)
+    _draw_agents(worlds.cells[n], agents, worlds.covered)
     for a in range(len(agents)):
         if looking[a]:
             directions[a] = agents[a].direction
             _look(worlds, n, agents[a], images[a])
-    if drawn:
-        _erase_agents(worlds.cells[n], agents, worlds.covered)
+    _erase_agents(worlds.cells[n], agents, worlds.covered)
 
 
 @kernel
