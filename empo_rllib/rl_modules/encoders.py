@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import torch
@@ -166,11 +166,11 @@ class Concatenation(Encoder):
     def write(self, observation: Any, features: Tensor) -> None:
         places = features.split(self.sizes, 1)
         for part, key, place in zip(self.parts, self.keys, places, strict=True):
-            part.write(observation[key], place)
+            cast("Encoder", part).write(observation[key], place)
 
 
 def _any_leaf(observation: Any) -> Tensor:
-    while isinstance(observation, dict | tuple | list):
+    while not isinstance(observation, Tensor):
         parts = observation.values() if isinstance(observation, dict) else observation
         observation = next(iter(parts))
     return observation

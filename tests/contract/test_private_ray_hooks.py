@@ -14,6 +14,9 @@ import pytest
 import ray
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.learner.learner import Learner
+from ray.rllib.core.rl_module.torch import TorchRLModule
+from ray.rllib.env.env_runner import EnvRunner
+from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 
 from empo_rllib.experiment.cluster import reread_ray_authentication
 from empo_rllib.learning.ppo import FragmentPPOLearner
@@ -130,3 +133,63 @@ def test_private_parts_of_learners_are_used_in_one_module_only() -> None:
         if isinstance(node, ast.Attribute) and node.attr in private
     }
     assert users == {"learning/ppo.py"}
+
+
+#: What `empo_rllib.sampling.env_runner` takes from RLlib's env runner, and where that sets it.
+RUNNER_ATTRIBUTES = {
+    "_seed": EnvRunner,
+    "_metrics_num_env_steps_sampled": EnvRunner,
+    "_device": MultiAgentEnvRunner,
+    "_weights_seq_no": MultiAgentEnvRunner,
+    "_time_after_sampling": MultiAgentEnvRunner,
+}
+RUNNER_METHODS = {
+    "_log_env_steps": ["metric", "num_steps"],
+    "_log_episode_metrics": ["length", "ret", "sec", "agents", "modules", "agent_steps"],
+}
+#: Called without the public method around it, which changes the mode of the network every time.
+MODULE_METHODS = ("_forward_exploration", "_forward_inference")
+
+
+def runner_advice(hook: str) -> str:
+    return (
+        f"Ray {ray.__version__} has changed {hook} of its env runners: see "
+        "empo_rllib.sampling.env_runner, which samples fragments in its place"
+    )
+
+
+@pytest.mark.parametrize("name", RUNNER_ATTRIBUTES)
+def test_the_env_runners_private_attributes_are_there(name: str) -> None:
+    assert f"self.{name}" in inspect.getsource(RUNNER_ATTRIBUTES[name].__init__), runner_advice(
+        name
+    )
+
+
+@pytest.mark.parametrize("name", RUNNER_METHODS)
+def test_the_env_runners_private_methods_have_their_arguments(name: str) -> None:
+    method = getattr(MultiAgentEnvRunner, name, None)
+    assert callable(method), runner_advice(name)
+    parameters = [key for key in inspect.signature(method).parameters if key != "self"]
+    assert parameters == RUNNER_METHODS[name], runner_advice(name)
+
+
+@pytest.mark.parametrize("hook", ["make_env", "sample", "get_metrics", "stop"])
+def test_the_env_runners_public_methods_are_those_that_rllib_calls(hook: str) -> None:
+    assert callable(getattr(MultiAgentEnvRunner, hook, None)), runner_advice(hook)
+
+
+@pytest.mark.parametrize("name", MODULE_METHODS)
+def test_the_public_forward_passes_call_those_that_actors_call(name: str) -> None:
+    public = getattr(TorchRLModule, name.removeprefix("_"))
+    assert f"self.{name}(" in inspect.getsource(public), runner_advice(name)
+
+
+def test_private_parts_of_env_runners_are_used_in_one_module_only() -> None:
+    private = {*RUNNER_ATTRIBUTES, *RUNNER_METHODS}
+    users = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in (PACKAGE / "sampling").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in private - {"_device"}
+    }
+    assert users == {"sampling/env_runner.py"}

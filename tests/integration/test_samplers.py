@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 
@@ -39,7 +40,7 @@ def test_a_killed_env_runner_comes_back_and_every_batch_is_whole(place: Workplac
     running.ctrl_c()
     assert running.wait().code == 75
     steps = [0.0, *trial.column("env_steps")]
-    batches = [after - before for before, after in zip(steps, steps[1:], strict=False)]
+    batches = [after - before for before, after in itertools.pairwise(steps)]
     assert set(batches) <= {0, BATCH}  # RLlib skips an iteration that nobody sampled for
     assert batches[-1] == BATCH
 

@@ -139,7 +139,9 @@ def test_a_file_that_is_no_mapping_is_refused(
             id="gpus",
         ),
         pytest.param(
-            {"resources": {"sampler": "rlib"}}, ["auto or rllib", "'rllib'"], id="sampler"
+            {"resources": {"sampler": "rlib"}},
+            ["auto, batched, python or rllib", "'rllib'"],
+            id="sampler",
         ),
         pytest.param({"stop": {"env_steps": 0}}, ["stop.env_steps = 0"], id="no steps"),
         pytest.param({"stop": {"time_s": 0}}, ["must be greater than 0"], id="no time"),

@@ -53,7 +53,7 @@ def test_defaults() -> None:
     data = config().to_dict()
     assert data["stop"]["env_steps"] == 200_000
     assert data["policies"] == "independent"
-    assert data["model"]["hidden_sizes"] == [128, 64]
+    assert data["model"]["hidden_sizes"] == [64, 64]
     assert data["resources"]["num_envs_per_env_runner"] == 40
     assert data["checkpoint"] == {"frequency": 10, "num_to_keep": 2, "grace_s": 60.0}
     assert data["tune"]["metric"] == "episode_return_mean"

@@ -35,7 +35,7 @@ def runner(tmp_path):
     made = []
 
     def make(sampler="batched", seed=0, policies=None, **env):
-        kwargs = {"max_steps": 20, "success_termination_mode": "all", **env}
+        kwargs = {"max_steps": 50, "success_termination_mode": "all", **env}
         config = validate_config(
             {
                 "name": "run",
