@@ -5,7 +5,12 @@ from __future__ import annotations
 from empo_rllib.algorithms.builder import changed_settings
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment.cluster import local_resources
-from empo_rllib.experiment.plan import num_gpus_per_learner, plan_trials, trial_resources
+from empo_rllib.experiment.plan import (
+    describe_samplers,
+    num_gpus_per_learner,
+    plan_trials,
+    trial_resources,
+)
 from empo_rllib.experiment.run_folder import run_folder_of
 
 _MAX_VALUE_LENGTH = 90
@@ -33,11 +38,13 @@ def render_dry_run(config: ExperimentConfig) -> str:
         f"  {key}: {_short(value)}  (default {_short(default)})"
         for key, (default, value) in settings.items()
     ]
+    sampler, reason = describe_samplers(planned)
     sections = {
         "# resolved experiment": [config.to_yaml().rstrip()],
         "# results": [f"  {folder}{' (exists already)' if folder.exists() else ''}"],
         f"# trials ({len(planned)})": trials,
         "# policies": policies,
+        "# sampler": [f"  {sampler} ({reason})"],
         f"# RLlib settings of {planned[0].spec.trial_id} that differ from its defaults": changed,
         "# resources": resources,
     }

@@ -25,13 +25,19 @@ SCRIPTS = {
     )
 }
 # Run after a script, in its process, to look at what it left: one start of Ray for both.
-RUN, TRAIN = "README.md-0", "docs/environments.md-0"
+RUN, LAYOUT, TRAIN = "README.md-0", "docs/environments.md-0", "docs/environments.md-1"
 AFTERWARDS = {
     RUN: """
 import json
 
 print(type(result).__name__, result.folder)
 print(json.dumps(result.model_dump(mode="json", exclude={"folder"})))
+""",
+    LAYOUT: """
+from empo_rllib.envs.batched.support import batched_problem
+from empo_rllib.envs.multigrid import MultiGridParallelEnv
+
+print(batched_problem(MultiGridParallelEnv(LavaRoom(agents=2))))
 """,
     TRAIN: """
 algorithm.stop()
@@ -77,9 +83,13 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Done
     return run
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", sorted(SCRIPTS.keys() - {LAYOUT}))
 def test_the_script_runs_and_prints_a_number(name, run_script):
     float(run_script(name).printed.split()[-1])
+
+
+def test_a_class_with_a_layout_of_its_own_can_be_batched(run_script):
+    assert run_script(LAYOUT).afterwards == "None"
 
 
 def test_run_returns_what_the_summary_holds(run_script):

@@ -33,6 +33,11 @@ def test_the_resolved_experiment_can_be_used_as_one(sections):
     assert data["stop"]["env_steps"] == 200_000
 
 
+def test_the_sampler_is_told_with_its_reason(sections):
+    assert sections["sampler"].strip().endswith(")")
+    assert sections["sampler"].strip().split()[0] in ("batched", "python")
+
+
 def test_the_place_of_the_results_is_absolute(sections, tmp_path):
     assert sections["results"].strip() == str(tmp_path / "results" / "run")
 
