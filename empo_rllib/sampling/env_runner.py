@@ -1,8 +1,8 @@
 """The env runner of the fast path: N envs step together, and what happens is kept in arrays.
 
 This module is the only one that leans on private parts of RLlib's `MultiAgentEnvRunner`
-(Ray 2.60): `_seed`, `_device`, `_needs_initial_reset`, `_weights_seq_no`, `_time_after_sampling`,
-`_log_env_steps`, `_log_episode_metrics` and `_metrics_num_env_steps_sampled`.
+(Ray 2.60): `_seed`, `_device`, `_weights_seq_no`, `_time_after_sampling`, `_log_env_steps`,
+`_log_episode_metrics` and `_metrics_num_env_steps_sampled`. A contract test checks them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_runner import ENV_STEP_TIMER
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import (
@@ -70,6 +71,10 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
 
     _time_after_sampling: float | None
 
+    def __init__(self, config: AlgorithmConfig, **kwargs: Any) -> None:
+        self._rollouts: dict[str, Rollout] = {}
+        super().__init__(config=config, **kwargs)
+
     def make_env(self) -> None:
         """Makes RLlib's env, one instance of it, and the `VectorEnv` that is sampled from."""
         num_envs = self.config.num_envs_per_env_runner
@@ -81,12 +86,13 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         if self.worker_index:
             torch.set_num_threads(1)  # env runners share their node's cores
         self._source: FragmentSource = self.config.env_config[FRAGMENT_SOURCE]
-        self._rollouts: dict[str, Rollout] = {}
+        for purpose in list(self._rollouts):  # RLlib makes envs anew after they failed
+            self._close_rollout(purpose)
 
     def stop(self) -> None:
         """Closes all envs."""
-        for rollout in self._rollouts.values():
-            rollout.envs.close()
+        for purpose in list(self._rollouts):
+            self._close_rollout(purpose)
         super().stop()
 
     def sample(

@@ -203,6 +203,15 @@ def test_a_remote_env_runner_uses_one_torch_thread(runner):
         torch.set_num_threads(threads)
 
 
+def test_an_env_runner_without_an_env_can_be_stopped(runner):
+    # What stays in the algorithm's process when there are others.
+    busy = runner()
+    config = busy.config.copy(copy_frozen=False).env_runners(num_env_runners=1)
+    idle = FragmentEnvRunner(config=config, worker_index=0, spaces=busy.get_spaces())
+    assert idle.env is None
+    idle.stop()
+
+
 def test_a_fragment_is_as_long_as_rllib_says(runner):
     (fragment,) = runner().sample()
     assert isinstance(fragment, Fragment)
