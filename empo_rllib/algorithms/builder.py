@@ -126,7 +126,7 @@ def pick_sampler(config: ExperimentConfig, policies: Mapping[str, Policy]) -> Sa
         ConfigError: `resources.sampler` asks for a way that does not fit.
     """
     modules = {}
-    if config.model.class_ is not None:
+    if config.model.class_ is not None and config.resources.sampler != "rllib":
         specs = _rl_module_args(config, policies)["rl_module_spec"].rl_module_specs
         modules = {name: _build_module(name, spec) for name, spec in specs.items()}
     return choose_sampler(config, policies, _user_callbacks(config), modules)

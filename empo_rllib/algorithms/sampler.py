@@ -23,6 +23,7 @@ from empo_rllib.config.params import known_params
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.arguments import describe
 from empo_rllib.envs.registry import make_env
+from empo_rllib.envs.vector_env import ObservationLeaves
 from empo_rllib.errors import ConfigError
 
 # With one of these at another value, RLlib's own way of sampling or learning is asked for.
@@ -39,15 +40,16 @@ _STOCK_PARAMS = (
     "torch_compile_worker",
     "use_env_runner_state_server",
 )
-# Callbacks that are handed RLlib's episodes, which the fast path never makes.
-_EPISODE_CALLBACKS = (
+# Callbacks that are handed RLlib's envs or episodes, which the fast path does not play in or make.
+_RLLIB_CALLBACKS = (
+    "on_environment_created",
     "on_episode_created",
     "on_episode_start",
     "on_episode_step",
     "on_episode_end",
     "on_sample_end",
 )
-_ARRAY_ACTIONS = (gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.Box)
+_ARRAYS = (gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary, gym.spaces.Box)
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,14 @@ def _reasons_for_rllib(
         if name in known and value != known[name].default:
             yield f"algorithm.params.{name} = {value!r}"
     for callback in callbacks:
-        for method in _EPISODE_CALLBACKS:
+        for method in _RLLIB_CALLBACKS:
             if getattr(callback, method) is not getattr(RLlibCallback, method):
-                yield f"the callback {callback.__name__}.{method} wants RLlib's episodes"
+                yield f"the callback {callback.__name__}.{method} wants RLlib's envs and episodes"
     for policy in policies.values():
-        if not isinstance(policy.action_space, _ARRAY_ACTIONS):
+        if not isinstance(policy.action_space, _ARRAYS):
             yield f"actions of {policy.name!r} are a {type(policy.action_space).__name__}"
+        for kind in ObservationLeaves(policy.observation_space).kinds - set(_ARRAYS):
+            yield f"observations of {policy.name!r} hold a {kind.__name__}"
     for name, module in modules.items():
         if module.is_stateful():
             yield f"the network of {name!r} is recurrent"

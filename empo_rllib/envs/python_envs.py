@@ -35,15 +35,19 @@ class PythonEnvs(VectorEnv):
         self._infos: list[dict[str, dict[str, Any]]] = [{} for _ in range(num_envs)]
 
     def reset(self, seed: int | None = None) -> None:
-        """See `VectorEnv.reset`; instance n is seeded with `seed + n`, as RLlib seeds its own."""
+        """See `VectorEnv.reset`."""
+        seeds: list[int | None] = [None] * self.num_envs
+        if seed is not None:  # neighbouring seeds, of other env runners, share no instance's seed
+            seeds = np.random.SeedSequence(seed).generate_state(self.num_envs).tolist()
         for n, env in enumerate(self._envs):
-            self._start_episode(n, env, None if seed is None else seed + n)
+            self._start_episode(n, env, seeds[n])
 
     def step(self, actions: Sequence[np.ndarray]) -> None:
         """See `VectorEnv.step`."""
-        # Python integers, which environments index with; other actions stay arrays.
+        # Python integers, which environments index with; other actions are arrays that an
+        # environment may keep or change.
         plain = [
-            part.tolist() if discrete else part
+            part.tolist() if discrete else part.copy()
             for part, discrete in zip(actions, self._discrete, strict=True)
         ]
         self.rewards[:] = 0.0

@@ -28,6 +28,7 @@ class ObservationLeaves:
     Attributes:
         shapes: shape of each leaf of one observation.
         dtypes: dtype of each leaf, as RLModules get it (that of the space).
+        kinds: the classes of the leaves' spaces.
     """
 
     def __init__(self, space: gym.Space) -> None:
@@ -36,6 +37,8 @@ class ObservationLeaves:
         self._paths = [path for path, _ in found]
         self.shapes = [tuple(leaf.shape or ()) for _, leaf in found]
         self.dtypes = [np.dtype(leaf.dtype) for _, leaf in found]
+        self._spaces = [leaf for _, leaf in found]
+        self.kinds = {type(leaf) for leaf in self._spaces}
 
     def flatten(self, observation: Any) -> list[Any]:
         """Returns the leaves of one observation."""
@@ -45,10 +48,16 @@ class ObservationLeaves:
         """Returns `leaves` (arrays or tensors) nested as the space is."""
         return _nest(self.space, iter(leaves))
 
-    def zeros(self, *shape: int) -> Leaves:
-        """Returns arrays of zeros with the leading dimensions `shape`."""
-        parts = zip(self.shapes, self.dtypes, strict=True)
-        return tuple(np.zeros((*shape, *leaf), dtype) for leaf, dtype in parts)
+    def blank(self, *shape: int) -> Leaves:
+        """Returns arrays with the leading dimensions `shape`, filled with what is near zero.
+
+        It is an observation of the space: networks are shown it for agents that are not there.
+        """
+        parts = zip(self._spaces, self.shapes, self.dtypes, strict=True)
+        return tuple(
+            np.broadcast_to(_near_zero(space), (*shape, *leaf)).astype(dtype)
+            for space, leaf, dtype in parts
+        )
 
 
 @dataclass(frozen=True)
@@ -144,8 +153,8 @@ class VectorEnv(ABC):
         self.num_envs, self.agents, self.groups = num_envs, tuple(agents), tuple(groups)
         shape = (num_envs, len(self.agents))
         sizes = [(group, len(group.columns)) for group in self.groups]
-        self.observations = tuple(g.leaves.zeros(num_envs, size) for g, size in sizes)
-        self.final_observations = tuple(g.leaves.zeros(num_envs, size) for g, size in sizes)
+        self.observations = tuple(g.leaves.blank(num_envs, size) for g, size in sizes)
+        self.final_observations = tuple(g.leaves.blank(num_envs, size) for g, size in sizes)
         self.present = np.zeros(shape, bool)
         self.rewards = np.zeros(shape, np.float32)
         self.terminated = np.zeros(shape, bool)
@@ -170,6 +179,12 @@ def _leaves(space: gym.Space, path: tuple = ()) -> Iterator[tuple[tuple, gym.Spa
         return
     for key, part in parts:
         yield from _leaves(part, (*path, key))
+
+
+def _near_zero(space: gym.Space) -> np.ndarray:
+    if isinstance(space, gym.spaces.Box):
+        return np.clip(np.zeros(space.shape), space.low, space.high)
+    return np.asarray(getattr(space, "start", 0))  # Discrete, MultiDiscrete
 
 
 def _nest(space: gym.Space, leaves: Any) -> Any:

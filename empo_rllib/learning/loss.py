@@ -134,7 +134,7 @@ class TorchLoss:
 
 def explained_fraction(targets: Tensor, values: Tensor | None) -> Tensor:
     """Returns which part of the targets' variance the values explain, a scalar."""
-    if len(targets) < 2:  # the last minibatch may be all artificial rows
-        return torch.tensor(math.nan)
+    if len(targets) < 2:
+        return targets.new_tensor(math.nan)
     predicted = torch.zeros_like(targets) if values is None else values.detach()
     return explained_variance(targets, predicted)

@@ -95,8 +95,12 @@ def may_deduplicate(module: nn.Module) -> bool:
     In training batch normalisation sees how often an observation occurs, and dropout draws anew
     for each row.
     """
-    row_by_row = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
-    return not any(isinstance(part, row_by_row) for part in module.modules())
+    row_by_row = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
+    return not any(
+        isinstance(part, row_by_row)
+        or (isinstance(part, nn.MultiheadAttention) and part.dropout > 0)
+        for part in module.modules()
+    )
 
 
 def _split(indices: np.ndarray, ends: np.ndarray, device: torch.device | str) -> Sequence[Tensor]:

@@ -67,8 +67,9 @@ class FragmentPPOLearner(PPOTorchLearner):
 
     The results are those of RLlib's learner connectors and loss; the time is that of the network.
     Given anything else it is its base class. Any feed-forward torch RLModule that has a
-    `ValueFunctionAPI` can be trained. Networks that draw random numbers of their own, other than
-    by torch's dropout modules, need `learner_config_dict={"deduplicate": False}`.
+    `ValueFunctionAPI` and reads nothing but `batch["obs"]` can be trained. Networks that draw
+    random numbers of their own, other than by torch's dropout modules, need
+    `learner_config_dict={"deduplicate": False}`.
     """
 
     def build(self) -> None:
@@ -184,7 +185,7 @@ class FragmentPPOLearner(PPOTorchLearner):
     def _loss_settings(self, policy: str, config: AlgorithmConfig) -> LossSettings:
         return LossSettings(
             clip_param=config.clip_param,
-            vf_clip_param=config.vf_clip_param,
+            vf_clip_param=math.inf if config.vf_clip_param is None else config.vf_clip_param,
             vf_loss_coeff=config.vf_loss_coeff,
             entropy_coeff=float(
                 self.entropy_coeff_schedulers_per_module[policy].get_current_value()

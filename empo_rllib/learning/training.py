@@ -30,11 +30,12 @@ def train(
     """
     parameters = list(module.parameters())
     loss = _loss(module, settings, update.batch)
-    last = update.minibatches[-1]
+    # One of artificial rows only has nothing to teach; RLlib's loss is not a number there.
+    minibatches = [minibatch for minibatch in update.minibatches if len(minibatch.rows)]
     # `forward_train` is nothing but these two; the first walks through all parts of the network.
     module.train()
     forward_train = module._forward_train
-    for minibatch in update.minibatches:
+    for minibatch in minibatches:
         clear_gradients(parameters)
         seen = {Columns.OBS: pick(update.batch.observations, minibatch.observations)}
         outputs = forward_train(seen)
@@ -42,7 +43,7 @@ def train(
         if settings.use_critic:
             values = module.compute_values(seen, embeddings=outputs.get(Columns.EMBEDDINGS))
         loss.backward(minibatch, outputs[Columns.ACTION_DIST_INPUTS], values)
-        step(minibatch is last)
+        step(minibatch is minibatches[-1])
     clear_gradients(parameters)
     return loss.metrics()
 

@@ -55,7 +55,7 @@ class Actor:
     ) -> None:
         self.policy, self._group = policy, group
         self._shape = (num_envs, len(policy.columns))
-        self._explore, self._device = explore, device
+        self.explore, self._device = explore, device
         # The public `forward_exploration` switches the whole module to evaluation mode and back
         # at every step, which costs as much as a small network. Here it stays in that mode.
         module.eval()
@@ -79,20 +79,24 @@ class Actor:
         """
         leaves = [self._tensor(leaf) for leaf in observations[self.policy.group]]
         seen = self.policy.module_input(self._group, leaves, self._columns)
-        outputs = self._forward({Columns.OBS: seen}, t=env_steps)
-        inputs = outputs[Columns.ACTION_DIST_INPUTS]
+        schedule = {"t": env_steps} if self.explore else {}
+        outputs = self._forward({Columns.OBS: seen}, **schedule)
+        inputs = outputs.get(Columns.ACTION_DIST_INPUTS)
+        if inputs is None:  # a network may name its actions itself
+            inputs = torch.zeros(len(self._columns), 0)
         actions, logp = self._choose(outputs, inputs)
         return Decision(self._array(actions), self._array(logp), self._array(inputs))
 
     def _choose(self, outputs: dict[str, Any], inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Returns actions [N * A_p, ...] and their log-probabilities, as RLlib's `GetActions`."""
         actions = outputs.get(Columns.ACTIONS)
-        if actions is None and self._explore and self._distribution is TorchCategorical:
+        if actions is None and self.explore and self._distribution is TorchCategorical:
             return sample_categorical(inputs)
+        if actions is not None and not self.explore:
+            return actions, torch.zeros(len(inputs))  # certain
         distribution = self._distribution.from_logits(inputs)
-        if not self._explore:
-            mode = distribution.to_deterministic().sample() if actions is None else actions
-            return mode, torch.zeros(len(inputs))  # certain
+        if not self.explore:
+            return distribution.to_deterministic().sample(), torch.zeros(len(inputs))
         if actions is None:
             actions = distribution.sample()
         logp = outputs.get(Columns.ACTION_LOGP)

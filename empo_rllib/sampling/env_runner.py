@@ -142,13 +142,12 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
             num_steps = self.config.get_rollout_fragment_length(self.worker_index)
         else:
             num_steps = -(-num_timesteps // num_envs)
-        if force_reset:
-            self._close_rollout("train")
         rollout = self._rollout("train", num_envs, explore)
-        with reporting_env_errors(self._source.env_error_file, "step"):
-            fragment, finished = rollout.sample(
-                num_steps, self.num_env_steps_sampled_lifetime, self._weights_seq_no
-            )
+        if force_reset:
+            rollout.restart()
+        fragment, finished = rollout.sample(
+            num_steps, self.num_env_steps_sampled_lifetime, self._weights_seq_no
+        )
         self._log_steps(fragment.present.sum((0, 1)), rollout.envs, len(fragment), len(finished))
         self._log_seconds(rollout, num_steps)
         self._log_episodes(finished, rollout.envs)
@@ -158,9 +157,8 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         num_envs = min(num_episodes, self.config.num_envs_per_env_runner)
         rollout = self._rollout("evaluate", num_envs, explore)
         finished: list[Episode] = []
-        with reporting_env_errors(self._source.env_error_file, "step"):
-            while len(finished) < num_episodes:
-                finished += rollout.play(self.num_env_steps_sampled_lifetime)
+        while len(finished) < num_episodes:
+            finished += rollout.play(self.num_env_steps_sampled_lifetime)
         del finished[num_episodes:]
         acted = np.sum([episode.acted for episode in finished], axis=0)
         env_steps = sum(episode.length for episode in finished)
@@ -172,19 +170,30 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         """Returns the envs for a purpose with the actors in them, made and reset when needed."""
         rollout = self._rollouts.get(purpose)
         if rollout is not None and rollout.envs.num_envs == num_envs:
+            if rollout.actors[0].explore != explore:
+                rollout.actors = self._actors(rollout.envs, explore)
             return rollout
         self._close_rollout(purpose)
         with reporting_env_errors(self._source.env_error_file, "reset"):
             envs = self._source.make_envs(num_envs)
             envs.reset(seed=self._seed)
-        inputs = policy_inputs(self._source.agents, self._source.with_agent_id, envs)
-        actors = [
-            Actor(self.module[p.policy], p, envs.groups[p.group], num_envs, explore, self._device)
-            for p in inputs
+        for_env = partial(actions_for_env, config=self.config)
+        actors = self._actors(envs, explore)
+        self._rollouts[purpose] = Rollout(envs, actors, for_env, self._source.env_error_file)
+        return self._rollouts[purpose]
+
+    def _actors(self, envs: VectorEnv, explore: bool) -> list[Actor]:
+        return [
+            Actor(
+                self.module[policy.policy],
+                policy,
+                envs.groups[policy.group],
+                envs.num_envs,
+                explore,
+                self._device,
+            )
+            for policy in policy_inputs(self._source.agents, self._source.with_agent_id, envs)
         ]
-        rollout = Rollout(envs, actors, partial(actions_for_env, config=self.config))
-        self._rollouts[purpose] = rollout
-        return rollout
 
     def _close_rollout(self, purpose: str) -> None:
         rollout = self._rollouts.pop(purpose, None)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 
+from empo_rllib.envs.env_errors import reporting_env_errors
 from empo_rllib.envs.vector_env import AgentGroup, Leaves, VectorEnv
 from empo_rllib.sampling.actors import Actor, Decision
 from empo_rllib.sampling.episodes import Episode, EpisodeRecorder
@@ -33,6 +35,7 @@ class Rollout:
         envs: reset already.
         actors: one for each policy; together they act for all agents.
         for_env: turns actions [N, A_g, ...] of a group into what its environment takes.
+        env_error_file: where an environment that raises leaves its traceback.
         episodes: the running episodes.
         actions: the newest, for each group [N, A_g, ...].
         seconds: added to by every step.
@@ -41,6 +44,7 @@ class Rollout:
     envs: VectorEnv
     actors: Sequence[Actor]
     for_env: ForEnv
+    env_error_file: Path
     episodes: EpisodeRecorder = field(init=False)
     actions: list[np.ndarray] = field(init=False)
     seconds: Seconds = field(default_factory=Seconds)
@@ -82,8 +86,7 @@ class Rollout:
 
         One per env: of the episodes that many envs end first, too many are short.
         """
-        self.envs.reset()
-        self.episodes = EpisodeRecorder(self.envs)
+        self.restart()
         done: dict[int, Episode] = {}
         while len(done) < self.envs.num_envs:
             present = self.envs.present.copy()
@@ -91,6 +94,12 @@ class Rollout:
             self._step()
             done = {**self.episodes.add_step(present), **done}
         return [done[n] for n in sorted(done)]
+
+    def restart(self) -> None:
+        """Starts new episodes in all envs."""
+        with reporting_env_errors(self.env_error_file, "reset"):
+            self.envs.reset()
+        self.episodes = EpisodeRecorder(self.envs)
 
     def _decide(self, env_steps: int) -> list[Decision]:
         started = time.perf_counter()
@@ -103,7 +112,9 @@ class Rollout:
     def _step(self) -> None:
         started = time.perf_counter()
         pairs = zip(self.actions, self.envs.groups, strict=True)
-        self.envs.step([self.for_env(actions, group) for actions, group in pairs])
+        chosen = [self.for_env(actions, group) for actions, group in pairs]
+        with reporting_env_errors(self.env_error_file, "step"):
+            self.envs.step(chosen)
         self.seconds.env += time.perf_counter() - started
 
 

@@ -47,6 +47,11 @@ class WatchesEpisodes(RLlibCallback):
         pass
 
 
+class SetsUpEnvs(RLlibCallback):
+    def on_environment_created(self, **kwargs):
+        pass
+
+
 class WatchesResults(RLlibCallback):
     def on_train_result(self, **kwargs):
         pass
@@ -127,6 +132,7 @@ def test_the_sampler_that_is_asked_for_is_taken(name):
         ({"params": {"count_steps_by": "agent_steps"}}, "algorithm.params.count_steps_by = "),
         ({"params": {"torch_compile_learner": True}}, "torch_compile_learner = True"),
         ({"callbacks": ["own_code:WatchesEpisodes"]}, "WatchesEpisodes.on_episode_step"),
+        ({"callbacks": ["own_code:SetsUpEnvs"]}, "SetsUpEnvs.on_environment_created"),
         ({"model": {"class": "own_code:Recurrent"}}, "is recurrent"),
         ({"model": {"class": "own_code:OwnLoss"}}, "has a loss of its own"),
         ({"algorithm": "APPO"}, "PPO, not APPO"),
@@ -135,7 +141,7 @@ def test_the_sampler_that_is_asked_for_is_taken(name):
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
 def test_what_only_rllib_can_do_is_left_to_it_and_told(experiment, own_code, sections, reason):
-    own_code.WatchesEpisodes = WatchesEpisodes
+    own_code.WatchesEpisodes, own_code.SetsUpEnvs = WatchesEpisodes, SetsUpEnvs
     own_code.Recurrent, own_code.OwnLoss = Recurrent, OwnLoss
     sampler = pick(experiment(**sections))
     assert sampler.name == "rllib"

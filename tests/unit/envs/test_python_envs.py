@@ -108,6 +108,26 @@ def test_success_is_what_the_environment_says(scripted, flag, monkeypatch):
     assert envs.success.tolist() == [-1 if flag is None else int(flag)] * 2
 
 
+def test_an_environment_may_keep_and_change_the_actions_it_gets(scripted, monkeypatch):
+    envs = scripted([{"agents": "a"}, {"agents": "a"}, {"agents": "", "terminated": "a"}])
+    envs._discrete = [False]  # actions that stay arrays, as those of a Box do
+    kept = []
+    upstream = envs._envs[0].env.step
+
+    def keep_and_change(actions):
+        kept.append(actions["a"])
+        actions["a"] += 100
+        return upstream(actions)
+
+    monkeypatch.setattr(envs._envs[0].env, "step", keep_and_change)
+    actions = np.zeros((2, 1, 1))
+    for value in (1.0, 2.0):
+        actions[:] = value
+        envs.step([actions])
+        assert (actions == value).all()
+    assert [action.tolist() for action in kept] == [[101.0], [102.0]]
+
+
 def test_agents_with_other_spaces_have_arrays_of_their_own(scripted_env):
     seen = {"a": spaces.Discrete(100), "b": spaces.Box(-9.0, 9.0, (2,))}
     script = [{"agents": "ab"}, {"agents": "ab"}]
@@ -125,7 +145,8 @@ def test_the_arrays_hold_what_each_environment_returns():
     envs = PythonEnvs(make, 2)
     envs.reset(seed=5)
     alone = [make(), make()]
-    seen = [env.reset(seed=5 + n)[0] for n, env in enumerate(alone)]
+    seeds = np.random.SeedSequence(5).generate_state(2).tolist()
+    seen = [env.reset(seed=seed)[0] for env, seed in zip(alone, seeds, strict=True)]
     generator = np.random.default_rng(0)
     for _ in range(60):
         for n, observations in enumerate(seen):

@@ -31,9 +31,22 @@ def test_any_nesting_comes_back_from_its_leaves():
 
 
 def test_leaves_have_the_shape_and_dtype_of_the_space():
-    kept = ObservationLeaves(NESTED).zeros(7, 2)
+    kept = ObservationLeaves(NESTED).blank(7, 2)
     assert [leaf.shape for leaf in kept] == [(7, 2, 4, 4, 3), (7, 2), (7, 2, 5), (7, 2, 2)]
     assert [leaf.dtype for leaf in kept] == [np.uint8, np.int64, np.int8, np.float32]
+
+
+def test_what_is_shown_for_an_agent_that_is_not_there_is_of_its_space():
+    space = spaces.Tuple(
+        (
+            spaces.Discrete(3, start=5),
+            spaces.MultiDiscrete([2, 3], start=[1, 4]),
+            spaces.Box(2.0, 3.0, (2,)),
+            spaces.MultiBinary(2),
+        )
+    )
+    leaves = ObservationLeaves(space)
+    assert space.contains(leaves.unflatten([leaf[0, 1] for leaf in leaves.blank(1, 2)]))
 
 
 def test_a_plain_space_is_one_leaf():

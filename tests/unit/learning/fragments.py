@@ -190,7 +190,7 @@ def _pool(group: AgentGroup, kinds: int, seed: int) -> list[np.ndarray]:
 
 def _example(team: Team, policy: PolicyInput) -> Any:
     group = team.groups[policy.group]
-    leaves = [torch.from_numpy(leaf) for leaf in group.leaves.zeros(2)]
+    leaves = [torch.from_numpy(leaf) for leaf in group.leaves.blank(2)]
     return policy.module_input(group, leaves, torch.tensor(policy.columns[:1] * 2))
 
 

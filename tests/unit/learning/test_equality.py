@@ -119,6 +119,7 @@ def test_minibatches_of_rows_in_order_lead_to_the_same_weights(team):
     [
         {"clip_param": 0.05},
         {"vf_clip_param": 0.5, "vf_loss_coeff": 0.3},
+        {"vf_clip_param": None},
         {"use_kl_loss": False},
         {"use_critic": False},
         {"entropy_coeff": 0.1},
@@ -136,6 +137,15 @@ def test_every_setting_of_the_loss_does_the_same(settings):
     metrics = update_both(ours, stock, sample(team, ours, count=1), num_epochs=2)
     assert_same_metrics(*metrics)
     assert_same_weights(ours, stock)
+
+
+def test_a_minibatch_of_artificial_rows_only_teaches_nothing(team):
+    ours = build(FragmentPPOLearner, team, lr=1e-3)
+    before = weights_of(ours)
+    ours.update(episodes=sample(team, ours, count=1), num_epochs=1, minibatch_size=1, timesteps={})
+    after = weights_of(ours)
+    assert all(torch.isfinite(weights).all() for weights in after.values())
+    assert any(not torch.equal(after[name], before[name]) for name in after)
 
 
 def test_coefficients_and_learning_rates_move_the_same_from_update_to_update():

@@ -62,7 +62,7 @@ class CountingEnvs(VectorEnv):
 
 
 @pytest.fixture
-def rollout():
+def rollout(tmp_path):
     """Makes a rollout in CountingEnvs: policies ac (agents a and c) and b."""
 
     def make(num_envs=4, explore=True, with_agent_id=()):
@@ -81,6 +81,6 @@ def rollout():
                 model_config={"hidden_sizes": [8], "conv_filters": None, "shared_trunk": False},
             )
             actors.append(Actor(module, policy, group, num_envs, explore, torch.device("cpu")))
-        return Rollout(envs, actors, lambda actions, group: actions)
+        return Rollout(envs, actors, lambda actions, group: actions, tmp_path / "env_error.txt")
 
     return make

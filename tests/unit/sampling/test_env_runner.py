@@ -203,6 +203,17 @@ def test_a_remote_env_runner_uses_one_torch_thread(runner):
         torch.set_num_threads(threads)
 
 
+def test_exploration_can_be_switched_between_samples(runner):
+    one = runner()
+    one.sample(explore=True)
+    (fragment,) = one.sample(explore=False)
+    assert (
+        fragment.actions[0][..., 0] == fragment.action_dist_inputs[0][..., 0, :].argmax(-1)
+    ).all()
+    (fragment,) = one.sample(explore=True)
+    assert len(np.unique(fragment.actions[0])) == 7
+
+
 def test_an_env_runner_without_an_env_can_be_stopped(runner):
     # What stays in the algorithm's process when there are others.
     busy = runner()
