@@ -8,6 +8,7 @@ On restore `_set_optimizer_state` is called. `_named_optimizers` and `_weights_s
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Iterable, Sequence
@@ -36,6 +37,11 @@ from empo_rllib.learning.minibatches import count_minibatches, deal_rows
 from empo_rllib.learning.plan import PolicyUpdate, may_deduplicate, plan_update
 from empo_rllib.learning.training import train
 from empo_rllib.sampling.fragment import Fragment
+
+# With torch for GPUs the first optimiser loads Triton. Where numba's LLVM had compiled kernels
+# before, loading Triton's own LLVM was seen to crash (torch 2.13.0, numba 0.68.1).
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 #: In `learner_config_dict`: whether the network runs once for observations that are the same.
 DEDUPLICATE = "deduplicate"
