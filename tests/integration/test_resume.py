@@ -9,7 +9,8 @@ import pytest
 from commands import RAY_AGENTS, Outcome, Run, Workplace, snapshot
 
 FREQUENCY = 4
-BUDGET = 4000
+# Long enough for the kill to come before the end: 200 iterations of a few milliseconds.
+BUDGET = 20_000
 # Stands for the installed package; libraries do call sys.exit.
 BROKEN_WANDB = """
 import sys

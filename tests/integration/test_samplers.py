@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import signal
 
 import pytest
@@ -45,53 +46,53 @@ def test_a_killed_env_runner_comes_back_and_every_batch_is_whole(place: Workplac
     assert batches[-1] == BATCH
 
 
-class TestCheckpointsOfEitherPath:
-    """A run that changes its sampler with every `--resume`."""
+# A run that changes its sampler with every `--resume`.
+SAMPLERS = ("rllib", "batched", "rllib", "python")
 
-    SAMPLERS = ("rllib", "batched", "rllib", "python")
 
-    @pytest.fixture(scope="class")
-    def outcomes(self, place: Workplace) -> list[Outcome]:
-        experiment = place.write_experiment(
-            name="changing", algorithm={"params": {"num_epochs": 2}}, tune={"max_failures": 0}
-        )
-        outcomes = []
-        for number, sampler in enumerate(self.SAMPLERS):
-            arguments = ["--config", experiment, "--set", f"resources.sampler={sampler}"]
-            arguments += ["--set", f"stop.env_steps={400 * (number + 1)}"]
-            if sampler == "batched":  # fragments travel to a learner of its own
-                arguments += ["--set", "resources.num_learners=1"]
-            arguments += ["--resume"] if number else []
-            outcomes.append(place.tune(*arguments).check())
-        return outcomes
+@pytest.fixture(scope="module")
+def outcomes(place: Workplace) -> list[Outcome]:
+    experiment = place.write_experiment(
+        name="changing", algorithm={"params": {"num_epochs": 2}}, tune={"max_failures": 0}
+    )
+    outcomes = []
+    for number, sampler in enumerate(SAMPLERS):
+        arguments = ["--config", experiment, "--set", f"resources.sampler={sampler}"]
+        arguments += ["--set", f"stop.env_steps={400 * (number + 1)}"]
+        if sampler == "batched":  # fragments travel to a learner of its own
+            arguments += ["--set", "resources.num_learners=1"]
+        arguments += ["--resume"] if number else []
+        outcomes.append(place.tune(*arguments).check())
+    return outcomes
 
-    @pytest.fixture(scope="class")
-    def run(self, place: Workplace, outcomes: list[Outcome]) -> Run:
-        return place.run("changing")
 
-    def test_each_says_which_sampler_it_took(self, outcomes):
-        for outcome, sampler in zip(outcomes, self.SAMPLERS, strict=True):
-            assert f"sampler: {sampler} (as asked for)" in outcome.stderr
+@pytest.fixture(scope="module")
+def changing(place: Workplace, outcomes: list[Outcome]) -> Run:
+    return place.run("changing")
 
-    def test_the_counters_go_on(self, run):
-        assert run.trial().column("env_steps") == [100.0 * i for i in range(1, 17)]
-        iterations = run.trial().column("training_iteration")
-        assert iterations == [float(i) for i in range(1, 17)]
 
-    def test_the_summary_names_the_last_one(self, run):
-        assert run.summary["sampler"] == "python"
+def test_each_resume_says_which_sampler_it_took(outcomes):
+    for outcome, sampler in zip(outcomes, SAMPLERS, strict=True):
+        assert f"sampler: {sampler} (as asked for)" in outcome.stderr
 
-    def test_what_was_learned_and_adam_knows_is_kept(self, run):
-        # A fresh Adam would have counted from 0: 2 epochs of minibatches in 16 iterations.
-        import pickle
 
-        from ray.rllib.core.learner.learner import Learner  # noqa: F401  (unpickling needs it)
+def test_the_summary_names_the_last_sampler(changing):
+    assert changing.summary["sampler"] == "python"
 
-        state = run.trial().checkpoints()[-1] / "algorithm/learner_group/learner/state.pkl"
-        optimizer = pickle.loads(state.read_bytes())["optimizer"]
-        steps = {
-            float(parameter["step"])
-            for one in optimizer.values()
-            for parameter in one["state"]["state"].values()
-        }
-        assert min(steps) >= 16 * 2 * 2
+
+def test_counters_go_on_from_one_sampler_to_another(changing):
+    assert changing.trial().column("training_iteration") == [float(i) for i in range(1, 17)]
+    steps = changing.trial().column("env_steps")
+    new = {after - before for before, after in itertools.pairwise([0.0, *steps])}
+    assert new == {100.0}
+
+
+def test_what_adam_knows_is_kept_from_one_learner_to_another(changing):
+    state = changing.trial().checkpoints()[-1] / "algorithm/learner_group/learner/state.pkl"
+    optimizers = pickle.loads(state.read_bytes())["optimizer"]
+    steps = {
+        float(parameter["step"])
+        for one in optimizers.values()
+        for parameter in one["state"]["state"].values()
+    }
+    assert min(steps) >= 16 * 2 * 2  # 16 iterations of 2 epochs of 2 minibatches or more
