@@ -104,7 +104,7 @@ def remove_checkpoints(run: Path) -> None:
 
 def starting_from(path: str) -> dict:
     policies = {"agent_0": {"policy": "agent_0", "checkpoint": path}, "agent_1": "agent_1"}
-    return {"policies": policies, "model": {"hidden_sizes": [128, 64]}}
+    return {"policies": policies, "model": {"hidden_sizes": [64, 64]}}
 
 
 def damaged_source(damage: Callable[[Path], object]) -> Callable[[Path, Path], object]:

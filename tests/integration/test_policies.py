@@ -26,7 +26,7 @@ def run(place: Workplace, smoke: Outcome, smoke_place: Workplace) -> Run:
             "agent_0": {"policy": "frozen", "train": False, "checkpoint": f"{source}#agent_1"},
             "agent_1": {"policy": "learner", "checkpoint": f"{source}/trial_00000#agent_0"},
         },
-        model={"hidden_sizes": [128, 64]},
+        model={"hidden_sizes": [64, 64]},
         algorithm={"params": {"lr": {"grid_search": [LEARNING, STANDING_STILL]}}},
         checkpoint={"num_to_keep": 100},
     )
