@@ -115,8 +115,8 @@ def _reasons_for_rllib(
         yield f"num_learners = {config.resources.num_learners}: the fast learner is one process"
     known = known_params("PPO")
     for name in _STOCK_PARAMS:
-        value = config.algorithm.params.get(name, known[name].default if name in known else None)
-        if name in known and value != known[name].default:
+        value = config.algorithm.params.get(name, known[name].default)
+        if value != known[name].default:
             yield f"algorithm.params.{name} = {value!r}"
     for callback in callbacks:
         for method in _RLLIB_CALLBACKS:

@@ -15,8 +15,8 @@ import torch
 from ray.rllib.core.distribution.torch.torch_distribution import TorchCategorical
 from torch import Tensor
 
+from empo_rllib.envs.compiled import compiled
 from empo_rllib.learning.batch import PolicyBatch
-from empo_rllib.learning.compiled import compiled
 from empo_rllib.learning.loss import TOTAL_LOSS, LossSettings, explained_fraction
 from empo_rllib.learning.plan import Minibatch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from empo_rllib.learning.compiled import compiled
+from empo_rllib.envs.compiled import compiled
 
 
 def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

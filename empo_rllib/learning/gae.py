@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from empo_rllib.learning.compiled import compiled
+from empo_rllib.envs.compiled import compiled
 
 #: The least standard deviation that advantages are divided by; that of
 #: `ray.rllib.connectors.learner.GeneralAdvantageEstimation`.

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import numba
 
+from empo_rllib.envs.compiled import compiled
+
 # Its types lack some keywords.
 _njit: Any = numba.njit
 
@@ -37,11 +39,7 @@ def kernel(function: Function) -> Function:
 
     It must not create arrays: numba then counts references (NRT), in half of the time of a step.
     """
-    options = {"_nrt": False, "nogil": True, "error_model": "numpy"}
-    try:
-        return _njit(cache=True, **options)(function)
-    except RuntimeError:  # there is no folder that it may write to
-        return _njit(**options)(function)
+    return compiled(function, _nrt=False, nogil=True, error_model="numpy")
 
 
 def part(function: Function) -> Function:

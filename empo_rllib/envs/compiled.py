@@ -13,9 +13,14 @@ _njit: Any = numba.njit
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(function: Function) -> Function:
-    """Compiles a function at its first call, and keeps the machine code where it can."""
+def compiled(function: Function, **options: Any) -> Function:
+    """Compiles a function at its first call, and keeps the machine code where it can.
+
+    Args:
+        function: whose arguments are numbers and arrays.
+        **options: of `numba.njit`.
+    """
     try:
-        return _njit(cache=True)(function)
+        return _njit(cache=True, **options)(function)
     except RuntimeError:  # there is no folder that it may write to
-        return _njit(function)
+        return _njit(**options)(function)
