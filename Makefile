@@ -28,11 +28,17 @@ test: $(VENV)/installed-dev ## run the unit, contract and integration tests
 bench: $(VENV)/installed ## measure env steps a second against stock RLlib (most of an hour)
 	$(BIN)/python -m benchmarks.throughput
 
-check: $(VENV)/installed-dev ## format, lint, types, generated files
+check: $(VENV)/installed-dev ## format, lint, types, generated files, scripts, Dockerfile, YAML
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m empo_rllib.config.generate --check
+	$(BIN)/shellcheck .ci/run $(wildcard cluster/*.sh tests/testbed/*.sh)
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/yamllint --strict .
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec $(wildcard docker-compose*.yml)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 lock: $(VENV)/installed ## move every pin of constraints.txt to the newest version allowed
 	$(PIP) install --quiet --constraint constraints.txt uv
