@@ -33,7 +33,7 @@ check: $(VENV)/installed-dev ## format, lint, types, generated files, scripts, D
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m empo_rllib.config.generate --check
-	$(BIN)/shellcheck .ci/run $(wildcard cluster/*.sh tests/testbed/*.sh)
+	$(BIN)/shellcheck .ci/run $(shell find cluster tests -name "*.sh")
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/yamllint --strict .
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec $(wildcard docker-compose*.yml)
