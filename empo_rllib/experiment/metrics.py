@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from empo_rllib.config.schema import StopConfig
+
+if TYPE_CHECKING:
+    from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 
 Row = dict[str, float]
 
@@ -43,6 +46,11 @@ _EPISODE_NAMES = {
     "episode_len_mean": "episode_length_mean",
     "success_rate": "success_rate",
 }
+# IMPALA and APPO sample while they learn, and measure only the latter.
+_TIMER_NAMES = {
+    "env_runner_sampling_timer": "time/sample_s",
+    "learner_update_timer": "time/learn_s",
+}
 
 
 @dataclass
@@ -64,6 +72,17 @@ class Counters:
         self.agent_steps += sum(_count(steps) for steps in agent_steps)
         self.episodes += _count(sampled.get("num_episodes", 0))
         self.time_s += seconds
+
+
+def time_iterations(metrics: MetricsLogger) -> None:
+    """Makes RLlib sum up what sampling and learning take in each iteration.
+
+    RLlib's own value is a mean over hundreds of iterations. The first to log under a key decides
+    how it is reduced, and a checkpoint brings what was decided before it.
+    """
+    for timer in _TIMER_NAMES:
+        metrics.delete("timers", timer, key_error=False)
+        metrics.log_time(("timers", timer), reduce="sum")
 
 
 def build_row(
@@ -89,12 +108,9 @@ def build_row(
                 if theirs in stats
             }
     timers = result.get("timers", {})
-    for theirs, ours in (
-        ("env_runner_sampling_timer", "sample"),
-        ("learner_update_timer", "learn"),
-    ):
-        if theirs in timers:
-            row[f"time/{ours}_s"] = float(timers[theirs])
+    row |= {
+        ours: float(timers[theirs]) for theirs, ours in _TIMER_NAMES.items() if timers.get(theirs)
+    }
     return {key: value for key, value in row.items() if not math.isnan(value)}
 
 

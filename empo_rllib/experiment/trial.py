@@ -28,8 +28,9 @@ from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.env_errors import raise_env_error
 from empo_rllib.errors import TrialError
 from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, write_checkpoint
-from empo_rllib.experiment.metrics import Counters, build_row, stop_reason
+from empo_rllib.experiment.metrics import Counters, build_row, stop_reason, time_iterations
 from empo_rllib.experiment.progress_file import ProgressFile
+from empo_rllib.experiment.prometheus import TrialMetrics
 from empo_rllib.experiment.run_folder import resolve_checkpoint_policy
 
 ERROR_FILE = "error.txt"
@@ -83,6 +84,7 @@ class ExperimentTrial(tune.Trainable):
             (self._folder / name).unlink(missing_ok=True)
         with self._reporting_errors():
             self._build(task.num_gpus_per_learner)
+        self._metrics = TrialMetrics(self._config.name, task.trial_id)
 
     def _build(self, num_gpus_per_learner: float) -> None:
         seed_everything(self._config.seed)
@@ -92,6 +94,7 @@ class ExperimentTrial(tune.Trainable):
         ).build_algo()
         self._counters = Counters()
         self._restore_or_start(policies)
+        time_iterations(self._algorithm.metrics)
         self._saved_iteration = self._counters.training_iteration
         self._progress = ProgressFile(
             self._folder, self._saved_iteration, self._config.logging.tensorboard
@@ -158,8 +161,10 @@ class ExperimentTrial(tune.Trainable):
         raise_env_error(self._folder / ENV_ERROR_FILE)
         seconds = time.perf_counter() - started
         self._counters.advance(result, seconds)
-        row = build_row(result, self._counters, seconds, self._counters.env_steps - before)
+        new_env_steps = self._counters.env_steps - before
+        row = build_row(result, self._counters, seconds, new_env_steps)
         self._progress.append(row)
+        self._metrics.emit(row, new_env_steps)
         return row
 
     def _save(self) -> None:

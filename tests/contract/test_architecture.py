@@ -57,6 +57,7 @@ RAY_AT_IMPORT = (
     "algorithms/",
     "experiment/interrupt.py",
     "experiment/monitor.py",
+    "experiment/prometheus.py",
     "experiment/trial.py",
     "experiment/tuner.py",
     "experiment/wandb.py",

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from empo_rllib.config.schema import StopConfig
-from empo_rllib.experiment.metrics import Counters, build_row, stop_reason
+from empo_rllib.experiment.metrics import Counters, build_row, stop_reason, time_iterations
 
 NAN = math.nan
 
@@ -223,3 +223,30 @@ def test_a_return_that_was_not_measured_ends_nothing():
     stop = StopConfig(env_steps=None, episode_return_mean=-100.0)
     assert stop_reason(stop, {"env_steps": 10}) is None
     assert stop_reason(stop, {}) is None
+
+
+@pytest.fixture
+def rllib_metrics():
+    """RLlib's own logger of an algorithm, whose timers come from an older checkpoint."""
+    from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
+
+    metrics = MetricsLogger(root=True)
+    metrics.log_value(("timers", "env_runner_sampling_timer"), 100.0)
+    time_iterations(metrics)
+    return metrics
+
+
+def times_of(metrics, *sampling_s: float) -> dict[str, float]:
+    for seconds in sampling_s:
+        metrics.log_value(("timers", "env_runner_sampling_timer"), seconds)
+    row = row_of(metrics.compile())
+    return {key: value for key, value in row.items() if key.startswith("time/")}
+
+
+def test_times_are_those_of_the_last_iteration_however_many_steps_it_had(rllib_metrics):
+    assert times_of(rllib_metrics, 1.0, 2.0) == {"time/sample_s": 3.0}
+    assert times_of(rllib_metrics, 0.5) == {"time/sample_s": 0.5}
+
+
+def test_what_did_not_happen_has_no_time(rllib_metrics):
+    assert times_of(rllib_metrics) == {}
