@@ -52,6 +52,7 @@ class Monitor(tune.Callback):
         entry.episode_return_mean = result.get("episode_return_mean", entry.episode_return_mean)
         entry.metric = result.get(self._config.tune.metric, entry.metric)
         entry.stop_reason = result["stop_reason"]
+        entry.env_runner_hosts = result["env_runner_hosts"]
         self._display.update(entry.trial_id, result)
         if time.monotonic() - self._written > _WRITE_EVERY_S:
             self._write()

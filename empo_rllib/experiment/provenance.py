@@ -16,6 +16,7 @@ from typing import Any
 from empo_rllib import __version__
 
 PROVENANCE_FILE = "provenance.json"
+IMAGE_MARKER = ".image"
 _PACKAGES = ("ray", "torch", "gymnasium", "pettingzoo", "multigrid", "numpy")
 
 
@@ -38,7 +39,7 @@ def describe_session(cluster: dict[str, float], num_nodes: int) -> dict[str, Any
         "working_folder": os.getcwd(),
         "python": platform.python_version(),
         "packages": {"empo_rllib": __version__} | {name: _version(name) for name in _PACKAGES},
-        "code": {"folder": str(source), **_git_state(source)},
+        "code": {"folder": str(source), **_image_state(source), **_git_state(source)},
         "hardware": {
             "host": platform.node(),
             "platform": platform.platform(),
@@ -56,6 +57,20 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _image_state(folder: Path) -> dict[str, Any]:
+    """Whether a container runs its image's code or a clone mounted over it; empty outside of one.
+
+    The Dockerfile sets the variable and leaves the file, with the commit the image was built
+    from, beside the code: where a clone is mounted the file is not seen.
+    """
+    if "EMPO_RLLIB_WORKSPACE" not in os.environ:
+        return {}
+    marker = folder / IMAGE_MARKER
+    if not marker.exists():
+        return {"from": "mounted clone"}
+    return {"from": "image", "image_revision": marker.read_text().strip()}
 
 
 def _git_state(folder: Path) -> dict[str, Any]:

@@ -22,7 +22,8 @@ TrialStatus = Literal["pending", "running", "finished", "stopped", "interrupted"
 class TrialSummary(BaseModel):
     """One trial: what it ran with and its newest numbers.
 
-    `stopped` means that the scheduler ended it early; `metric` is the value of `tune.metric`.
+    `stopped` means that the scheduler ended it early; `metric` is the value of `tune.metric`;
+    `env_runner_hosts` is where its env runners ran last, one host name each.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -39,6 +40,7 @@ class TrialSummary(BaseModel):
     env_steps_per_s: float | None = None
     episode_return_mean: float | None = None
     metric: float | None = None
+    env_runner_hosts: list[str] = []
     checkpoint: str | None = None
     error: str | None = None
 

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import os
+import platform
 import random
 import shutil
 import time
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.rllib.algorithms.algorithm import Algorithm
 
 from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.policies import Policy, build_policies
@@ -96,6 +98,7 @@ class ExperimentTrial(tune.Trainable):
         self._restore_or_start(policies)
         time_iterations(self._algorithm.metrics)
         self._saved_iteration = self._counters.training_iteration
+        self._env_runner_hosts = env_runner_hosts(self._algorithm)
         self._progress = ProgressFile(
             self._folder, self._saved_iteration, self._config.logging.tensorboard
         )
@@ -111,7 +114,12 @@ class ExperimentTrial(tune.Trainable):
                 frequency = self._config.checkpoint.frequency
                 if reason or self._counters.training_iteration % frequency == 0:
                     self._save()
-        return {**row, "done": reason is not None, "stop_reason": reason or ""}
+        return {
+            **row,
+            "env_runner_hosts": self._env_runner_hosts,
+            "done": reason is not None,
+            "stop_reason": reason or "",
+        }
 
     def cleanup(self) -> None:
         """Saves what is not saved yet; Tune calls this when it stops the trial."""
@@ -175,6 +183,16 @@ class ExperimentTrial(tune.Trainable):
             self._config.checkpoint.num_to_keep,
         )
         self._saved_iteration = self._counters.training_iteration
+        # Asked again, for a lost env runner comes back where there is room; seldom, for it waits.
+        self._env_runner_hosts = env_runner_hosts(self._algorithm)
+
+
+def env_runner_hosts(algorithm: Algorithm) -> list[str]:
+    """Returns the host name of each env runner that samples; without remote ones, the trial's."""
+    group = algorithm.env_runner_group
+    return group.foreach_env_runner(
+        lambda _: platform.node(), local_env_runner=group.num_remote_env_runners() == 0
+    )
 
 
 def seed_everything(seed: int) -> None:

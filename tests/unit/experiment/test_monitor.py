@@ -19,6 +19,7 @@ RESULT = {
     "episode_return_mean": 0.5,
     "success_rate": 0.75,
     "stop_reason": "",
+    "env_runner_hosts": ["node-1"],
 }
 
 
@@ -69,6 +70,7 @@ def test_a_result_brings_the_summary_up_to_date(run, display):
     entry = summary.trials[1]
     assert (entry.status, entry.env_steps, entry.agent_steps) == ("running", 5000, 10_000)
     assert (entry.episodes, entry.time_s, entry.env_steps_per_s) == (50, 10.0, 500.0)
+    assert entry.env_runner_hosts == ["node-1"]
     assert (entry.episode_return_mean, entry.metric) == (0.5, 0.75)
     assert summary.trials[0].status == "pending"
     assert display.rows["trial_00001"]["env_steps"] == 5000.0
