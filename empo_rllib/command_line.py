@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from empo_rllib.errors import EmpoError
 
@@ -19,3 +20,18 @@ def reporting_errors() -> Iterator[None]:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def render_command(
+    program: str, config: str, overrides: Iterable[str], options: Iterable[str] = ()
+) -> str:
+    """Returns the line that runs an experiment as it was typed, for `--resume` to be added to.
+
+    Args:
+        program: What follows `python -m`.
+        config: The experiment file.
+        overrides: What each `--set` was given.
+        options: Further arguments.
+    """
+    arguments = ["--config", config, *(part for key in overrides for part in ("--set", key))]
+    return f"python -m {program} {shlex.join([*arguments, *options])}"

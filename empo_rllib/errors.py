@@ -6,6 +6,7 @@ EmpoError                   exit code 1
 ├── ResourceError           2   more CPUs or GPUs asked for than there are
 ├── RunError                2   a run folder that is not one, is taken, or does not match
 ├── CheckpointError         2   a checkpoint that cannot be read
+├── ServiceError            2   a cluster's job service that does not answer or refuses
 ├── TrialError              1   training itself failed
 └── Interrupted             75  stopped by a signal, with the state saved
 
@@ -48,6 +49,12 @@ class RunError(EmpoError):
 
 class CheckpointError(EmpoError):
     """A checkpoint that is missing, incomplete or unreadable."""
+
+    exit_code = 2
+
+
+class ServiceError(EmpoError):
+    """The job service of a cluster does not answer, refuses, or has no such job."""
 
     exit_code = 2
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from empo_rllib.command_line import reporting_errors
+from empo_rllib.command_line import render_command, reporting_errors
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -51,7 +51,7 @@ def tune(
     from empo_rllib.experiment.tuner import run
 
     result = run(experiment, resume=resume, address=address, overwrite=overwrite)
-    typer.echo(render_outcome(result, str(config), set_ or []))
+    typer.echo(render_outcome(result, render_command("empo_rllib.tune", str(config), set_ or [])))
     raise typer.Exit(exit_code(result))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from empo_rllib.errors import Interrupted, TrialError
@@ -22,10 +21,11 @@ def exit_code(result: ExperimentResult) -> int:
     return _EXIT_CODES[result.status]
 
 
-def render_outcome(result: ExperimentResult, config: str, overrides: Sequence[str]) -> str:
-    """Returns status, best trial, return, where everything is, and what to type next."""
-    again = ["python", "-m", "empo_rllib.tune", "--config", config]
-    again += [part for override in overrides for part in ("--set", override)]
+def render_outcome(result: ExperimentResult, command: str) -> str:
+    """Returns status, best trial, return, where everything is, and what to type next.
+
+    `command` is the line that started the run, without `--resume`.
+    """
     folder = _short(result.folder)
     lines = ["", f"status       {result.status}"]
     best = result.best()
@@ -46,7 +46,7 @@ def render_outcome(result: ExperimentResult, config: str, overrides: Sequence[st
             f"{trial.trial_id} failed:",
             (trial.error or "no result was received").rstrip(),
         ]
-    next_commands = _next_commands(result, folder, shlex.join([*again, "--resume"]))
+    next_commands = _next_commands(result, folder, f"{command} --resume")
     return "\n".join([*lines, "", "next", *(f"  {command}" for command in next_commands)])
 
 

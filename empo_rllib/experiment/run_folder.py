@@ -71,6 +71,12 @@ def run_folder_of(config: ExperimentConfig) -> Path:
     return (root / config.name).absolute()
 
 
+def check_start_options(resume: bool, overwrite: bool) -> None:
+    """Refuses both at once with a ConfigError."""
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other.")
+
+
 def create_run_folder(config: ExperimentConfig, overwrite: bool) -> Path:
     """Makes the empty run folder of a new experiment.
 

@@ -38,7 +38,7 @@ from empo_rllib.experiment.plan import (
 )
 from empo_rllib.experiment.progress import Display
 from empo_rllib.experiment.provenance import write_provenance
-from empo_rllib.experiment.run_folder import lock_run, run_folder_of
+from empo_rllib.experiment.run_folder import check_start_options, lock_run, run_folder_of
 from empo_rllib.experiment.summary import ExperimentResult
 from empo_rllib.experiment.trial import ExperimentTrial, TrialTask
 from empo_rllib.experiment.wandb import WandbLogger
@@ -77,8 +77,7 @@ def run(
             "Ray is already running in this process. Call ray.shutdown() first; to train on a "
             "running cluster give its address."
         )
-    if resume and overwrite:
-        raise ConfigError("--resume and --overwrite exclude each other.")
+    check_start_options(resume, overwrite)
     interruption = interrupt.reset()
     with interruption.listening():
         check_can_start(config, resume, overwrite)
@@ -96,7 +95,7 @@ def run(
         with cluster_context as cluster:
             interruption.listen()  # Ray put handlers of its own in place
             if address is not None:
-                where = f"the cluster at {address}"
+                where = "the cluster" if address == "auto" else f"the cluster at {address}"
                 gpus = _check_resources(config, planned, cluster.resources, where)
             if not resume:
                 start_run(config, planned, overwrite)

@@ -32,7 +32,8 @@ MAY_IMPORT = {
         "results.statistics",
     },
     "results": {"errors", "config", "envs", "rl_modules", "algorithms", "experiment"},
-    "cli": {"errors", "command_line", "config", "envs", "experiment", "results"},
+    "service": {"errors", "command_line", "config", "experiment"},
+    "cli": {"errors", "command_line", "config", "envs", "experiment", "results", "service"},
     "tune": {"errors", "command_line", "config", "experiment"},
     "__main__": {"cli"},
     "__init__": {"config", "envs", "experiment", "results"},
@@ -46,6 +47,8 @@ RAY_USERS = (
     "algorithms/",
     "experiment/",
     "results/policy.py",
+    "service/client.py",
+    "service/jobs.py",
 )
 RAY_AT_IMPORT = (
     "envs/env_errors.py",
