@@ -65,7 +65,7 @@ LABEL org.opencontainers.image.title="empo_rllib" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-USER appuser
+USER ${USER_ID}:${GROUP_ID}
 EXPOSE 6379 8265 10001
 # -s: also when the engine's own init is the first process.
 ENTRYPOINT ["tini", "-s", "--"]

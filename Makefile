@@ -7,9 +7,18 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN := results/empty-8x8-ppo
 
+# Containers: the experiment of `make submit`, and more arguments for `docker build`.
+CONFIG := tune_configs/ppo.yaml
+DOCKER_BUILD_FLAGS :=
+DOCKER_BUILD = docker build $(DOCKER_BUILD_FLAGS) \
+  --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+PREPARE := cluster/containers/prepare.sh
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install train test bench check lock clean
+.PHONY: help install train test bench check lock clean \
+  build build-dev push up down shell logs submit dashboard
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,6 +48,38 @@ check: $(VENV)/installed-dev ## format, lint, types, generated files, scripts, D
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec $(wildcard docker-compose*.yml)
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
 	$(BIN)/zizmor --offline --quiet .github/workflows
+
+build: ## build the image empo_rllib:latest
+	$(DOCKER_BUILD) --tag empo_rllib:latest .
+
+build-dev: ## build empo_rllib:dev, with the tools for tests and notebooks
+	$(DOCKER_BUILD) --build-arg DEV_MODE=true --tag empo_rllib:dev .
+
+push: ## push the image: make push IMAGE=registry/name:tag
+	@test -n "$(IMAGE)" || { echo "error: name the image: make push IMAGE=registry/name:tag" >&2; exit 2; }
+	docker tag empo_rllib:latest $(IMAGE)
+	docker push $(IMAGE)
+
+up: ## start the Ray cluster in containers
+	@$(PREPARE)
+	docker compose up --detach --wait ray-head ray-worker
+	@$(MAKE) --no-print-directory dashboard
+
+down: ## stop it; runs under way are saved first, results stay
+	docker compose --profile '*' down
+
+shell: ## a shell in the cluster's head
+	docker compose exec ray-head bash
+
+logs: ## follow what the containers print
+	docker compose --profile '*' logs --follow
+
+submit: ## train on the cluster: make submit CONFIG=tune_configs/ppo.yaml
+	docker compose exec ray-head python -m empo_rllib submit --config $(CONFIG) --follow
+
+dashboard: ## print the dashboard's address and how to log in
+	@echo "Ray dashboard: http://$$(docker compose port ray-head 8265)"
+	@echo "It asks for a token, which this prints: docker compose exec ray-head cat /run/empo_rllib/token"
 
 lock: $(VENV)/installed ## move every pin of constraints.txt to the newest version allowed
 	$(PIP) install --quiet --constraint constraints.txt uv

@@ -27,16 +27,6 @@ check_results() {
   fi
 }
 
-make_token() {
-  if [ ! -e "$token" ]; then
-    (umask 077 && python3 -c 'import secrets; print(secrets.token_hex(32), end="")' >"$token.new")
-    mv "$token.new" "$token"
-  elif [ ! -r "$token" ]; then
-    refuse "$token belongs to another user: USER_ID changed since the cluster was made." \
-      "Type: docker compose down --volumes"
-  fi
-}
-
 wait_for_token() {
   for _ in {1..120}; do
     if [ -r "$token" ]; then return; fi
@@ -68,6 +58,7 @@ tell_about_gpu() {
   fi
 }
 
+# shellcheck disable=SC2329  # the trap calls it
 save_runs() {
   local pids
   pids=$(pgrep -f 'python[0-9.]* -m empo_rllib\.' || true)
@@ -82,6 +73,7 @@ save_runs() {
   done
 }
 
+# shellcheck disable=SC2329  # the trap calls it
 stop() {
   trap '' TERM INT
   save_runs
@@ -97,7 +89,7 @@ if [ -n "${NUM_CPUS:-}" ]; then options+=("--num-cpus=$NUM_CPUS"); fi
 case $role in
   head)
     check_results
-    make_token
+    cluster/containers/make_token.sh || exit 0 # it has said why; see refuse
     tell_about_gpu
     # 0.0.0.0 is the container's network; compose publishes the port on the host's loopback only.
     options+=(--head --port=6379 --dashboard-host=0.0.0.0 --dashboard-port=8265)

@@ -9,6 +9,7 @@ name=${1:?usage: base_image.sh NAME}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
+# shellcheck source=/dev/null
 . /etc/os-release
 mirror=$(awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/debian.sources)
 
@@ -20,6 +21,7 @@ mirror=$(awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/debian.source
   if [ -n "$index" ]; then echo "index-url = $index"; fi
 } >"$folder/pip.conf"
 
+# shellcheck disable=SC2016  # mmdebstrap's shell fills in $1, the new system's root
 mmdebstrap --quiet --variant=minbase --include=ca-certificates \
   --customize-hook='useradd --root "$1" --uid 1000 --create-home ubuntu' \
   --customize-hook='mkdir -p "$1/usr/local/share/ca-certificates"' \
