@@ -1,4 +1,4 @@
-"""A Ray cluster of a test's own, to join with `--address`."""
+"""A Ray cluster of a test's own: to join with `--address`, and to submit to."""
 
 from __future__ import annotations
 
@@ -6,14 +6,37 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from commands import PYTHON, Running, Workplace
 
 
+@dataclass(frozen=True)
+class Head:
+    """A Ray cluster of one node.
+
+    Attributes:
+        running: `ray start`.
+        address: What drivers join, `host:port`.
+        dashboard_url: Where jobs are submitted.
+        metrics_url: Where Prometheus would scrape the node.
+        token_file: Holds the token that everything asks for.
+    """
+
+    running: Running
+    address: str
+    dashboard_url: str
+    metrics_url: str
+    token_file: Path
+
+
 @contextlib.contextmanager
-def ray_head(place: Workplace, num_cpus: int) -> Iterator[tuple[Running, str]]:
-    """A Ray cluster of one node, apart from all others here: the process and its address.
+def ray_head(
+    place: Workplace, num_cpus: int, env: Mapping[str, str] | None = None
+) -> Iterator[Head]:
+    """A Ray cluster of one node, apart from all others here.
 
     Drivers in this workplace get the token that it asks for. Two heads on one machine collide on
     every port with a fixed default, so each of them is given here.
@@ -22,24 +45,37 @@ def ray_head(place: Workplace, num_cpus: int) -> Iterator[tuple[Running, str]]:
     token = place.write("token", "0123456789abcdef" * 4)
     token.chmod(0o600)
     place.env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    dashboard, metrics = free_port(), free_port()
     ports = {
         "--ray-client-server-port": free_port(),
         "--dashboard-agent-listen-port": free_port(),
-        "--dashboard-port": free_port(),
+        "--dashboard-port": dashboard,
+        "--metrics-export-port": metrics,
         "--port": 0,
         "--min-worker-port": 0,
         "--max-worker-port": 0,
     }
     command = [PYTHON, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
     command += [f"{option}={port}" for option, port in ports.items()]
-    command += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}"]
+    command += ["--include-dashboard=true", "--disable-usage-stats", f"--temp-dir={folder}"]
     command += [f"--num-cpus={num_cpus}", "--num-gpus=0", "--object-store-memory=200000000"]
-    ours = {"AUTOSCALER_METRIC_PORT": str(free_port())}
+    ours = {
+        "AUTOSCALER_METRIC_PORT": str(free_port()),
+        # Jobs run `python`.
+        "PATH": f"{Path(PYTHON).parent}:{place.env['PATH']}",
+        **(env or {}),
+    }
     head = Running(command, place.folder, {**place.env, **ours})
     try:
         current = folder / "ray_current_cluster"
         head.wait_until(lambda: current.exists() and "started" in head.stdout, "Ray started")
-        yield head, current.read_text().strip()
+        yield Head(
+            running=head,
+            address=current.read_text().strip(),
+            dashboard_url=f"http://127.0.0.1:{dashboard}",
+            metrics_url=f"http://127.0.0.1:{metrics}/metrics",
+            token_file=token,
+        )
     finally:
         for pid in place.processes():
             with contextlib.suppress(OSError):

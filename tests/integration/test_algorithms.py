@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 import pytest
-from commands import CONFIGS, Run, Running, Workplace
-from ray_head import ray_head
+from commands import CONFIGS, Run, Workplace
+from ray_head import Head, ray_head
 
 CHANGES = {
     "appo": {"algorithm.params.train_batch_size_per_learner": 200},
@@ -31,19 +31,19 @@ COMMON = {
 
 
 @pytest.fixture(scope="module")
-def cluster(place: Workplace) -> Iterator[tuple[Running, str]]:
-    with ray_head(place, num_cpus=2) as head_and_address:
-        yield head_and_address
+def cluster(place: Workplace) -> Iterator[Head]:
+    with ray_head(place, num_cpus=2) as head:
+        yield head
 
 
 @pytest.fixture(scope="module", params=CHANGES)
-def run(request: pytest.FixtureRequest, place: Workplace, cluster: tuple[Running, str]) -> Run:
+def run(request: pytest.FixtureRequest, place: Workplace, cluster: Head) -> Run:
     algorithm = request.param
     changes = {**COMMON, **(OFF_POLICY if algorithm in ("dqn", "sac") else {})}
     changes |= {**CHANGES[algorithm], "name": algorithm}
     settings = [f"--set={key}={value}" for key, value in changes.items()]
     file = CONFIGS / f"{algorithm}.yaml"
-    place.tune("--config", file, "--address", cluster[1], *settings).check()
+    place.tune("--config", file, "--address", cluster.address, *settings).check()
     return place.run(algorithm)
 
 
@@ -76,7 +76,6 @@ def test_rows_count_up_to_the_budget(run):
 
 
 def test_the_cluster_stays_up_and_holds_nothing_of_the_run(run, cluster, place):
-    head, _ = cluster
-    assert head.process.poll() is None
+    assert cluster.running.process.poll() is None
     assert any("gcs_server" in command for command in place.processes().values())
     assert not [text for text in place.processes().values() if "empo_rllib.tune" in text]
