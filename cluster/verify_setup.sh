@@ -162,7 +162,7 @@ is_listening() { (: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 is_ours() {
   [ "$engine" = yes ] &&
-    docker ps --filter "publish=$1" --format '{{.Label "com.docker.compose.project"}}' | grep -qx empo_rllib
+    docker ps --filter "publish=$1" --format '{{.Label "com.docker.compose.project"}}' | grep -qx "$(setting COMPOSE_PROJECT_NAME empo_rllib)"
 }
 
 check_python() {
