@@ -219,7 +219,11 @@ def stop(job_id: _Id, address: _Address = None, token_file: _TokenFile = None) -
     job = find_job(client, job_id)
     if not job.is_over:
         typer.echo(f"{job_id}: stopping; each trial saves after its iteration", err=True)
-        job = stop_job(client, job)
+        try:
+            job = stop_job(client, job)
+        except KeyboardInterrupt:
+            typer.echo("\nno longer waiting; the run saves and ends all the same", err=True)
+            raise typer.Exit(_DETACHED_EXIT_CODE) from None
     typer.echo(describe_end(job))
 
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,12 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 # address that it is given.
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 _ANSWER_S = 10.0
+# Ray's loggers that tell each step of an upload.
+_TALKATIVE = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 _NO_DASHBOARD = (
     "what answers there is no Ray dashboard. Give the dashboard's URL with --address; its port is "
     "8265 unless it was changed."
@@ -49,8 +56,8 @@ def connect(address: str | None, token_file: Path | None) -> JobSubmissionClient
         os.environ.pop(variable, None)
     from ray.job_submission import JobSubmissionClient
 
-    for name in ("dashboard_sdk", "job.sdk"):
-        logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     with reporting_loss(url):
         return JobSubmissionClient(url, headers=headers)
 
@@ -72,9 +79,10 @@ def reporting_loss(url: str) -> Iterator[None]:
 def _find_url(address: str | None) -> str:
     given = {"--address": address, **{name: os.environ.get(name) for name in _ADDRESS_VARIABLES}}
     for origin, value in given.items():
-        if value is None or not value:
+        if not value:
             continue
-        if not value.startswith(("http://", "https://")):
+        parsed = urllib.parse.urlsplit(value)
+        if parsed.scheme not in ("http", "https") or not parsed.hostname:
             raise ServiceError(
                 f"{origin}: {value!r} is not the URL of a Ray dashboard, such as "
                 f"{DEFAULT_ADDRESS}. Give one with --address."
@@ -115,6 +123,7 @@ def _check_answers(url: str, headers: dict[str, str], token_origin: str) -> None
         with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:
             json.load(answer)["ray_version"]
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code not in (401, 403):
             raise ServiceError(f"{url}: {_NO_DASHBOARD}") from error
         raise ServiceError(_refusal(url, token_origin)) from error

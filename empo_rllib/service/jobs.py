@@ -107,10 +107,10 @@ def describe_end(job: Job) -> str:
     code = "" if job.exit_code is None else f", exit code {job.exit_code}"
     line = f"{job.id}: {job.status}{code}"
     if job.status == "lost":
-        return f"{line}: {' '.join(job.message.split())}"
+        line += f": {' '.join(job.message.split()).rstrip('.')}"
     if job.status == "stopped":
         line += " before it could save; what was saved earlier is kept"
-    if job.status in ("interrupted", "stopped", "killed"):
+    if job.status in ("interrupted", "killed", "stopped", "lost"):
         line += f". To go on: {job.command} --resume"
     return line
 

@@ -14,10 +14,8 @@ from empo_rllib.service.jobs import Job
 def render_jobs(jobs: Sequence[Job]) -> Table:
     """Returns one row per job."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("job", "experiment", "status"):
-        table.add_column(name, no_wrap=True, overflow="ignore")
-    for name in ("exit code", "started", "duration"):
-        table.add_column(name, no_wrap=True, overflow="ignore", justify="right")
+    for name in ("job", "experiment", "status", "exit code", "started", "duration"):
+        table.add_column(name)
     for job in jobs:
         started = job.started and datetime.fromtimestamp(job.started)
         table.add_row(
