@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Programs for container tests, where every user can run them.
+TESTBED := /var/cache/empo_rllib-testbed
 RUN := results/empty-8x8-ppo
 
 # Containers: the experiment of `make submit`, and more arguments for `docker build`.
@@ -17,7 +19,7 @@ PREPARE := cluster/containers/prepare.sh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install train test bench check lock clean \
+.PHONY: help install train test test-containers bench check lock clean \
   build build-dev push up down shell logs submit dashboard
 
 help: ## list the targets
@@ -33,6 +35,13 @@ train: $(VENV)/installed ## train, evaluate and film two agents (replaces the la
 # Two at a time: starting Ray is mostly waiting. A file stays whole, for its tests share runs.
 test: $(VENV)/installed-dev ## run the unit, contract and integration tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# As root on Debian 12, where a real Docker Engine is unpacked and run; WHEELS is a folder of wheels for the build.
+test-containers: $(VENV)/installed-dev ## test the image and the cluster on a Docker Engine of its own
+	tests/testbed/install_docker.sh $(TESTBED)/docker
+	tests/testbed/install_prometheus.sh $(TESTBED)/prometheus
+	tests/testbed/install_browser.sh
+	TESTBED=$(TESTBED) $(BIN)/python -m pytest tests/containers
 
 bench: $(VENV)/installed ## measure env steps a second against stock RLlib (most of an hour)
 	$(BIN)/python -m benchmarks.throughput

@@ -61,7 +61,7 @@ tell_about_gpu() {
 # shellcheck disable=SC2329  # the trap calls it
 save_runs() {
   local pids
-  pids=$(pgrep -f 'python[0-9.]* -m empo_rllib\.' || true)
+  pids=$(pgrep -f '^[^ ]*python[0-9.]* -m empo_rllib\.' || true)
   if [ -z "$pids" ]; then return; fi
   echo "stopping: runs are saved first (at most $SAVE_S s)"
   # shellcheck disable=SC2086  # one argument for each process

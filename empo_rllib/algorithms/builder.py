@@ -158,8 +158,18 @@ def _differ(default: Any, value: Any) -> bool:
 
 
 def required_resources(algorithm: AlgorithmConfig) -> dict[str, float]:
-    """CPUs, GPUs and custom resources that one trial needs."""
-    request = algorithm.algo_class.default_resource_request(algorithm)
+    """CPUs, GPUs and custom resources that one trial needs.
+
+    Raises:
+        ConfigError: its main process would need nothing, which RLlib cannot place.
+    """
+    try:
+        request = algorithm.algo_class.default_resource_request(algorithm)
+    except ValueError as error:
+        raise ConfigError(
+            "algorithm.params: a trial's main process needs at least one CPU or GPU. Set "
+            f"num_cpus_for_main_process or num_cpus_per_learner to 1. ({error})"
+        ) from error
     return dict(request.required_resources)
 
 

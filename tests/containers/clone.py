@@ -1,0 +1,103 @@
+"""A fresh clone of the repository, owned by an ordinary user of the host, and what is typed in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from engine import Engine
+
+ROOT = Path(__file__).resolve().parents[2]
+# Not 1000, the default: results must belong to the user who typed the command.
+HOST_USER = 1234
+_TIMEOUT_S = 300.0
+
+
+class Clone:
+    """A clone in `folder`; every command in it is typed by `HOST_USER`."""
+
+    def __init__(self, engine: Engine, folder: Path, project: str) -> None:
+        self.engine = engine
+        self.folder = folder
+        home = folder.parent
+        # Variables of the shell that it is typed in.
+        self.env: dict[str, str] = {
+            "COMPOSE_PROJECT_NAME": project,
+            "HOME": str(home),
+            "DOCKER_CONFIG": str(home / ".docker"),
+        }
+        shutil.copytree(engine.env["DOCKER_CONFIG"], home / ".docker", symlinks=True)
+        own(home / ".docker", HOST_USER)
+        copy_repository(folder)
+        own(folder, HOST_USER)
+
+    def type(
+        self, *command: str, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return self.engine.on_host(
+            command, check=check, cwd=self.folder, env={**self.env, **(env or {})}, user=HOST_USER
+        )
+
+    def compose(
+        self, *args: str, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return self.type("docker", "compose", *args, check=check, env=env)
+
+    def in_head(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.compose("exec", "-T", "ray-head", *command, check=check)
+
+    def container(self, service: str) -> str:
+        return self.compose("ps", "--quiet", service).stdout.strip()
+
+    def health(self, service: str) -> str:
+        name = self.compose("ps", "--all", "--quiet", service).stdout.strip()
+        inspect = ("inspect", "--format", "{{.State.Status}} {{.State.Health.Status}}", name)
+        return self.engine.docker(*inspect).stdout.strip()
+
+    def summary(self, name: str) -> dict:
+        return json.loads((self.folder / "results" / name / "summary.json").read_text())
+
+    def rows(self, name: str) -> list[list[str]]:
+        """Returns the lines of the trial's progress.csv, its header first."""
+        path = self.folder / "results" / name / "trial_00000" / "progress.csv"
+        return [line.split(",") for line in path.read_text().splitlines()] if path.exists() else []
+
+    def column(self, name: str, column: str) -> list[float]:
+        header, *rows = self.rows(name)
+        return [float(row[header.index(column)]) for row in rows]
+
+
+def copy_repository(folder: Path) -> None:
+    """Copies what a clone of the working tree would hold: no ignored file, no cache, no result."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if not (ROOT / name).exists():
+            continue  # removed and not committed yet
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
+        target.chmod((ROOT / name).stat().st_mode)
+
+
+def own(folder: Path, user: int) -> None:
+    for path in [folder, *folder.rglob("*")]:
+        os.chown(path, user, user, follow_symlinks=False)
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = _TIMEOUT_S) -> float:
+    """Waits, and returns how many seconds it took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < timeout_s, f"waited {timeout_s:g} s for {what}"
+        time.sleep(0.3)
+    return time.monotonic() - started
