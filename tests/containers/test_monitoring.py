@@ -39,7 +39,7 @@ FROM empo_rllib:latest
 COPY prometheus /bin/prometheus
 ENTRYPOINT ["/bin/prometheus"]
 """
-SERVER = "http://127.0.0.1:9090"
+OTHER_PORT = 9099
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,9 @@ def training(prometheus: Clone) -> Iterator[str]:
     prometheus.in_head("python", "-m", "empo_rllib", "stop", job)
 
 
-def ask(engine: Engine, path: str, **parameters: str) -> object:
-    """Asks the API of Prometheus from the host; a query that does not parse fails."""
-    url = f"{SERVER}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+def ask(engine: Engine, path: str, port: int = 9090, **parameters: str) -> object:
+    """Asks the API of a Prometheus from the host; a query that does not parse fails."""
+    url = f"http://127.0.0.1:{port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
     answer = json.loads(engine.on_host(["curl", "--silent", "--globoff", url]).stdout)
     assert answer["status"] == "success", answer
     return answer["data"]
@@ -150,30 +150,33 @@ def test_without_the_token_no_node_is_found(
         discovery["authorization"]["credentials_file"] = str(tmp_path / "token")
         (tmp_path / "token").write_text(tokens[token])
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+
+    def found() -> list:
+        return ask(cluster.engine, "targets", OTHER_PORT)["activeTargets"]
+
     with running(cluster.engine, programs, tmp_path) as log:
         if outcome:
             wait_until(lambda: outcome in log.read_text(), f"{outcome} of {token} token")
-            assert targets_of(cluster.engine) == []
+            assert found() == []
         else:
-            wait_until(lambda: targets_of(cluster.engine) != [], "targets")
-
-
-def targets_of(engine: Engine) -> list:
-    done = engine.on_host(["curl", "--silent", "http://127.0.0.1:9099/api/v1/targets"], check=False)
-    return json.loads(done.stdout)["data"]["activeTargets"] if done.returncode == 0 else []
+            wait_until(lambda: found() != [], "nodes")
 
 
 @contextlib.contextmanager
 def running(engine: Engine, programs: Path, folder: Path) -> Iterator[Path]:
     """Prometheus on the host, with the configuration in `folder`; its log."""
     command = [str(programs / "prometheus"), f"--config.file={folder / 'prometheus.yml'}"]
-    command += [f"--storage.tsdb.path={folder / 'data'}", "--web.listen-address=127.0.0.1:9099"]
+    command += [
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{OTHER_PORT}",
+    ]
     log = folder / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
             engine.host_command(command), env=engine.env, stdout=output, stderr=output
         )
     try:
+        wait_until(lambda: "Server is ready" in log.read_text(), "Prometheus")
         yield log
     finally:
         process.terminate()
