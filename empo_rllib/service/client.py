@@ -64,15 +64,18 @@ def connect(address: str | None, token_file: Path | None) -> JobSubmissionClient
 
 @contextlib.contextmanager
 def reporting_loss(url: str) -> Iterator[None]:
-    """Turns what goes wrong with an answering service into a ServiceError."""
+    """Turns what goes wrong with a service that has answered before into a ServiceError."""
     import aiohttp
+    from ray.exceptions import RayError
 
     try:
         yield
-    except (OSError, RuntimeError, aiohttp.ClientError) as error:
+    except (OSError, RuntimeError, aiohttp.ClientError, RayError) as error:
+        # An OSError is a connection's, in many words.
+        lines = [] if isinstance(error, OSError) else str(error).strip().splitlines()
         raise ServiceError(
-            f"{url}: {_last_line(error)}\nThe run itself goes on as long as its cluster does; "
-            "`python -m empo_rllib jobs` tells."
+            f"{url}: {lines[-1] if lines else 'the cluster does not answer any more'}. "
+            "`python -m empo_rllib jobs` tells what goes on there."
         ) from error
 
 
@@ -147,8 +150,3 @@ def _refusal(url: str, token_origin: str) -> str:
         f"{url}: {wrong} Give the file that holds its token with --token-file. With containers, "
         "`make submit` runs inside ray-head, where it is set."
     )
-
-
-def _last_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__

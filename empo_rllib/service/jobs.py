@@ -33,10 +33,10 @@ class Job:
     """A job as `jobs` tells it.
 
     Attributes:
-        status: `waiting`, `running`; then `finished` (exit code 0), `failed` (1), `refused` (2: a
-            mistake in the experiment), `interrupted` (75: state saved), `killed` (another code),
-            `stopped` (ended without an exit code because `stop` was typed) or `lost` (the same
-            without that: its node or the cluster failed).
+        status: `waiting`, `running`; then `finished` (exit code 0), `failed` (1 or another code),
+            `refused` (2: a mistake in the experiment), `interrupted` (75: state saved), `killed`
+            (above 128), `stopped` (ended without an exit code because `stop` was typed) or `lost`
+            (the same without that: its node or the cluster failed).
         exit_code: Of the run; 128 and the number for one that a signal killed.
         started: Unix time, seconds.
         ended: The same.
@@ -152,4 +152,4 @@ def _describe_status(status: str, exit_code: int | None) -> str:
         return _UNDER_WAY[status]
     if exit_code is None:
         return _WITHOUT_EXIT_CODE[status]
-    return _ENDINGS.get(exit_code, "killed")
+    return _ENDINGS.get(exit_code, "killed" if exit_code > 128 else "failed")

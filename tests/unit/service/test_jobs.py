@@ -63,6 +63,7 @@ def only_job(log="", **changes):
         ("FAILED", 75, "interrupted", 75),
         ("FAILED", -9, "killed", 137),
         ("FAILED", 130, "killed", 130),
+        ("FAILED", 127, "failed", 127),
         ("FAILED", None, "lost", None),
         ("STOPPED", None, "stopped", None),
     ],
@@ -138,8 +139,17 @@ def test_a_service_that_goes_away_is_one_message():
         def list_jobs(self):
             raise RuntimeError("Request failed with status code 500: Traceback\nGCS is dead")
 
-    with pytest.raises(ServiceError, match="http://ray-head:8265: GCS is dead"):
+    with pytest.raises(ServiceError, match=r"http://ray-head:8265: GCS is dead\. "):
         list_jobs(Gone())
+
+
+def test_a_connection_that_is_lost_is_told_in_few_words():
+    class Lost(Client):
+        def list_jobs(self):
+            raise ConnectionError("HTTPConnectionPool(host='ray-head', port=8265): Max retries")
+
+    with pytest.raises(ServiceError, match="8265: the cluster does not answer any more"):
+        list_jobs(Lost())
 
 
 @pytest.mark.parametrize(
