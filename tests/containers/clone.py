@@ -1,4 +1,4 @@
-"""A fresh clone of the repository, owned by an ordinary user of the host, and what is typed in it."""
+"""A fresh clone of the repository, an ordinary user's of the host, and what is typed in it."""
 
 from __future__ import annotations
 

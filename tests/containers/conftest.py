@@ -1,4 +1,4 @@
-"""One engine, one image and one cluster for all container tests; what was measured is shown at the end."""
+"""One engine, one image and one cluster for all container tests; the bars are shown at the end."""
 
 from __future__ import annotations
 
@@ -102,4 +102,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("bars")
     for name, bar in read_bars().items():
         verdict = "met" if bar["met"] else "MISSED"
-        terminalreporter.write_line(f"{verdict:7} {name}: {bar['measured']} (asked: {bar['asked']})")
+        terminalreporter.write_line(
+            f"{verdict:7} {name}: {bar['measured']} (asked: {bar['asked']})"
+        )

@@ -51,7 +51,9 @@ def test_an_old_compose(clone: Clone, stubs: Path) -> None:
     done = clone.type(
         "make", "up", check=False, env={"PATH": f"{stubs}:{clone.engine.env['PATH']}"}
     )
-    assert "2.3.3" in (error := the_error(done)) and "2.20 or newer" in error
+    error = the_error(done)
+    assert "2.3.3" in error
+    assert "2.20 or newer" in error
 
 
 def test_a_port_in_use(clone: Clone) -> None:
@@ -104,7 +106,10 @@ def test_make_up_mends_it(engine: Engine, foreign_clone: tuple[Path, dict]) -> N
     folder, env = foreign_clone
     home = {"HOME": str(folder.parent)}
     engine.on_host(["make", "up"], cwd=folder, env={**env, **home}, user=HOST_USER)
-    assert (folder / ".env").read_text().split() == [f"USER_ID={HOST_USER}", f"GROUP_ID={HOST_USER}"]
+    assert (folder / ".env").read_text().split() == [
+        f"USER_ID={HOST_USER}",
+        f"GROUP_ID={HOST_USER}",
+    ]
     assert os.stat(folder / "results").st_uid == HOST_USER
 
 

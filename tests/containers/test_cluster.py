@@ -9,12 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from bars import record_bar
 from clone import HOST_USER, Clone, wait_until
 from engine import Engine
 
-# The head offers 3 CPUs, the worker 2: of two env runners that ask for 2 each, one has to run on each.
+# The head offers 3 CPUs, the worker 2: two env runners that ask for 2 each run one on each.
 SPREAD = (
     *("--set", "resources.num_env_runners=2"),
     *("--set", "algorithm.params.num_cpus_per_env_runner=2"),
@@ -25,7 +24,9 @@ TRY_TOKENS = Path(__file__).with_name("try_tokens.py")
 
 
 def submit(cluster: Clone, name: str, *options: str) -> str:
-    done = cluster.in_head("python", "-m", "empo_rllib", "submit", "--set", f"name={name}", *options)
+    done = cluster.in_head(
+        "python", "-m", "empo_rllib", "submit", "--set", f"name={name}", *options
+    )
     return done.stdout.strip().splitlines()[-1]
 
 
@@ -64,10 +65,13 @@ def test_submit_from_the_host_needs_the_token_and_nothing_else(cluster: Clone) -
     env = {"PYTHONPATH": str(cluster.folder), "HOME": str(cluster.folder.parent)}
     refused = cluster.engine.on_host(command, check=False, env=env, cwd=cluster.folder)
     assert refused.returncode == 2
-    assert "--token-file" in refused.stderr and "Traceback" not in refused.stderr
+    assert "--token-file" in refused.stderr
+    assert "Traceback" not in refused.stderr
     token = cluster.folder.parent / "token"
     token.write_text(cluster.in_head("cat", "/run/empo_rllib/token").stdout)
-    jobs = cluster.engine.on_host([*command, "--token-file", str(token)], env=env, cwd=cluster.folder)
+    jobs = cluster.engine.on_host(
+        [*command, "--token-file", str(token)], env=env, cwd=cluster.folder
+    )
     assert "smoke" in jobs.stdout
 
 
@@ -107,7 +111,9 @@ def test_the_token_shows_nowhere(cluster: Clone) -> None:
         shown += cluster.engine.docker("top", container, "-eo", "pid,args").stdout
     assert "ray start" in shown
     assert token not in shown
-    kept = [p for p in cluster.folder.rglob("*") if p.is_file() and token.encode() in p.read_bytes()]
+    kept = [
+        p for p in cluster.folder.rglob("*") if p.is_file() and token.encode() in p.read_bytes()
+    ]
     assert kept == []
 
 
@@ -185,7 +191,9 @@ def test_workers_claim_no_gpu_and_the_head_all_of_them(engine: Engine, cluster: 
         asked = {}
         for service in ("ray-head", "ray-worker"):
             name = cluster.compose("ps", "--quiet", service, env=env).stdout.strip()
-            shown = engine.docker("inspect", "--format", "{{json .HostConfig.DeviceRequests}}", name)
+            shown = engine.docker(
+                "inspect", "--format", "{{json .HostConfig.DeviceRequests}}", name
+            )
             asked[service] = shown.stdout.strip()
         assert '"Driver":"nvidia","Count":-1' in asked["ray-head"]
         assert asked["ray-worker"] == "null"

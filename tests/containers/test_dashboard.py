@@ -1,4 +1,4 @@
-"""The Ray dashboard in a real browser: it asks for the token, then shows the cluster and the run."""
+"""The Ray dashboard in a real browser: it asks for the token, then shows nodes and runs."""
 
 from __future__ import annotations
 

@@ -53,9 +53,10 @@ def test_it_has_labels_a_health_check_an_init_and_mpi(engine: Engine, facts: dic
     labels = facts["Config"]["Labels"]
     prefix = "org.opencontainers.image."
     assert labels[f"{prefix}licenses"] == "Apache-2.0"
-    assert labels[f"{prefix}version"] == in_image(
-        engine, "python -c 'import empo_rllib; print(empo_rllib.__version__)'"
-    ).strip()
+    assert (
+        labels[f"{prefix}version"]
+        == in_image(engine, "python -c 'import empo_rllib; print(empo_rllib.__version__)'").strip()
+    )
     assert facts["Config"]["Healthcheck"]["Test"] == ["CMD", "cluster/containers/healthcheck.sh"]
     assert facts["Config"]["Entrypoint"] == ["tini", "-s", "--"]
     assert "Open MPI" in in_image(engine, "mpirun --version")
@@ -131,4 +132,5 @@ def test_bar_a_code_change_rebuilds_on_a_warm_cache(clone: Clone, build_flags: s
     numbers = {line.split()[0] for line in installs}
     cached = [f"{number} CACHED" in done.stderr for number in numbers]
     record_bar("code change, rebuild on a warm cache", "under 10 s", seconds, seconds < 10)
-    assert installs and all(cached), done.stderr
+    assert installs
+    assert all(cached), done.stderr

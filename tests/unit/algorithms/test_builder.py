@@ -258,7 +258,9 @@ def test_a_trial_needs_what_its_processes_need(build, resources, gpus, needed):
 
 def test_a_trial_that_needs_nothing_cannot_be_placed(build):
     nothing = {"num_cpus_for_main_process": 0, "num_cpus_per_learner": 0}
-    with pytest.raises(ConfigError, match="Set num_cpus_for_main_process or num_cpus_per_learner to 1"):
+    with pytest.raises(
+        ConfigError, match="Set num_cpus_for_main_process or num_cpus_per_learner to 1"
+    ):
         required_resources(build(params=nothing))
 
 

@@ -1,0 +1,43 @@
+"""What QUICKSTART.md tells to type with Docker, line by line, in a fresh clone."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+from clone import ROOT, Clone
+
+SECTION = (ROOT / "QUICKSTART.md").read_text().partition("## With Docker")[2]
+COMMANDS = re.search(r"```console\n(.*?)```", SECTION, re.DOTALL)[1].splitlines()
+
+
+@pytest.fixture(scope="module")
+def typed(cluster: Clone, build_flags: str) -> dict[str, str]:
+    """What each command printed."""
+    env = {
+        "MAKEFLAGS": f"DOCKER_BUILD_FLAGS={shlex.quote(build_flags).replace(' ', chr(92) + ' ')}"
+    }
+    printed = {}
+    for line in COMMANDS:
+        done = cluster.type("bash", "-c", line, env=env if line == "make build" else {})
+        printed[line] = done.stdout + done.stderr
+    return printed
+
+
+def test_it_trains_to_the_return_that_it_promises(typed: dict[str, str]) -> None:
+    output = next(text for line, text in typed.items() if line.startswith("make submit"))
+    best = re.search(r"best return +([0-9.]+)", output)
+    assert best
+    assert float(best[1]) >= 0.95
+
+
+def test_it_evaluates_and_films(typed: dict[str, str], cluster: Clone) -> None:
+    output = next(text for line, text in typed.items() if "evaluate" in line)
+    assert "success" in output
+    assert (cluster.folder / "results/episode.gif").read_bytes()[:4] == b"GIF8"
+
+
+def test_it_says_where_the_dashboard_is(typed: dict[str, str]) -> None:
+    assert "http://127.0.0.1:8265" in typed["make dashboard"]
+    assert "cat /run/empo_rllib/token" in typed["make dashboard"]
