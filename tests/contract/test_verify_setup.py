@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -299,6 +301,22 @@ def test_neither_environment_nor_image(machine: Machine) -> None:
     shutil.rmtree(machine.repository / ".venv")
     assert "make install, or make build" in machine.line("imports")
     assert machine.line("training").startswith("skip")
+
+
+def test_ctrl_c_leaves_nothing_behind(machine: Machine) -> None:
+    started = machine.repository / "started"
+    sleep = f"echo >{started}; exec {shutil.which('sleep')} 60"
+    machine.add(str(machine.repository / ".venv/bin/python"), sleep)
+    script = machine.repository / "cluster" / SCRIPT.name
+    with subprocess.Popen(
+        [script], env=machine.env, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as running:
+        while not started.exists():
+            assert running.poll() is None
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGINT)  # what a terminal does
+        assert running.wait(30) == 130
+    assert list(machine.temp.iterdir()) == []
 
 
 def test_help_and_wrong_arguments(machine: Machine) -> None:
