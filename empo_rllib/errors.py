@@ -7,6 +7,7 @@ EmpoError                   exit code 1
 ├── RunError                2   a run folder that is not one, is taken, or does not match
 ├── CheckpointError         2   a checkpoint that cannot be read
 ├── ServiceError            2   a cluster's job service that does not answer or refuses
+│   └── ServiceLost         1   one that answered before; how the run ended is not known
 ├── TrialError              1   training itself failed
 └── Interrupted             75  stopped by a signal, with the state saved
 
@@ -57,6 +58,12 @@ class ServiceError(EmpoError):
     """The job service of a cluster does not answer, refuses, or has no such job."""
 
     exit_code = 2
+
+
+class ServiceLost(ServiceError):
+    """The job service answered before and does not any more."""
+
+    exit_code = 1
 
 
 class TrialError(EmpoError):

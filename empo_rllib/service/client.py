@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from empo_rllib.errors import ServiceError
+from empo_rllib.errors import ServiceError, ServiceLost
 
 if TYPE_CHECKING:
     # Under this name for those too that only pass a client on.
@@ -64,7 +64,7 @@ def connect(address: str | None, token_file: Path | None) -> JobSubmissionClient
 
 @contextlib.contextmanager
 def reporting_loss(url: str) -> Iterator[None]:
-    """Turns what goes wrong with a service that has answered before into a ServiceError."""
+    """Turns what goes wrong with a service that has answered before into a ServiceLost."""
     import aiohttp
     from ray.exceptions import RayError
 
@@ -73,7 +73,7 @@ def reporting_loss(url: str) -> Iterator[None]:
     except (OSError, RuntimeError, aiohttp.ClientError, RayError) as error:
         # An OSError is a connection's, in many words.
         lines = [] if isinstance(error, OSError) else str(error).strip().splitlines()
-        raise ServiceError(
+        raise ServiceLost(
             f"{url}: {lines[-1] if lines else 'the cluster does not answer any more'}. "
             "`python -m empo_rllib jobs` tells what goes on there."
         ) from error

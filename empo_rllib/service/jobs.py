@@ -109,8 +109,11 @@ def describe_end(job: Job) -> str:
     if job.status == "lost":
         line += f": {' '.join(job.message.split()).rstrip('.')}"
     if job.status == "stopped":
-        line += " before it could save; what was saved earlier is kept"
-    if job.status in ("interrupted", "killed", "stopped", "lost"):
+        line += (
+            f" before it could save. To start again: {job.command} (with --resume from what was "
+            "saved earlier, if it was)"
+        )
+    if job.status in ("interrupted", "killed", "lost"):
         line += f". To go on: {job.command} --resume"
     return line
 

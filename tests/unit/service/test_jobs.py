@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from empo_rllib.errors import ServiceError
+from empo_rllib.errors import ServiceError, ServiceLost
 from empo_rllib.service import jobs
 from empo_rllib.service.jobs import describe_end, find_job, list_jobs, wait_for_end
 from empo_rllib.service.table import render_jobs
@@ -139,7 +139,7 @@ def test_a_service_that_goes_away_is_one_message():
         def list_jobs(self):
             raise RuntimeError("Request failed with status code 500: Traceback\nGCS is dead")
 
-    with pytest.raises(ServiceError, match=r"http://ray-head:8265: GCS is dead\. "):
+    with pytest.raises(ServiceLost, match=r"http://ray-head:8265: GCS is dead\. "):
         list_jobs(Gone())
 
 
@@ -148,7 +148,7 @@ def test_a_connection_that_is_lost_is_told_in_few_words():
         def list_jobs(self):
             raise ConnectionError("HTTPConnectionPool(host='ray-head', port=8265): Max retries")
 
-    with pytest.raises(ServiceError, match="8265: the cluster does not answer any more"):
+    with pytest.raises(ServiceLost, match="8265: the cluster does not answer any more"):
         list_jobs(Lost())
 
 
@@ -164,8 +164,8 @@ def test_a_connection_that_is_lost_is_told_in_few_words():
         ),
         (
             {"status": "STOPPED", "code": None},
-            "maze-1: stopped before it could save; what was saved earlier is kept. "
-            f"To go on: {COMMAND} --resume",
+            f"maze-1: stopped before it could save. To start again: {COMMAND} "
+            "(with --resume from what was saved earlier, if it was)",
         ),
         (
             {"status": "FAILED", "code": -9},
