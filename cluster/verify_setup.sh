@@ -9,13 +9,14 @@ usage() {
   cat <<'TEXT'
 usage: cluster/verify_setup.sh
 
-Checks what training needs, one line each, from any folder, in about a minute:
+Checks what training needs: Docker, compose, GPUs in containers, disk, ports, the results folder, Python,
+the imports and a tiny training. It takes about a minute, from any folder, and prints a line for each:
   ok      it is there
   skip    it is not needed here, or cannot be told; the line says why
   FAIL    it is missing; the line says what to do
 
-Python, the imports and a tiny training are tried in .venv when there is one (`make install`), else in
-the image when there is one (`make build`). Nothing is left behind.
+The imports and the training are tried in .venv when there is one (`make install`), else in the image when
+there is one (`make build`). Nothing is left behind.
 
 Exit code: 0 when nothing failed, 1 when something did, 2 for wrong arguments.
 TEXT
