@@ -36,7 +36,7 @@ train: $(VENV)/installed ## train, evaluate and film two agents (replaces the la
 test: $(VENV)/installed-dev ## run the unit, contract and integration tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-# As root on Debian 12, where a real Docker Engine is unpacked and run; WHEELS is a folder of wheels for the build.
+# As root on Debian 12, where a real Docker Engine is unpacked and run, apart from any other.
 test-containers: $(VENV)/installed-dev ## test the image and the cluster on a Docker Engine of its own
 	tests/testbed/install_docker.sh $(TESTBED)/docker
 	tests/testbed/install_prometheus.sh $(TESTBED)/prometheus

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -58,11 +60,18 @@ def clone(engine: Engine, open_folder: Path) -> Clone:
 
 
 @pytest.fixture(scope="session")
-def build_flags() -> str:
-    """For builds here: the engine's own network, and this machine's build of torch."""
-    flags = "--network=host"
-    wheels = os.environ.get("WHEELS")
-    return f"{flags} --build-context wheels={wheels}" if wheels else flags
+def wheels() -> Path | None:
+    """Where this machine's pip looks for wheels besides its index; the build gets it too."""
+    pip = [sys.executable, "-m", "pip", "config", "list"]
+    settings = subprocess.run(pip, capture_output=True, text=True, check=True).stdout
+    folders = re.findall(r"find-links='(/[^' ]+)'", settings)
+    return next((Path(folder) for folder in folders if Path(folder).is_dir()), None)
+
+
+@pytest.fixture(scope="session")
+def build_flags(wheels: Path | None) -> str:
+    """For builds here: the engine's own network, and the wheels of this machine."""
+    return "--network=host" + (f" --build-context wheels={wheels}" if wheels else "")
 
 
 @pytest.fixture(scope="session")

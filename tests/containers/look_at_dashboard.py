@@ -18,11 +18,11 @@ CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", 
 def log_in(page: Page, url: str, token: str) -> str:
     """Returns what the page showed before the token was given."""
     page.goto(url)
-    field = page.locator("input[type=password], input").first
+    field = page.get_by_placeholder("Enter your authentication token")
     field.wait_for(timeout=30_000)
     before = page.inner_text("body")
     field.fill(token)
-    page.get_by_role("button", name="Submit").click()
+    field.press("Enter")
     field.wait_for(state="hidden", timeout=30_000)
     return before
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clone import HOST_USER, ROOT, Clone, copy_repository, own
+from clone import HOST_USER, Clone, copy_repository, own
 from engine import Engine
 
 
@@ -37,7 +37,7 @@ def the_error(done: subprocess.CompletedProcess[str]) -> str:
 def test_no_docker(clone: Clone, stubs: Path) -> None:
     for program in ("bash", "dirname", "make", "id", "sed", "tail", "env"):
         (stubs / program).symlink_to(Path("/usr/bin") / program)
-    done = clone.type("/usr/bin/make", "up", check=False, env={"PATH": str(stubs)})
+    done = clone.type("env", f"PATH={stubs}", "/usr/bin/make", "up", check=False)
     assert "docker is not installed" in the_error(done)
 
 
@@ -125,8 +125,6 @@ def test_the_clusters_errors_reach_the_user(cluster: Clone) -> None:
 
 
 def test_verify_setup_passes_with_an_engine(clone: Clone, image: float) -> None:
-    done = clone.type(str(ROOT / "cluster/verify_setup.sh"), "--help")
-    assert "docker" in done.stdout.lower()
     done = clone.type("cluster/verify_setup.sh", check=False)
     lines = {tuple(line.split()[:2]) for line in done.stdout.splitlines()}
     assert {("ok", "docker"), ("ok", "compose"), ("ok", "training")} <= lines, done.stdout

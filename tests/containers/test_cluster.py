@@ -78,10 +78,10 @@ def test_submit_from_the_host_needs_the_token_and_nothing_else(cluster: Clone) -
 def test_bar_refused_without_and_with_a_wrong_token(cluster: Clone) -> None:
     container = cluster.container("ray-head")
     script = TRY_TOKENS.read_text()
-    measured = {}
-    for token in ("none", "wrong", "right"):
-        done = cluster.engine.docker("exec", "-i", container, "python", "-", token, input=script)
-        measured[token] = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    done = cluster.engine.docker("exec", "-i", container, "python", "-", input=script)
+    measured: dict[str, dict[str, str]] = {"none": {}, "wrong": {}, "right": {}}
+    for token, way, outcome in (line.split(": ") for line in done.stdout.splitlines()):
+        measured[token][way] = outcome
     ways = {"node join", "ray.init", "ray://", "job submission", "dashboard API"}
     for outcome in measured.values():
         assert outcome.keys() == ways, measured

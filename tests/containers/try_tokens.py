@@ -1,17 +1,21 @@
-"""Runs in ray-head: tries each way into the cluster with no token, a wrong one or the right one.
+"""Runs in ray-head: tries each way into the cluster with no token, a wrong one and the right one.
 
-Prints a line `way: refused` or `way: accepted` for each. A way that fails for another reason than
-the token shows with the right one.
+Prints a line `token: way: refused` or `token: way: accepted` for each. A way that fails for another
+reason than the token shows with the right one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import urllib.error
 import urllib.request
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 INIT = "import ray; ray.init('{address}', log_to_driver=False); print(len(ray.nodes()))"
 SUBMIT = (
@@ -51,7 +55,16 @@ def joins(env: dict[str, str]) -> bool:
         listed = subprocess.run(
             ["ray", "list", "nodes", "--format=json"], capture_output=True, text=True, check=True
         )
+        end_node(folder)
     return "tried" in listed.stdout
+
+
+def end_node(folder: str) -> None:
+    """Kills the processes of a node that was started with this folder."""
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"RAY_TMPDIR={folder}".encode() in environ.read_bytes():
+                os.kill(int(environ.parent.name), signal.SIGKILL)
 
 
 def reads_dashboard(env: dict[str, str]) -> bool:
@@ -70,18 +83,26 @@ def reads_dashboard(env: dict[str, str]) -> bool:
         raise
 
 
-def main() -> None:
-    env = environment(sys.argv[1])
+def attempts(token: str) -> dict[tuple[str, str], Future[bool]]:
+    env = environment(token)
     python = [sys.executable, "-c"]
-    outcome = {
-        "dashboard API": reads_dashboard(env),
-        "job submission": succeeds([*python, SUBMIT], env),
-        "ray.init": succeeds([*python, INIT.format(address="ray-head:6379")], env),
-        "ray://": succeeds([*python, INIT.format(address="ray://ray-head:10001")], env),
-        "node join": joins(env),
+    return {
+        (token, "dashboard API"): pool.submit(reads_dashboard, env),
+        (token, "job submission"): pool.submit(succeeds, [*python, SUBMIT], env),
+        (token, "ray.init"): pool.submit(
+            succeeds, [*python, INIT.format(address="ray-head:6379")], env
+        ),
+        (token, "ray://"): pool.submit(
+            succeeds, [*python, INIT.format(address="ray://ray-head:10001")], env
+        ),
     }
-    for way, accepted in outcome.items():
-        print(f"{way}: {'accepted' if accepted else 'refused'}")
 
 
-main()
+# Most of an attempt that is refused is waiting.
+with ThreadPoolExecutor(4) as pool:
+    tried = {**attempts("none"), **attempts("wrong"), **attempts("right")}
+    for token in ("none", "wrong", "right"):  # nodes one after the other: they share a port
+        tried[token, "node join"] = pool.submit(joins, environment(token))
+        tried[token, "node join"].result()
+    for (token, way), accepted in tried.items():
+        print(f"{token}: {way}: {'accepted' if accepted.result() else 'refused'}")
