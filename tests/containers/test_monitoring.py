@@ -57,6 +57,8 @@ def prometheus(cluster: Clone, programs: Path, tmp_path_factory: pytest.TempPath
     (context / "Dockerfile").write_text(STAND_IN)
     cluster.engine.docker("build", "--tag", services["prometheus"]["image"], context)
     cluster.compose("up", "--wait", "--no-build", "ray-head", "ray-worker", "prometheus")
+    ready = ["curl", "--silent", "--fail", "http://127.0.0.1:9090/-/ready"]
+    wait_until(lambda: cluster.engine.on_host(ready, check=False).returncode == 0, "Prometheus")
     return cluster
 
 
@@ -91,8 +93,11 @@ def test_prometheus_runs_hardened_and_finds_every_node(prometheus: Clone) -> Non
     assert re.search(rf"^Uid:\s+{HOST_USER}\b", status, re.MULTILINE)
     assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
     wait_until(lambda: series(engine, "count(ray_node_cpu_count) == 2") != [], "both nodes")
-    targets = ask(engine, "targets")["activeTargets"]
-    assert {target["health"] for target in targets} == {"up"}, targets
+
+    def health() -> set[str]:
+        return {target["health"] for target in ask(engine, "targets")["activeTargets"]}
+
+    wait_until(lambda: health() == {"up"}, "every target to be scraped")
 
 
 @pytest.mark.parametrize("panel", sorted(QUERIES.keys() - NEEDS_A_GPU))
