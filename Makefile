@@ -19,8 +19,7 @@ PREPARE := cluster/containers/prepare.sh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install train test test-containers bench check lock clean \
-  build build-dev push up down shell logs submit dashboard
+.PHONY: help install train test test-containers bench check build build-dev push up down shell logs submit dashboard lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'

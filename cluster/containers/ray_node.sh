@@ -65,7 +65,7 @@ save_runs() {
   if [ -z "$pids" ]; then return; fi
   echo "stopping: runs are saved first (at most $SAVE_S s)"
   # shellcheck disable=SC2086  # one argument for each process
-  kill -INT $pids 2>/dev/null || true
+  kill -TERM $pids 2>/dev/null || true # a job has SIGINT blocked
   for ((i = 0; i < SAVE_S * 5; i++)); do
     # shellcheck disable=SC2086
     kill -0 $pids 2>/dev/null || return 0

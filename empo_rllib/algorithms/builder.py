@@ -75,9 +75,14 @@ def build_algorithm_config(
     try:
         algorithm.debugging(log_level="ERROR")
         algorithm.environment(env_name, disable_env_checking=True)
-        # RLlib sleeps a minute before it ends an env runner that raised, which is all that a
-        # failed trial would wait for.
-        algorithm.fault_tolerance(delay_between_env_runner_restarts_s=0)
+        algorithm.fault_tolerance(
+            # RLlib sleeps a minute before it ends an env runner that raised, which is all that a
+            # failed trial would wait for.
+            delay_between_env_runner_restarts_s=0,
+            # Each iteration waits so long for a lost env runner: 30 s by default, also while there
+            # is no node that it could come back on.
+            env_runner_health_probe_timeout_s=1,
+        )
         if config.algorithm.name in REPLAY_ALGORITHMS:
             algorithm.training(replay_buffer_config=MULTI_AGENT_REPLAY)
         by_method = params_by_method(config.algorithm.name, config.algorithm.params)
