@@ -181,7 +181,10 @@ def running_cluster(address: str) -> Iterator[Cluster]:
             "Is it running, and are RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH set as on its head?"
         ) from error
     try:
-        url = f"http://{context.dashboard_url}" if context.dashboard_url else None
+        # A cluster found by itself is that of this node, often of this container: what it calls its
+        # dashboard's address is not one that the user could open.
+        known = context.dashboard_url and address != "auto"
+        url = f"http://{context.dashboard_url}" if known else None
         yield Cluster(ray.cluster_resources(), len(ray.nodes()), url, None)
     finally:
         ray.shutdown()
