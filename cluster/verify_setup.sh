@@ -4,10 +4,11 @@ set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 failures=0
+quiet=no
 
 usage() {
   cat <<'TEXT'
-usage: cluster/verify_setup.sh
+usage: cluster/verify_setup.sh [--containers]
 
 Checks what training needs: Docker, compose, GPUs in containers, disk, ports, the results folder, Python,
 the imports and a tiny training. It takes about a minute, from any folder, and prints a line for each:
@@ -18,12 +19,14 @@ the imports and a tiny training. It takes about a minute, from any folder, and p
 The imports and the training are tried in .venv when there is one (`make install`), else in the image when
 there is one (`make build`). Nothing is left behind.
 
+  --containers   only what a cluster in containers needs to start, and only what is missing
+
 Exit code: 0 when nothing failed, 1 when something did, 2 for wrong arguments.
 TEXT
 }
 
-ok() { printf 'ok    %-9s %s\n' "$1" "$2"; }
-skip() { printf 'skip  %-9s %s\n' "$1" "$2"; }
+ok() { if [ "$quiet" = no ]; then printf 'ok    %-9s %s\n' "$1" "$2"; fi; }
+skip() { if [ "$quiet" = no ]; then printf 'skip  %-9s %s\n' "$1" "$2"; fi; }
 fail() {
   printf 'FAIL  %-9s %s\n' "$1" "$2"
   failures=$((failures + 1))
@@ -145,10 +148,10 @@ check_results() {
   fi
 }
 
+# check_ports NAME=DEFAULT...
 check_ports() {
   local pair name port busy=0
-  for pair in DASHBOARD_PORT=8265 TENSORBOARD_PORT=6006 JUPYTER_PORT=8888 DEBUGPY_PORT=5678 \
-    PROMETHEUS_PORT=9090 GRAFANA_PORT=3000; do
+  for pair; do
     name=${pair%=*}
     port=$(setting "$name" "${pair#*=}")
     if is_listening "$port" && ! is_ours "$port"; then
@@ -230,7 +233,8 @@ check_all() {
   check_compose
   check_gpu
   check_disks
-  check_ports
+  check_ports DASHBOARD_PORT=8265 TENSORBOARD_PORT=6006 JUPYTER_PORT=8888 DEBUGPY_PORT=5678 \
+    PROMETHEUS_PORT=9090 GRAFANA_PORT=3000
   check_results
   check_python
   find_place
@@ -243,16 +247,25 @@ check_all() {
   fi
 }
 
+check_containers() {
+  quiet=yes
+  check_docker
+  check_compose
+  check_ports DASHBOARD_PORT=8265
+  exit "$((failures > 0))"
+}
+
 main() {
+  image=$(setting IMAGE empo_rllib:latest)
   case "${1:-}" in
     "") ;;
+    --containers) check_containers ;;
     -h | --help) usage && exit 0 ;;
     *)
-      echo "cluster/verify_setup.sh takes no arguments and got: $*. See --help." >&2
+      echo "cluster/verify_setup.sh does not know: $*. See --help." >&2
       exit 2
       ;;
   esac
-  image=$(setting IMAGE empo_rllib:latest)
   temporary=$(mktemp -d)
   trap 'rm -rf "$temporary"' EXIT
   trap 'exit 130' INT TERM

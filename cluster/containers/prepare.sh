@@ -7,8 +7,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-readonly OLDEST_COMPOSE=2.20
-
 fail() {
   echo "error: $*" >&2
   exit 1
@@ -24,29 +22,6 @@ keep() { # keep NAME VALUE: in .env, unless it is there
   if ! grep -q "^$1=" .env 2>/dev/null; then
     echo "$1=$2" >>.env
     echo "wrote to .env: $1=$2"
-  fi
-}
-
-check_docker() {
-  local version
-  command -v docker >/dev/null || fail "docker is not installed. See QUICKSTART.md for the way without Docker."
-  version=$(docker compose version --short 2>/dev/null) ||
-    fail "docker has no compose plugin. Install docker-compose-plugin (compose $OLDEST_COMPOSE or newer)."
-  version=${version#v}
-  if [ "$(printf '%s\n' "$OLDEST_COMPOSE" "$version" | sort -V | head -n 1)" != "$OLDEST_COMPOSE" ]; then
-    fail "docker compose is $version; $OLDEST_COMPOSE or newer is needed. Update docker-compose-plugin."
-  fi
-  docker version >/dev/null 2>&1 ||
-    fail "no Docker Engine answers: is it running, and may this user reach it ($(docker context inspect \
-      --format '{{.Endpoints.docker.Host}}' 2>/dev/null))?"
-}
-
-check_port() {
-  local port
-  port=$(setting DASHBOARD_PORT 8265)
-  if [ -z "$(docker compose ps --quiet ray-head 2>/dev/null)" ] &&
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-    fail "port $port is in use by another program. Stop it, or type: DASHBOARD_PORT=$((port + 1)) make up"
   fi
 }
 
@@ -74,7 +49,6 @@ make_results() {
   fi
 }
 
-check_docker
-check_port
+cluster/verify_setup.sh --containers >&2
 write_env
 make_results
