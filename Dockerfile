@@ -7,6 +7,7 @@
 #   --build-arg USER_ID=.. GROUP_ID=..      the user's ids
 #   --build-context wheels=DIR              wheels that pip prefers to downloads
 ARG BASE_IMAGE=nvidia/cuda:13.0.2-base-ubuntu24.04
+ARG DEV_MODE=false
 
 # Empty unless `--build-context wheels=DIR` replaces it.
 FROM scratch AS wheels
@@ -24,17 +25,26 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /workspace
 COPY pyproject.toml constraints.txt ./
-ARG DEV_MODE=false
 ARG TORCH_INDEX_URL=
+ENV PIP_FIND_LINKS=/wheels \
+    PIP_EXTRA_INDEX_URL=${TORCH_INDEX_URL} \
+    PIP_CONSTRAINT=/workspace/constraints.txt \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_QUIET=1
 # An empty package stands for the code, which is found in /workspace (an editable installation).
 RUN --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     mkdir empo_rllib && touch empo_rllib/__init__.py README.md LICENSE \
  && python3 -m venv /opt/venv \
- && if [ "$DEV_MODE" = true ]; then extras='[dev,notebook]'; fi \
- && /opt/venv/bin/pip install --disable-pip-version-check --quiet --find-links /wheels \
-      ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} \
-      --constraint constraints.txt --editable ".${extras:-}"
+ && /opt/venv/bin/pip install --editable .
+
+FROM packages AS packages-dev-false
+FROM packages AS packages-dev-true
+RUN --mount=type=bind,from=wheels,target=/wheels \
+    --mount=type=cache,target=/root/.cache/pip,sharing=locked \
+    /opt/venv/bin/pip install --editable ".[dev,notebook]"
+# hadolint ignore=DL3006  # a stage of this file
+FROM packages-dev-${DEV_MODE} AS chosen-packages
 
 FROM system
 ARG USER_ID=1000
@@ -45,7 +55,7 @@ RUN if name=$(id -nu "$USER_ID" 2>/dev/null); then userdel "$name"; fi \
  && if ! getent group "$GROUP_ID" >/dev/null; then groupadd --gid "$GROUP_ID" appuser; fi \
  && useradd --uid "$USER_ID" --gid "$GROUP_ID" --no-create-home --home-dir /tmp appuser \
  && mkdir -m 1777 /tmp/.cache /run/empo_rllib
-COPY --from=packages /opt/venv /opt/venv
+COPY --from=chosen-packages /opt/venv /opt/venv
 # HOME: caches (numba, matplotlib, torch, triton, wandb) follow it to where any user may write,
 # also over a read-only image. Apptainer puts the user's own in its place.
 ENV PATH=/opt/venv/bin:$PATH \

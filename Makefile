@@ -11,7 +11,7 @@ RUN := results/empty-8x8-ppo
 
 # Containers: the experiment of `make submit`, and more arguments for `docker build`.
 CONFIG := tune_configs/ppo.yaml
-DOCKER_BUILD_FLAGS :=
+DOCKER_BUILD_FLAGS ?=
 DOCKER_BUILD = docker build $(DOCKER_BUILD_FLAGS) \
   --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
   --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)

@@ -69,16 +69,13 @@ def wheels() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def build_flags(wheels: Path | None) -> str:
-    """For builds here: the engine's own network, and the wheels of this machine."""
-    return "--network=host" + (f" --build-context wheels={wheels}" if wheels else "")
-
-
-@pytest.fixture(scope="session")
-def image(clone: Clone, build_flags: str) -> float:
+def image(clone: Clone, wheels: Path | None) -> float:
     """The image empo_rllib:latest of the clone; the seconds that the build took."""
+    # For builds here: the engine's own network, and the wheels of this machine.
+    flags = "--network=host" + (f" --build-context wheels={wheels}" if wheels else "")
+    clone.env |= {"DOCKER_BUILD_FLAGS": flags}
     started = time.monotonic()
-    clone.type("make", "build", f"DOCKER_BUILD_FLAGS={build_flags}")
+    clone.type("make", "build")
     return time.monotonic() - started
 
 

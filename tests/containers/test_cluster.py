@@ -19,7 +19,7 @@ SPREAD = (
     *("--set", "algorithm.params.num_cpus_per_env_runner=2"),
 )
 SMOKE = ("--config", "tune_configs/smoke.yaml", *SPREAD)
-LONG = (*SMOKE, "--set", "stop.env_steps=120000", "--set", "checkpoint.frequency=5")
+LONG = (*SMOKE, "--set", "stop.env_steps=60000", "--set", "checkpoint.frequency=5")
 TRY_TOKENS = Path(__file__).with_name("try_tokens.py")
 
 
@@ -136,7 +136,7 @@ def test_bar_a_killed_worker_comes_back_and_the_run_goes_on(cluster: Clone) -> N
     iterations = cluster.column(name, "training_iteration")
     complete = (
         trial["status"] == "finished"
-        and trial["env_steps"] >= 120_000
+        and trial["env_steps"] >= 60_000
         and iterations == [float(i + 1) for i in range(len(iterations))]
     )
     measured = {"back_after_s": round(seconds, 1), "rows_at_kill": before, "complete": complete}

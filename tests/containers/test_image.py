@@ -17,10 +17,10 @@ LOCKED_DOWN = (
     *("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none"),
     *("--tmpfs=/tmp:exec,mode=1777", "--shm-size=512m"),
 )
-TRAIN = (
-    "python -m empo_rllib.tune --config tune_configs/smoke.yaml --set storage_path=/tmp/results "
-    "--set stop.env_steps=1000 && cat /tmp/results/smoke/provenance.json"
-)
+DESCRIBE = """python -c '
+import json, multigrid.envs
+from empo_rllib.experiment.provenance import describe_session
+print(json.dumps(describe_session({}, 1)))'"""
 
 pytestmark = pytest.mark.usefixtures("image")
 
@@ -41,10 +41,10 @@ def test_it_runs_as_a_user_of_its_own_though_the_base_has_one_with_that_id(engin
     assert in_image(engine, "id --user; id --name --user").split() == ["1000", "appuser"]
 
 
-def test_it_trains_read_only_without_capabilities_network_or_known_user(engine: Engine) -> None:
-    output = in_image(engine, TRAIN, *LOCKED_DOWN, "--user=4321:4321")
-    code = json.loads(output[output.index("{") :])["sessions"][0]["code"]
-    assert "status       finished" in output
+def test_it_runs_locked_down_as_a_user_it_does_not_know(engine: Engine) -> None:
+    """That it trains so, too, is seen by cluster/verify_setup.sh (test_bad_input.py)."""
+    output = in_image(engine, DESCRIBE, *LOCKED_DOWN, "--user=4321:4321")
+    code = json.loads(output)["code"]
     assert (code["folder"], code["from"]) == ("/workspace", "image")
     assert len(code["image_revision"]) == 40 or code["image_revision"] == "unknown"
 
@@ -111,21 +111,18 @@ def test_bar_user_capabilities_root_file_system(cluster: Clone) -> None:
     assert met, measured
 
 
-def test_bar_a_code_change_rebuilds_on_a_warm_cache(clone: Clone, build_flags: str) -> None:
+def test_bar_a_code_change_rebuilds_on_a_warm_cache(clone: Clone) -> None:
     module = clone.folder / "empo_rllib" / "errors.py"
     before = module.read_text()
     module.write_text(before + "\n# changed\n")
     try:
         started = time.monotonic()
-        done = clone.type(
-            *("make", "build", f"DOCKER_BUILD_FLAGS={build_flags} --progress=plain"),
-            env={"BUILDKIT_PROGRESS": "plain"},
-        )
+        done = clone.type("make", "build", env={"BUILDKIT_PROGRESS": "plain"})
         seconds = round(time.monotonic() - started, 1)
         assert "# changed" in in_image(clone.engine, "tail -n 1 empo_rllib/errors.py")
     finally:
         module.write_text(before)
-        clone.type("make", "build", f"DOCKER_BUILD_FLAGS={build_flags}")
+        clone.type("make", "build")
     installs = [line for line in done.stderr.splitlines() if "pip install" in line]
     numbers = {line.split()[0] for line in installs}
     cached = [f"{number} CACHED" in done.stderr for number in numbers]

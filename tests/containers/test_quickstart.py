@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 
 import pytest
 from clone import ROOT, Clone
@@ -13,14 +12,11 @@ COMMANDS = re.search(r"```console\n(.*?)```", SECTION, re.DOTALL)[1].splitlines(
 
 
 @pytest.fixture(scope="module")
-def typed(cluster: Clone, build_flags: str) -> dict[str, str]:
+def typed(cluster: Clone) -> dict[str, str]:
     """What each command printed."""
-    env = {
-        "MAKEFLAGS": f"DOCKER_BUILD_FLAGS={shlex.quote(build_flags).replace(' ', chr(92) + ' ')}"
-    }
     printed = {}
     for line in COMMANDS:
-        done = cluster.type("bash", "-c", line, env=env if line == "make build" else {})
+        done = cluster.type("bash", "-c", line)
         printed[line] = done.stdout + done.stderr
     return printed
 
