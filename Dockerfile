@@ -3,7 +3,7 @@
 #   docker build -t empo_rllib .
 #   --build-arg BASE_IMAGE=ubuntu:24.04     without the CUDA base; docs/docker.md says more
 #   --build-arg TORCH_INDEX_URL=URL         another build of torch: CPU, or an older CUDA
-#   --build-arg DEV_MODE=true               with the tools for tests and notebooks
+#   --build-arg DEV_MODE=true               (or false) with the tools for tests and notebooks
 #   --build-arg USER_ID=.. GROUP_ID=..      the user's ids
 #   --build-context wheels=DIR              wheels that pip prefers to downloads
 ARG BASE_IMAGE=nvidia/cuda:13.0.2-base-ubuntu24.04
@@ -13,13 +13,14 @@ ARG DEV_MODE=false
 FROM scratch AS wheels
 
 FROM ${BASE_IMAGE} AS system
-ENV DEBIAN_FRONTEND=noninteractive
+ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates git openmpi-bin procps python3 tini \
  && rm -rf /var/lib/apt/lists/*
 
 # The dependencies. Only what decides them is copied, so that a change of the code does not come here.
 FROM system AS packages
+ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3-venv \
  && rm -rf /var/lib/apt/lists/*
@@ -63,7 +64,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     USER=appuser \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    EMPO_RLLIB_WORKSPACE=/workspace
+    EMPO_RLLIB_WORKSPACE=/workspace \
+    EMPO_RLLIB_IMAGE=1
 WORKDIR /workspace
 COPY . .
 ARG REVISION=unknown

@@ -9,8 +9,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TESTBED := /var/cache/empo_rllib-testbed
 RUN := results/empty-8x8-ppo
 
-# Containers: the experiment of `make submit`, and more arguments for `docker build`.
+# Containers: the experiment of `make submit` and more arguments for it, and more arguments for `docker build`.
 CONFIG := tune_configs/ppo.yaml
+ARGS :=
 DOCKER_BUILD_FLAGS ?=
 DOCKER_BUILD = docker build $(DOCKER_BUILD_FLAGS) \
   --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
@@ -65,8 +66,8 @@ build-dev: ## build empo_rllib:dev, with the tools for tests and notebooks
 
 push: ## push the image: make push IMAGE=registry/name:tag
 	@test -n "$(IMAGE)" || { echo "error: name the image: make push IMAGE=registry/name:tag" >&2; exit 2; }
-	docker tag empo_rllib:latest $(IMAGE)
-	docker push $(IMAGE)
+	docker tag empo_rllib:latest '$(IMAGE)'
+	docker push '$(IMAGE)'
 
 up: ## start the Ray cluster in containers
 	@$(PREPARE)
@@ -74,6 +75,7 @@ up: ## start the Ray cluster in containers
 	@$(MAKE) --no-print-directory dashboard
 
 down: ## stop it; runs under way are saved first, results stay
+	docker compose stop ray-head # before the workers, on which a run may have processes to save
 	docker compose --profile '*' down
 
 shell: ## a shell in the cluster's head
@@ -82,11 +84,12 @@ shell: ## a shell in the cluster's head
 logs: ## follow what the containers print
 	docker compose --profile '*' logs --follow
 
-submit: ## train on the cluster: make submit CONFIG=tune_configs/ppo.yaml
-	docker compose exec ray-head python -m empo_rllib submit --config $(CONFIG) --follow
+submit: ## train on the cluster: make submit CONFIG=tune_configs/ppo.yaml ARGS=--resume
+	docker compose exec ray-head python -m empo_rllib submit --config $(CONFIG) --follow $(ARGS)
 
 dashboard: ## print the dashboard's address and how to log in
-	@echo "Ray dashboard: http://$$(docker compose port ray-head 8265)"
+	@address=$$(docker compose port ray-head 8265 2>/dev/null) && echo "Ray dashboard: http://$$address" || \
+	  { echo "error: no cluster runs here. Type: make up" >&2; exit 1; }
 	@echo "It asks for a token, which this prints: docker compose exec ray-head cat /run/empo_rllib/token"
 
 lock: $(VENV)/installed ## move every pin of constraints.txt to the newest version allowed

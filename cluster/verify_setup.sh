@@ -155,7 +155,7 @@ check_ports() {
     name=${pair%=*}
     port=$(setting "$name" "${pair#*=}")
     if is_listening "$port" && ! is_ours "$port"; then
-      fail ports "port $port is in use: stop what listens there, or put another into .env: $name=$((port + 10000))"
+      fail ports "port $port is in use: stop what listens there, or put another into .env: $name=$((port < 50000 ? port + 10000 : port - 10000))"
       busy=1
     fi
   done
@@ -166,7 +166,19 @@ is_listening() { (: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 is_ours() {
   [ "$engine" = yes ] &&
-    docker ps --filter "publish=$1" --format '{{.Label "com.docker.compose.project"}}' | grep -qx "$(setting COMPOSE_PROJECT_NAME empo_rllib)"
+    docker ps --filter "publish=$1" --format '{{.Label "com.docker.compose.project.working_dir"}}' | grep -qxF "$root"
+}
+
+# Clones of one machine that share a project name would replace each other's containers.
+check_project() {
+  local project other
+  project=$(setting COMPOSE_PROJECT_NAME empo_rllib)
+  if [ "$engine" = no ]; then return; fi
+  other=$(docker ps --filter "label=com.docker.compose.project=$project" \
+    --format '{{.Label "com.docker.compose.project.working_dir"}}' | grep -vxF "$root" | head -n 1)
+  if [ -n "$other" ]; then
+    fail project "$other runs a cluster under the same name: put others into .env: COMPOSE_PROJECT_NAME=${project}_2 and DASHBOARD_PORT=18265"
+  fi
 }
 
 check_python() {
@@ -253,7 +265,8 @@ check_containers() {
   quiet=yes
   check_docker
   check_compose
-  check_ports DASHBOARD_PORT=8265
+  check_project
+  if [ "$failures" = 0 ]; then check_ports DASHBOARD_PORT=8265; fi
   exit "$((failures > 0))"
 }
 

@@ -251,9 +251,11 @@ def _cluster_options(address: str | None, token_file: Path | None) -> list[str]:
 
 def _render_hints(job_id: str, where: list[str]) -> str:
     arguments = shlex.join([job_id, *where])
+    # What is typed on the host, if this runs in the cluster's head.
+    shell = "docker compose exec ray-head " if os.environ.get("EMPO_RLLIB_NODE") == "head" else ""
     return (
-        f"follow  python -m empo_rllib logs {arguments} --follow\n"
-        f"stop    python -m empo_rllib stop {arguments}"
+        f"follow  {shell}python -m empo_rllib logs {arguments} --follow\n"
+        f"stop    {shell}python -m empo_rllib stop {arguments}"
     )
 
 

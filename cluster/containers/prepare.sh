@@ -20,32 +20,40 @@ setting() { # setting NAME DEFAULT: from the shell, else from .env, else the def
 
 keep() { # keep NAME VALUE: in .env, unless it is there
   if ! grep -q "^$1=" .env 2>/dev/null; then
+    if [ -s .env ] && [ -n "$(tail -c 1 .env)" ]; then echo >>.env; fi # its last line has no end
     echo "$1=$2" >>.env
     echo "wrote to .env: $1=$2"
   fi
 }
 
 write_env() {
-  if [ "$(id -u)" -eq 0 ]; then # containers do not run as root
-    keep USER_ID 1000
-    keep GROUP_ID 1000
-  else
-    keep USER_ID "$(id -u)"
-    keep GROUP_ID "$(id -g)"
+  local user group
+  user=${SUDO_UID:-$(id -u)}
+  group=${SUDO_GID:-$(id -g)}
+  if [ "$user" -eq 0 ]; then # root itself: the clone's owner, or else anybody: containers are not root
+    user=$(stat -c %u .)
+    group=$(stat -c %g .)
   fi
-  if nvidia-smi >/dev/null 2>&1; then
+  keep USER_ID "$((user > 0 ? user : 1000))"
+  keep GROUP_ID "$((user > 0 ? group : 1000))"
+  if ! nvidia-smi >/dev/null 2>&1; then
+    return
+  elif command -v nvidia-container-runtime-hook nvidia-container-runtime nvidia-ctk >/dev/null; then
     keep COMPOSE_FILE docker-compose.yml:docker-compose.gpu.yml
+  else
+    echo "note: this machine has a GPU, but not the NVIDIA container toolkit: the cluster runs on CPU"
   fi
 }
 
 make_results() {
   local user
-  user=$(setting USER_ID 1000):$(setting GROUP_ID 1000)
+  user=$(setting USER_ID 1000)
   mkdir -p results
   if [ "$(id -u)" -eq 0 ]; then
-    chown "$user" results
-  elif [ "$(stat -c %u:%g results)" != "$user" ] && [ ! -w results ]; then
-    fail "results belongs to $(stat -c %U results). Type: sudo chown $user results"
+    chown --recursive "$user:$(setting GROUP_ID 1000)" results
+  elif [ "$(stat -c %u results)" != "$user" ]; then
+    fail "results belongs to user $(stat -c %u results), and containers run as USER_ID=$user of .env." \
+      "Remove that line, or type: sudo chown --recursive $user results"
   fi
 }
 

@@ -65,7 +65,7 @@ def _image_state(folder: Path) -> dict[str, Any]:
     The Dockerfile sets the variable and leaves the file, with the commit the image was built
     from, beside the code: where a clone is mounted the file is not seen.
     """
-    if "EMPO_RLLIB_WORKSPACE" not in os.environ:
+    if "EMPO_RLLIB_IMAGE" not in os.environ:
         return {}
     marker = folder / IMAGE_MARKER
     if not marker.exists():

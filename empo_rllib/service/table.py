@@ -15,7 +15,7 @@ def render_jobs(jobs: Sequence[Job]) -> Table:
     """Returns one row per job."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("job", "experiment", "status", "exit code", "started", "duration"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name == "job")  # ids are copied
     for job in jobs:
         started = job.started and datetime.fromtimestamp(job.started)
         table.add_row(

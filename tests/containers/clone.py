@@ -31,6 +31,7 @@ class Clone:
             "HOME": str(home),
             "DOCKER_CONFIG": str(home / ".docker"),
         }
+        os.chown(engine.socket, HOST_USER, -1)  # root may use it all the same
         shutil.copytree(engine.env["DOCKER_CONFIG"], home / ".docker", symlinks=True)
         own(home / ".docker", HOST_USER)
         copy_repository(folder)

@@ -61,7 +61,7 @@ class Engine:
             [*self._enter, "dockerd", *map(str, where), "--storage-driver=overlay2"], "dockerd"
         )
         self._wait(lambda: self.docker("version", check=False).returncode == 0, "dockerd")
-        self.socket.chmod(0o666)
+        self.socket.chmod(0o600)
 
     def stop(self) -> None:
         """Ends the engine and its containers, by process id, and removes what it kept."""

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from bars import record_bar
-from clone import HOST_USER, Clone, wait_until
+from clone import HOST_USER, Clone, copy_repository, own, wait_until
 from engine import Engine
 
 # The head offers 3 CPUs, the worker 2: two env runners that ask for 2 each run one on each.
@@ -44,6 +44,40 @@ def test_bar_up_from_a_fresh_clone(clone: Clone, image: float, cluster: Clone) -
     assert nodes.count("ALIVE") >= 2
     measured = {"build_s": round(image), "up_s": up, "nodes": 2}
     record_bar("real Dockerfile, fresh clone, compose up --wait", "works", measured, True)
+
+
+def test_a_plain_up_of_the_default_user_needs_nothing_else(
+    engine: Engine, image: float, open_folder: Path
+) -> None:
+    """As on a fresh clone of user 1000: no .env, no results folder, no token, no variable set."""
+    folder = open_folder / "plain"
+    copy_repository(folder)
+    own(folder, 1000)
+    env = {"COMPOSE_PROJECT_NAME": "plain", "DASHBOARD_PORT": "18267"}
+    compose = ["docker", "compose"]
+    try:
+        up = [*compose, "up", "--wait", "ray-head", "ray-worker"]
+        engine.on_host(up, cwd=folder, env=env)
+        shown = engine.on_host([*compose, "ps"], cwd=folder, env=env).stdout
+        assert shown.count("(healthy)") == 2
+        assert (folder / "results").stat().st_uid == 1000
+        assert not (folder / ".env").exists()
+    finally:
+        engine.on_host([*compose, "down", "--volumes"], cwd=folder, env=env)
+
+
+def test_a_machine_with_a_gpu_that_is_not_used_says_so(engine: Engine, image: float) -> None:
+    # Any file stands for what NVIDIA's driver shows in /proc.
+    settings = ("NVIDIA_DRIVER=/etc/hostname", "RAY_AUTH_TOKEN_PATH=/tmp/token")
+    options = [f"--env={setting}" for setting in (*settings, "RESULTS_FOLDER=/tmp/results")]
+    node = ("empo_rllib:latest", "cluster/containers/ray_node.sh", "head")
+    name = engine.docker("run", "--detach", *options, *node).stdout.strip()
+    try:
+        logs = lambda: engine.docker("logs", name).stdout  # noqa: E731
+        wait_until(lambda: "head: starting" in logs(), "the node's first lines")
+        assert "this machine has a GPU, but the cluster runs on CPU. To use it type:" in logs()
+    finally:
+        engine.docker("rm", "--force", name)
 
 
 def test_bar_submit_with_an_env_runner_on_each_container(cluster: Clone) -> None:

@@ -44,7 +44,7 @@ def environment(token: str) -> dict[str, str]:
 
 def succeeds(command: list[str], env: dict[str, str]) -> bool:
     try:
-        return subprocess.run(command, env=env, capture_output=True, timeout=45).returncode == 0
+        return subprocess.run(command, env=env, capture_output=True, timeout=60).returncode == 0
     except subprocess.TimeoutExpired:
         return False
 

@@ -58,7 +58,7 @@ def test_every_variable_is_in_the_example_of_env() -> None:
     example = (ROOT / ".env.example").read_text()
     variables = set(re.findall(r"\$\{(\w+)", TEXT)) | {"CUDA_VISIBLE_DEVICES", "WANDB_API_KEY"}
     listed = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
-    assert variables | {"COMPOSE_FILE"} == listed
+    assert variables | {"COMPOSE_FILE", "COMPOSE_PROJECT_NAME"} == listed
 
 
 def test_secrets_of_the_machine_are_neither_committed_nor_built_in() -> None:

@@ -38,6 +38,7 @@ case "$*" in
   "compose version --short") test -n "${COMPOSE-2.26.1-4}" && echo "${COMPOSE-2.26.1-4}" ;;
   "image inspect"*) test -n "${BUILT-}" ;;
   info*) echo "${DOCKER_ROOT-/}" ;;
+  "ps --filter label="*) echo "${SAME_NAME-}" ;;
   ps*) echo "${PUBLISHED_BY-}" ;;
   "run --rm --gpus all"*) test -n "${GPU_IN_CONTAINER-}" ;;
   run*"import empo_rllib"*) echo "versions of the image" ;;
@@ -240,7 +241,7 @@ def test_a_port_in_use(machine: Machine) -> None:
         line = machine.line("ports", GRAFANA_PORT=port)
         assert line.startswith(f"FAIL  ports     port {port} is in use")
         assert "GRAFANA_PORT=" in line
-        ours = machine.line("ports", GRAFANA_PORT=port, PUBLISHED_BY="empo_rllib")
+        ours = machine.line("ports", GRAFANA_PORT=port, PUBLISHED_BY=str(machine.repository))
         assert ours.startswith("ok")
 
 
@@ -254,6 +255,15 @@ def test_what_containers_need_is_told_only_where_it_is_missing(machine: Machine)
         code, lines = machine.verify("--containers", DASHBOARD_PORT=port)
     assert code == 1
     assert [line[:15].split() for line in lines] == [["FAIL", "ports"]]
+
+
+def test_another_clone_with_the_same_name_is_not_replaced(machine: Machine) -> None:
+    ours = {"SAME_NAME": str(machine.repository)}
+    assert machine.verify("--containers", **ours) == (0, [])
+    code, lines = machine.verify("--containers", SAME_NAME="/home/other/clone")
+    assert code == 1
+    assert lines[0].startswith("FAIL  project   /home/other/clone runs a cluster")
+    assert "COMPOSE_PROJECT_NAME=empo_rllib_2" in lines[0]
 
 
 def test_settings_come_from_the_env_file_too(machine: Machine) -> None:

@@ -13,18 +13,26 @@ from commands import ROOT, Outcome, Running, Workplace, workplace
 SECTION = (ROOT / "QUICKSTART.md").read_text().partition("## Without Docker")[2]
 COMMANDS = re.search(r"```console\n(.*?)```", SECTION, re.DOTALL)[1]
 
+STAMPS = ("created", "installed")
+
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    """A clone in which `make install` was typed before: its `.venv` is the one that runs this."""
-    venv = Path(sys.prefix)
-    for stamp in ("created", "installed"):
-        if not (venv / stamp).exists():
-            (venv / stamp).touch()
+    """A clone in which `make install` was typed before, so that it has nothing to do.
+
+    Its `.venv` is a view of the one that runs this, with stamps of its own. That `make install`
+    works at all is what these tests themselves were installed by.
+    """
     with workplace(tmp_path_factory.mktemp("clone")) as place:
         for name in ("Makefile", "pyproject.toml", "constraints.txt", "empo_rllib", "tune_configs"):
             (place.folder / name).symlink_to(ROOT / name)
-        (place.folder / ".venv").symlink_to(venv)
+        venv = place.folder / ".venv"
+        venv.mkdir()
+        for part in Path(sys.prefix).iterdir():
+            if part.name not in STAMPS:
+                (venv / part.name).symlink_to(part)
+        for stamp in STAMPS:
+            (venv / stamp).touch()
         yield place
 
 

@@ -9,14 +9,14 @@ set -euo pipefail
 prefix=$(realpath -m "${1:?usage: install_docker.sh PREFIX}")
 suite=trixie
 packages=(docker.io containerd docker-cli docker-compose docker-buildx)
-tools=(iptables runc tini slirp4netns mmdebstrap iproute2)
+tools=(iptables runc tini slirp4netns mmdebstrap iproute2 curl)
+
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${tools[@]}" >/dev/null
 
 if [ -e "$prefix/installed" ]; then
   exit 0
 fi
-apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${tools[@]}" >/dev/null
-
 mirror=$(awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/debian.sources)
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 apt=$prefix/apt

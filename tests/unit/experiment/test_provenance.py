@@ -73,12 +73,13 @@ def test_a_machine_without_git_has_no_commit(monkeypatch, clone):
 
 
 def test_outside_of_a_container_nothing_is_said_of_an_image(clone, monkeypatch):
-    monkeypatch.delenv("EMPO_RLLIB_WORKSPACE", raising=False)
+    monkeypatch.delenv("EMPO_RLLIB_IMAGE", raising=False)
+    monkeypatch.setenv("EMPO_RLLIB_WORKSPACE", "/shared")
     assert "from" not in describe_session(CLUSTER, 1)["code"]
 
 
 def test_a_container_says_whether_its_image_or_a_mounted_clone_ran(clone, monkeypatch):
-    monkeypatch.setenv("EMPO_RLLIB_WORKSPACE", "/workspace")
+    monkeypatch.setenv("EMPO_RLLIB_IMAGE", "1")
     assert describe_session(CLUSTER, 1)["code"]["from"] == "mounted clone"
     (clone / provenance.IMAGE_MARKER).write_text("0123abc\n")
     code = describe_session(CLUSTER, 1)["code"]
