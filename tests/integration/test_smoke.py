@@ -103,7 +103,7 @@ def test_the_summary_tells_the_last_row(run):
     (trial,) = summary["trials"]
     assert (summary["status"], summary["best_trial"]) == ("finished", "trial_00000")
     assert (trial["status"], trial["seed"], trial["params"]) == ("finished", 0, {})
-    assert trial["checkpoint"] == "trial_00000/checkpoint_000003"
+    assert trial["env_runner_hosts", "checkpoint"] == "trial_00000/checkpoint_000003"
     for key in ("env_steps", "agent_steps", "episodes", "time_s", "episode_return_mean"):
         assert trial[key] == float(last[key])
     assert trial["env_steps_per_s"] == pytest.approx(trial["env_steps"] / trial["time_s"])
