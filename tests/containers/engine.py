@@ -36,7 +36,11 @@ class Engine:
         hook.chmod(0o755)
         programs = [prefix / "root/usr/bin", prefix / "root/usr/sbin", hooks]
         self.env = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "COMPOSE_"))},
+            **{
+                k: v
+                for k, v in os.environ.items()
+                if not k.startswith(("RAY_", "COMPOSE_", "MAKE", "MFLAGS"))
+            },
             "PATH": ":".join([*map(str, programs), os.environ["PATH"], "/usr/sbin:/sbin"]),
             "DOCKER_HOST": f"unix://{self.socket}",
             "DOCKER_CONFIG": str(prefix / "config"),

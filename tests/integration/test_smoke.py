@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 import re
 
 import pytest
@@ -28,6 +29,7 @@ TRIAL_KEYS = {
     "stop_reason",
     "env_steps",
     "agent_steps",
+    "env_runner_hosts",
     "episodes",
     "time_s",
     "env_steps_per_s",
@@ -103,7 +105,8 @@ def test_the_summary_tells_the_last_row(run):
     (trial,) = summary["trials"]
     assert (summary["status"], summary["best_trial"]) == ("finished", "trial_00000")
     assert (trial["status"], trial["seed"], trial["params"]) == ("finished", 0, {})
-    assert trial["env_runner_hosts", "checkpoint"] == "trial_00000/checkpoint_000003"
+    assert trial["checkpoint"] == "trial_00000/checkpoint_000003"
+    assert trial["env_runner_hosts"] == [platform.node()]
     for key in ("env_steps", "agent_steps", "episodes", "time_s", "episode_return_mean"):
         assert trial[key] == float(last[key])
     assert trial["env_steps_per_s"] == pytest.approx(trial["env_steps"] / trial["time_s"])
