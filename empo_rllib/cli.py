@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from empo_rllib.command_line import render_command, reporting_errors
+from empo_rllib.command_line import (
+    ConfigOption,
+    OverwriteOption,
+    ResumeOption,
+    SetOption,
+    render_command,
+    reporting_errors,
+)
 
 if TYPE_CHECKING:
     from empo_rllib.experiment.run_folder import TrainedTrial
@@ -122,17 +129,10 @@ def record(
 
 @app.command()
 def submit(
-    config: Annotated[Path, typer.Option(help="The experiment file.", show_default=False)],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run of this name.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the results that the name already has.")
-    ] = False,
+    config: ConfigOption,
+    set_: SetOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
     address: _Address = None,
     token_file: _TokenFile = None,
     follow: Annotated[

@@ -6,8 +6,23 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from empo_rllib.errors import EmpoError
+
+# The options of the commands that train.
+ConfigOption = Annotated[Path, typer.Option(help="The experiment file.", show_default=False)]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable."),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run of this name.")]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Remove the results that the name already has.")
+]
 
 
 @contextlib.contextmanager

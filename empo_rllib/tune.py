@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from empo_rllib.command_line import render_command, reporting_errors
+from empo_rllib.command_line import (
+    ConfigOption,
+    OverwriteOption,
+    ResumeOption,
+    SetOption,
+    render_command,
+    reporting_errors,
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def tune(
-    config: Annotated[Path, typer.Option(help="The experiment file.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run of this name.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the results that the name already has.")
-    ] = False,
+    config: ConfigOption,
+    set_: SetOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster; default: one started here.")
     ] = None,
