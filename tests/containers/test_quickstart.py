@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from clone import ROOT, Clone
@@ -12,13 +13,14 @@ COMMANDS = re.search(r"```console\n(.*?)```", SECTION, re.DOTALL)[1].splitlines(
 
 
 @pytest.fixture(scope="module")
-def typed(cluster: Clone) -> dict[str, str]:
-    """What each command printed."""
+def typed(cluster: Clone) -> Iterator[dict[str, str]]:
+    """What each command printed. The last one takes the cluster down; it is up again afterwards."""
     printed = {}
     for line in COMMANDS:
         done = cluster.type("bash", "-c", line)
         printed[line] = done.stdout + done.stderr
-    return printed
+    yield printed
+    cluster.type("make", "up")
 
 
 def test_it_trains_to_the_return_that_it_promises(typed: dict[str, str]) -> None:
