@@ -163,8 +163,9 @@ def test_bar_a_killed_worker_comes_back_and_the_run_goes_on(cluster: Clone) -> N
     before = len(cluster.rows(name))
     container = cluster.container("ray-worker")
     os.kill(cluster.engine.main_process(container), signal.SIGKILL)
-    wait_until(lambda: cluster.health("ray-worker") != "running healthy", "the crash to be noticed")
-    seconds = wait_until(lambda: cluster.health("ray-worker") == "running healthy", "the worker")
+    noticed = lambda: cluster.health("ray-worker") != "running healthy"  # noqa: E731
+    seconds = wait_until(noticed, "the crash to be noticed")
+    seconds += wait_until(lambda: not noticed(), "the worker")
     followed = cluster.in_head("python", "-m", "empo_rllib", "logs", job, "--follow", check=False)
     trial = cluster.summary(name)["trials"][0]
     iterations = cluster.column(name, "training_iteration")
