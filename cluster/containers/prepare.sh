@@ -12,12 +12,6 @@ fail() {
   exit 1
 }
 
-setting() { # setting NAME DEFAULT: from the shell, else from .env, else the default; as compose does
-  local value
-  value=${!1:-$(sed -n "s/^$1=//p" .env 2>/dev/null | tail -n 1)}
-  echo "${value:-$2}"
-}
-
 keep() { # keep NAME VALUE: in .env, unless it is there
   if ! grep -q "^$1=" .env 2>/dev/null; then
     if [ -s .env ] && [ -n "$(tail -c 1 .env)" ]; then echo >>.env; fi # its last line has no end
@@ -46,11 +40,12 @@ write_env() {
 }
 
 make_results() {
-  local user
-  user=$(setting USER_ID 1000)
+  local user group
+  # As compose reads it from the shell and .env.
+  IFS=: read -r user group < <(docker compose config ray-head | sed -n 's/^ *user: "*\([0-9:]*\).*/\1/p')
   mkdir -p results
   if [ "$(id -u)" -eq 0 ]; then
-    chown --recursive "$user:$(setting GROUP_ID 1000)" results
+    chown --recursive "$user:$group" results
   elif [ "$(stat -c %u results)" != "$user" ]; then
     fail "results belongs to user $(stat -c %u results), and containers run as USER_ID=$user of .env." \
       "Remove that line, or type: sudo chown --recursive $user results"

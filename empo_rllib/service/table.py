@@ -12,15 +12,14 @@ from empo_rllib.service.jobs import Job
 
 
 def render_jobs(jobs: Sequence[Job]) -> Table:
-    """Returns one row per job."""
+    """Returns one row per job; its id begins with the experiment's name."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("job", "experiment", "status", "exit code", "started", "duration"):
+    for name in ("job", "status", "exit code", "started", "duration"):
         table.add_column(name, no_wrap=name == "job")  # ids are copied
     for job in jobs:
         started = job.started and datetime.fromtimestamp(job.started)
         table.add_row(
             job.id,
-            job.experiment,
             job.status,
             "" if job.exit_code is None else str(job.exit_code),
             f"{started:%Y-%m-%d %H:%M:%S}" if started else "",

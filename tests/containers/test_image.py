@@ -63,7 +63,7 @@ def test_it_has_labels_a_health_check_an_init_and_mpi(engine: Engine, facts: dic
 
 
 def test_the_health_check_passes_where_no_ray_node_is(engine: Engine) -> None:
-    in_image(engine, "cluster/containers/healthcheck.sh")
+    assert in_image(engine, "cluster/containers/healthcheck.sh && echo healthy") == "healthy\n"
 
 
 def test_packages_are_those_of_the_constraints(engine: Engine, clone: Clone) -> None:

@@ -160,8 +160,8 @@ def test_the_upload_holds_only_what_the_experiment_names(followed, cluster):
 
 def test_jobs_is_a_table_of_them(followed, submitted, cluster):
     title, *rows = cluster.type("jobs").check().stdout.splitlines()
-    assert title.split() == ["job", "experiment", "status", "exit", "code", "started", "duration"]
-    assert [submitted.stdout.strip(), "tiny", "finished", "0"] in [row.split()[:4] for row in rows]
+    assert title.split() == ["job", "status", "exit", "code", "started", "duration"]
+    assert [submitted.stdout.strip(), "finished", "0"] in [row.split()[:3] for row in rows]
 
 
 def test_a_job_that_is_over_cannot_be_stopped_any_more(followed, submitted, cluster):

