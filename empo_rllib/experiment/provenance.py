@@ -40,6 +40,7 @@ def describe_session(cluster: dict[str, float], num_nodes: int) -> dict[str, Any
         "python": platform.python_version(),
         "packages": {"empo_rllib": __version__} | {name: _version(name) for name in _PACKAGES},
         "code": {"folder": str(source), **_image_state(source), **_git_state(source)},
+        **_slurm_state(),
         "hardware": {
             "host": platform.node(),
             "platform": platform.platform(),
@@ -50,6 +51,16 @@ def describe_session(cluster: dict[str, float], num_nodes: int) -> dict[str, Any
             },
         },
     }
+
+
+def _slurm_state() -> dict[str, Any]:
+    """The SLURM job that this process belongs to, and how often SLURM has started it again."""
+    job_id = os.environ.get("SLURM_JOB_ID")
+    if job_id is None:
+        return {}
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    nodes = os.environ.get("SLURM_JOB_NODELIST", "")
+    return {"slurm": {"job_id": job_id, "restarts": restarts, "nodes": nodes}}
 
 
 def _version(package: str) -> str | None:

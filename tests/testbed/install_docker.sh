@@ -7,6 +7,7 @@
 set -euo pipefail
 
 prefix=$(realpath -m "${1:?usage: install_docker.sh PREFIX}")
+here=$(dirname "${BASH_SOURCE[0]}")
 suite=trixie
 packages=(docker.io containerd docker-cli docker-compose docker-buildx)
 tools=(iptables runc tini slirp4netns mmdebstrap iproute2 curl)
@@ -17,26 +18,8 @@ DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$
 if [ -e "$prefix/installed" ]; then
   exit 0
 fi
-mirror=$(awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/debian.sources)
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-apt=$prefix/apt
-mkdir -p "$apt"/{lists/partial,cache,parts,debs} "$prefix/root" "$prefix/config/cli-plugins"
-echo "deb [signed-by=$keyring] $mirror $suite main" >"$apt/sources.list"
-options=(
-  -qq
-  -o "Dir::Etc::sourcelist=$apt/sources.list"
-  -o "Dir::Etc::sourceparts=$apt/parts"
-  -o "Dir::Etc::preferencesparts=$apt/parts"
-  -o "Dir::State::lists=$apt/lists"
-  -o "Dir::Cache=$apt/cache"
-  -o APT::Sandbox::User=root
-)
-apt-get "${options[@]}" update
-(cd "$apt/debs" && apt-get "${options[@]}" download "${packages[@]/%//$suite}")
-for package in "$apt"/debs/*.deb; do
-  dpkg -x "$package" "$prefix/root"
-done
+"$here/unpack_packages.sh" "$prefix" "$suite" "${packages[@]}"
+mkdir -p "$prefix/config/cli-plugins"
 ln -sf /usr/bin/tini-static "$prefix/root/usr/bin/docker-init"
 ln -sf "$prefix"/root/usr/libexec/docker/cli-plugins/* "$prefix/config/cli-plugins/"
-rm -rf "$apt"
 touch "$prefix/installed"

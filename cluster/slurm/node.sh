@@ -1,0 +1,176 @@
+# shellcheck shell=bash
+# node.sh: what every node of a job does. ray_slurm.sh, check.sh and worker.sh source it; it is not run itself.
+#
+# SLURM sends TERM to the processes of a job that is cancelled, preempted or out of time. A run can be saved only
+# while its cluster is still there, so TERM reaches these scripts and no other process: `in_image` blocks it.
+# Processes end by KILL; `processes` finds them.
+
+node=${SLURMD_NODENAME:?node.sh: not in a SLURM job}
+repository=${EMPO_RLLIB_REPOSITORY:?node.sh: EMPO_RLLIB_REPOSITORY is not set}
+image=${EMPO_RLLIB_SIF:-$repository/empo_rllib.sif}
+venv=${EMPO_RLLIB_VENV:-$repository/.venv}
+cache=${EMPO_RLLIB_CACHE:-$repository/.cache} # of compiled kernels, for all jobs
+folder=""
+
+say() { printf '%s %s: %s\n' "$(date +%T)" "$node" "$*"; }
+
+# What a user has to mend: one line, and exit code 2.
+fail() {
+  say "error: $*"
+  exit 2
+}
+
+# make_folder: sets `folder`, on a disk of this node and for this user only. Ray's sockets need a short path.
+make_folder() {
+  local base=${EMPO_RLLIB_TMP:-${SLURM_TMPDIR:-/tmp}} longest=26 answer
+  if [ "${#base}" -gt "$longest" ]; then
+    say "note: $base is too long for Ray's sockets (more than $longest characters), so files are in /tmp"
+    base=/tmp
+  fi
+  if ! answer=$(mktemp -d "$base/empo-XXXXXX" 2>&1); then
+    fail "no folder can be made in $base: ${answer##*: }. Free some space, or name another: EMPO_RLLIB_TMP=/path"
+  fi
+  folder=$answer
+}
+
+# The address that other nodes reach this one by: that of EMPO_RLLIB_INTERFACE, else of the node's name.
+node_address() {
+  local found
+  if [ -n "${EMPO_RLLIB_INTERFACE:-}" ]; then
+    ip -4 -oneline address show dev "$EMPO_RLLIB_INTERFACE" 2>/dev/null |
+      awk '{ sub("/.*", "", $4); print $4; exit }'
+  else
+    found=$(getent ahostsv4 "$node" | awk '$1 !~ /^127[.]/ { print $1; exit }')
+    echo "${found:-$(hostname --all-ip-addresses | awk '{ print $1 }')}"
+  fi
+}
+
+# What the job may use of this node.
+node_memory_mb() {
+  if [ "${SLURM_MEM_PER_NODE:-0}" -gt 0 ]; then
+    echo "$SLURM_MEM_PER_NODE"
+  elif [ "${SLURM_MEM_PER_CPU:-0}" -gt 0 ]; then
+    echo $((SLURM_MEM_PER_CPU * SLURM_CPUS_ON_NODE))
+  elif [ "${SLURM_MEM_PER_GPU:-0}" -gt 0 ]; then
+    echo $((SLURM_MEM_PER_GPU * SLURM_GPUS_ON_NODE))
+  else # not limited: the share of the memory that the job has of the CPUs
+    awk -v cpus="$SLURM_CPUS_ON_NODE" -v all="$(nproc --all)" \
+      '/^MemTotal:/ { print int($2 / 1024 * (cpus < all ? cpus / all : 1)) }' /proc/meminfo
+  fi
+}
+
+node_gpus() {
+  case ${CUDA_VISIBLE_DEVICES:-} in
+    "" | NoDevFiles) echo 0 ;;
+    *) awk -F, '{ print NF }' <<<"$CUDA_VISIBLE_DEVICES" ;;
+  esac
+}
+
+# Ray's object store: three tenths of the memory, at most eight tenths of what is free in /dev/shm.
+object_store_mb() {
+  df -P --block-size=1M /dev/shm | awk -v memory="$(node_memory_mb)" \
+    'NR == 2 { most = 0.3 * memory; free = 0.8 * $4; print int(most < free ? most : free) }'
+}
+
+# in_image COMMAND...: runs it in the container (or, with --no-container, in .venv), out of TERM's reach.
+in_image() {
+  local settings=(
+    "EMPO_RLLIB_FOLDER=$folder"
+    "TMPDIR=$folder"
+    "XDG_CACHE_HOME=$folder/cache"
+    "NUMBA_CACHE_DIR=$cache/numba"
+    "MPLCONFIGDIR=$folder/cache/matplotlib"
+    "TORCHINDUCTOR_CACHE_DIR=$folder/cache/inductor"
+    "TRITON_CACHE_DIR=$folder/cache/triton"
+    "WANDB_CACHE_DIR=$folder/cache/wandb"
+    "WANDB_CONFIG_DIR=$folder/cache/wandb"
+    "WANDB_DATA_DIR=$folder/cache/wandb"
+    "RAY_AUTH_MODE=token"
+    "RAY_AUTH_TOKEN_PATH=$folder/token"
+    "RAY_USAGE_STATS_ENABLED=0"
+    "AUTOSCALER_METRIC_PORT=0" # any free one
+    "NO_PROXY=$(job_addresses)"
+    "no_proxy=$(job_addresses)"
+    "SDL_VIDEODRIVER=dummy"
+  )
+  if [ "$EMPO_RLLIB_CONTAINER" = no ]; then
+    without_term env "${settings[@]}" "PATH=$venv/bin:$PATH" "$@"
+    return
+  fi
+  local options=(--pwd "$repository" --bind "$repository" --bind "$repository:/workspace" --bind "$folder")
+  if [ -n "${EMPO_RLLIB_BIND:-}" ]; then options+=(--bind "$EMPO_RLLIB_BIND"); fi
+  if [ "${SLURM_GPUS_ON_NODE:-0}" -gt 0 ]; then options+=(--nv); fi
+  without_term apptainer --silent exec "${options[@]}" "$image" env "${settings[@]}" "$@"
+}
+
+# without_term COMMAND...: with TERM blocked, also in what it starts. To ignore it would not do: Ray and Apptainer
+# put handlers of their own in the place of an ignored signal. Old versions of `env` cannot block.
+without_term() {
+  if env --block-signal=TERM true 2>/dev/null; then
+    env --block-signal=TERM "$@"
+  else
+    # shellcheck disable=SC2016  # perl's variables
+    perl -MPOSIX=:signal_h -e 'sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGTERM)); exec @ARGV or exit 127' "$@"
+  fi
+}
+
+# What no proxy of the cluster is to be asked for.
+job_addresses() {
+  printf '%s' "127.0.0.1,localhost,$(scontrol show hostnames | tr '\n' ','),$EMPO_RLLIB_HEAD${NO_PROXY:+,$NO_PROXY}"
+}
+
+# start_ray OPTION...: a Ray node that offers what the job has of this one; sets `ray`, its process.
+start_ray() {
+  local store_mb options
+  store_mb=$(object_store_mb)
+  options=(
+    --block --disable-usage-stats
+    "--temp-dir=$folder"
+    "--node-ip-address=$(node_address)"
+    "--num-cpus=$SLURM_CPUS_ON_NODE"
+    "--num-gpus=$(node_gpus)"
+    "--memory=$((($(node_memory_mb) - store_mb) * 1000000))"
+    "--object-store-memory=$((store_mb * 1000000))"
+    # Any free ports: other jobs on this node have theirs.
+    --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0
+  )
+  in_image ray start "${options[@]}" "$@" >"$folder/ray.log" 2>&1 </dev/null &
+  # shellcheck disable=SC2034  # for those who source this
+  ray=$!
+}
+
+is_running() { kill -0 "$1" 2>/dev/null; }
+
+# What Ray said last, for the one line that says why it ended.
+last_words() { grep -v '^[[:space:]]*$' "$folder/ray.log" | tail -n 1; }
+
+# The processes of this job on this node that `in_image` started. Ray's write titles over what they were started
+# with, but have their logs open.
+processes() {
+  {
+    grep -lzxF "EMPO_RLLIB_FOLDER=$folder" /proc/[0-9]*/environ
+    find /proc/[0-9]*/fd -lname "$folder/session_*"
+  } 2>/dev/null | cut -d / -f 3 | sort -u
+}
+
+# leave_node: ends what still runs here, and removes the folder.
+leave_node() {
+  local pids
+  if [ -z "$folder" ]; then return; fi
+  for _ in {1..20}; do
+    pids=$(processes)
+    if [ -z "$pids" ]; then break; fi
+    # shellcheck disable=SC2086  # one argument for each process
+    kill -KILL $pids 2>/dev/null
+    sleep 0.1
+  done
+  rm -rf "$folder"
+}
+
+# How long SLURM waits from TERM to KILL, less what it takes to leave the nodes.
+grace_s() {
+  local wait_s
+  wait_s=$(scontrol show config | awk '$1 == "KillWait" { print $3 }')
+  wait_s=${wait_s:-30}
+  echo $((wait_s > 15 ? wait_s - 8 : wait_s / 2))
+}
