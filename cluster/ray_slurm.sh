@@ -43,7 +43,7 @@ readonly max_requeues=${EMPO_RLLIB_MAX_REQUEUES:-20} start_s=${EMPO_RLLIB_START_
 restarts=${SLURM_RESTART_COUNT:-0}
 asked=""    # the signal that asked to save and end
 deadline="" # when saving must be over
-driver="" ray="" workers=""
+workers=""  # the process that waits for them
 
 # What happened to the job, and exit code 1.
 give_up() {
@@ -96,7 +96,7 @@ start_head() {
       EMPO_RLLIB_HEAD_PORT=$(cut -d : -f 2 "$folder/ray_current_cluster")
       return
     fi
-    is_running "$ray" || give_up "the Ray head did not start: $(last_words)"
+    ! has_ended ray || give_up "the Ray head did not start: $(last_words)"
     sleep 0.2
   done
   give_up "the Ray head did not start within $start_s s (EMPO_RLLIB_START_S): $(last_words)"
@@ -110,9 +110,8 @@ start_workers() {
 }
 
 start_driver() {
-  in_image python -m empo_rllib.service.slurm_job "${arguments[@]}" \
-    --address "$EMPO_RLLIB_HEAD:$EMPO_RLLIB_HEAD_PORT" --nodes "$SLURM_JOB_NUM_NODES" --start-s "$start_s" &
-  driver=$!
+  detached driver python -m empo_rllib.service.slurm_job "${arguments[@]}" \
+    --address "$EMPO_RLLIB_HEAD:$EMPO_RLLIB_HEAD_PORT" --nodes "$SLURM_JOB_NUM_NODES" --start-s "$start_s"
 }
 
 tell_about_dashboard() {
@@ -138,30 +137,25 @@ ask_to_save() {
   deadline=$((SECONDS + $2))
 }
 
-# shellcheck disable=SC2329  # the trap calls it
-# The state says who asked: CANCELLED, PREEMPTED, NODE_FAIL, TIMEOUT, ...
-job_state() { scontrol show job --oneliner "$SLURM_JOB_ID" 2>/dev/null | grep -o 'JobState=[A-Z_]*' | cut -d = -f 2; }
-
 # Waits for the experiment; returns its exit code, 1 when its cluster is lost, 75 when it was asked to save.
 wait_for_driver() {
-  while is_running "$driver"; do
-    if ! is_running "$ray"; then
+  while ! has_ended driver; do
+    if has_ended ray; then
       give_up "the Ray head ended: $(last_words). --resume goes on from the last checkpoint"
     elif [ -n "$asked" ]; then
       if [ "$SECONDS" -ge "$deadline" ]; then
         say "not everything was saved in time: the run goes on from its last checkpoint"
         return 75
       fi
-      kill -USR1 "$driver" 2>/dev/null
-    elif [ -n "$workers" ] && ! is_running "$workers"; then
+      kill -USR1 "$(cat "$folder/driver.pid")" 2>/dev/null
+    elif [ -n "$workers" ] && ! kill -0 "$workers" 2>/dev/null; then
       say "no worker is left: the run goes on with $node"
       workers=""
     fi
     sleep 1 &
     wait $! # a trap runs at once
   done
-  wait "$driver"
-  status=$?
+  status=$(exit_code driver)
   # USR1 ends a program that does not listen yet: there was nothing to save.
   if [ "$status" -eq $((128 + $(kill -l USR1))) ]; then status=75; fi
   return "$status"
@@ -173,7 +167,7 @@ leave_job() {
   trap '' TERM USR1
   leave_node
   for ((i = 0; i < 50; i++)); do
-    if [ -z "$workers" ] || ! is_running "$workers"; then return; fi
+    if [ -z "$workers" ] || ! kill -0 "$workers" 2>/dev/null; then return; fi
     sleep 0.2
   done
   kill -KILL "$workers" # its node is dead, or SLURM ends the step
@@ -202,7 +196,7 @@ main() {
 }
 
 trap 'ask_to_save USR1 "$(time_left_s)"; say "out of time: saving"' USR1
-trap 'ask_to_save TERM "$(grace_s)"; say "SLURM ends this job ($(job_state)): saving"' TERM
+trap 'ask_to_save TERM "$(grace_s)"; say "SLURM ends this job (cancelled, preempted or a node lost): saving"' TERM
 trap leave_job EXIT
 main
 status=$?

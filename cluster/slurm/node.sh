@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # node.sh: what every node of a job does. ray_slurm.sh, check.sh and worker.sh source it; it is not run itself.
 #
-# SLURM sends TERM to the processes of a job that is cancelled, preempted or out of time. A run can be saved only
-# while its cluster is still there, so TERM reaches these scripts and no other process: `in_image` blocks it.
-# Processes end by KILL; `processes` finds them.
+# SLURM sends TERM to the processes of a job that is cancelled, preempted or out of time: to these scripts, and with
+# some settings (ProctrackType=proctrack/linuxproc) to all that they started too. But a run can be saved only while
+# its cluster is still there, so what runs in the image is `detached` from the script that started it.
 
 node=${SLURMD_NODENAME:?node.sh: not in a SLURM job}
 repository=${EMPO_RLLIB_REPOSITORY:?node.sh: EMPO_RLLIB_REPOSITORY is not set}
@@ -72,7 +72,7 @@ object_store_mb() {
     'NR == 2 { most = 0.3 * memory; free = 0.8 * $4; print int(most < free ? most : free) }'
 }
 
-# in_image COMMAND...: runs it in the container (or, with --no-container, in .venv), out of TERM's reach.
+# in_image COMMAND...: becomes that command, in the container (or, with --no-container, in .venv).
 in_image() {
   local settings=(
     "EMPO_RLLIB_FOLDER=$folder"
@@ -94,37 +94,44 @@ in_image() {
     "SDL_VIDEODRIVER=dummy"
   )
   if [ "$EMPO_RLLIB_CONTAINER" = no ]; then
-    without_term env "${settings[@]}" "PATH=$venv/bin:$PATH" "$@"
-    return
+    exec env "${settings[@]}" "PATH=$venv/bin:$PATH" "$@"
   fi
   local options=(--pwd "$repository" --bind "$repository" --bind "$repository:/workspace" --bind "$folder")
   if [ -n "${EMPO_RLLIB_BIND:-}" ]; then options+=(--bind "$EMPO_RLLIB_BIND"); fi
   if [ "${SLURM_GPUS_ON_NODE:-0}" -gt 0 ]; then options+=(--nv); fi
-  without_term apptainer --silent exec "${options[@]}" "$image" env "${settings[@]}" "$@"
+  exec apptainer --silent exec "${options[@]}" "$image" env "${settings[@]}" "$@"
 }
 
-# without_term COMMAND...: with TERM blocked, also in what it starts. To ignore it would not do: Ray and Apptainer
-# put handlers of their own in the place of an ignored signal. Old versions of `env` cannot block.
-without_term() {
-  if env --block-signal=TERM true 2>/dev/null; then
-    env --block-signal=TERM "$@"
-  else
-    # shellcheck disable=SC2016  # perl's variables
-    perl -MPOSIX=:signal_h -e 'sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGTERM)); exec @ARGV or exit 127' "$@"
-  fi
+# detached NAME COMMAND...: runs it in the image, as no descendant of this script. Its process id and, when it has
+# ended, its exit code are in NAME.pid and NAME.status.
+detached() {
+  rm -f "$folder/$1".{pid,status}
+  (
+    {
+      (in_image "${@:2}") 2>&3 &
+      echo $! >"$folder/$1.pid"
+      wait $!
+      echo $? >"$folder/$1.status"
+    } 3>&2 </dev/null 2>/dev/null & # only the command's own errors are for the user
+  )
+  until [ -s "$folder/$1.pid" ]; do sleep 0.02; done
 }
+
+# has_ended NAME; a process that was killed together with who waits for it has left no status.
+has_ended() { [ -e "$folder/$1.status" ] || ! kill -0 "$(cat "$folder/$1.pid")" 2>/dev/null; }
+exit_code() { cat "$folder/$1.status" 2>/dev/null || echo 137; }
 
 # What no proxy of the cluster is to be asked for.
 job_addresses() {
   printf '%s' "127.0.0.1,localhost,$(scontrol show hostnames | tr '\n' ','),$EMPO_RLLIB_HEAD${NO_PROXY:+,$NO_PROXY}"
 }
 
-# start_ray OPTION...: a Ray node that offers what the job has of this one; sets `ray`, its process.
+# start_ray OPTION...: a Ray node that offers what the job has of this one.
 start_ray() {
   local store_mb options
   store_mb=$(object_store_mb)
   options=(
-    --block --disable-usage-stats
+    --block --disable-usage-stats --log-color=false
     "--temp-dir=$folder"
     "--node-ip-address=$(node_address)"
     "--num-cpus=$SLURM_CPUS_ON_NODE"
@@ -134,15 +141,16 @@ start_ray() {
     # Any free ports: other jobs on this node have theirs.
     --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0
   )
-  in_image ray start "${options[@]}" "$@" >"$folder/ray.log" 2>&1 </dev/null &
-  # shellcheck disable=SC2034  # for those who source this
-  ray=$!
+  detached ray ray start "${options[@]}" "$@" >"$folder/ray.log" 2>&1
 }
 
-is_running() { kill -0 "$1" 2>/dev/null; }
-
-# What Ray said last, for the one line that says why it ended.
-last_words() { grep -v '^[[:space:]]*$' "$folder/ray.log" | tail -n 1; }
+# What Ray said of its end: the process that was lost, or else the last line.
+last_words() {
+  sed -e 's/^.* -- //' "$folder/ray.log" | awk '
+    / \[exit code=/ { lost = lost " " $0 }
+    NF { last = $0 }
+    END { print lost ? "it lost" lost : last }' | tr -s ' '
+}
 
 # The processes of this job on this node that `in_image` started. Ray's write titles over what they were started
 # with, but have their logs open.
@@ -153,18 +161,22 @@ processes() {
   } 2>/dev/null | cut -d / -f 3 | sort -u
 }
 
-# leave_node: ends what still runs here, and removes the folder.
-leave_node() {
+end_processes() {
   local pids
-  if [ -z "$folder" ]; then return; fi
-  for _ in {1..20}; do
+  for _ in {1..50}; do
     pids=$(processes)
-    if [ -z "$pids" ]; then break; fi
+    if [ -z "$pids" ]; then return; fi
     # shellcheck disable=SC2086  # one argument for each process
     kill -KILL $pids 2>/dev/null
     sleep 0.1
   done
-  rm -rf "$folder"
+}
+
+leave_node() {
+  if [ -z "$folder" ]; then return; fi
+  end_processes
+  # The exit codes of what was killed may just be written.
+  rm -rf "$folder" 2>/dev/null || { sleep 0.5 && rm -rf "$folder"; }
 }
 
 # How long SLURM waits from TERM to KILL, less what it takes to leave the nodes.

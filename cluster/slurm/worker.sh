@@ -24,7 +24,7 @@ is_late() { [ -n "$deadline" ] && [ "$SECONDS" -ge "$deadline" ]; }
 
 # Returns when Ray has ended here (0) or is to end (1).
 watch_ray() {
-  while is_running "$ray"; do
+  while ! has_ended ray; do
     if is_late || head_is_gone; then return 1; fi
     sleep 1 &
     wait $! # a trap runs at once
@@ -34,13 +34,14 @@ watch_ray() {
 make_folder
 (umask 077 && cat >"$folder/token")
 for ((start = 1; start <= STARTS; start++)); do
-  if [ "$start" -gt 1 ]; then say "starting Ray here again ($start of $STARTS)"; fi
+  if [ "$start" -gt 1 ]; then
+    say "starting Ray here again ($start of $STARTS)"
+    end_processes # what the last one left
+  fi
   start_ray "--address=$EMPO_RLLIB_HEAD:$EMPO_RLLIB_HEAD_PORT"
   watch_ray || exit 0
-  status=0
-  wait "$ray" || status=$?
   if head_is_gone; then exit 0; fi
-  say "Ray ended with exit code $status: $(last_words)"
+  say "Ray ended with exit code $(exit_code ray): $(last_words)"
 done
 say "error: Ray does not stay up on this node; the run goes on with the others"
 exit 1
