@@ -17,7 +17,7 @@ from empo_rllib.experiment.trial import TrialTask
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 ASHA = {"grace_period": 300, "reduction_factor": 2, "max_t": 2500}
 METRIC = "episode_return_mean"
-NUM_TRIALS, NUM_ROWS = 6, 9
+NUM_TRIALS, NUM_ROWS = 6, 5
 ids_of_tune = itertools.count()
 
 
@@ -92,7 +92,7 @@ def make_reports(seed):
             "training_iteration": counts[trial_id],
             "env_steps": steps[trial_id],
         }
-        if rng.random() < 0.8:  # in the others no episode ended
+        if rng.random() < 0.7:  # in the others no episode ended
             row[METRIC] = rng.gauss(0.0, 1.0)
         yield trial_id, row, counts[trial_id] == NUM_ROWS
 
@@ -124,7 +124,7 @@ def test_a_sweep_resumed_at_any_point_decides_as_one_without_interruption(
     run = result(*(trial(number) for number in range(NUM_TRIALS)))
     whole = build_scheduler(config, run)
     reports = sweep(whole, run, seed)
-    assert sum(decision == STOP and not finished for _, _, finished, decision in reports) > 1
+    assert any(decision == STOP and not finished for _, _, finished, decision in reports)
 
     for cut, (trial_id, row, finished, decision) in enumerate(reports, start=1):
         # The signal has come before this report: the row is written, but nobody has judged it.
