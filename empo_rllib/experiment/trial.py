@@ -102,12 +102,18 @@ class ExperimentTrial(tune.Trainable):
         self._progress = ProgressFile(
             self._folder, self._saved_iteration, self._config.logging.tensorboard
         )
+        self._is_restored = bool(self._progress.last_row)
 
     def step(self) -> dict[str, Any]:
-        """Trains for one iteration; a trial that is already done only says so."""
+        """Trains for one iteration; a trial that is already done only says so.
+
+        A restored trial first reports the row that it goes on from: an interruption may have
+        come before the scheduler could decide on it.
+        """
         row = self._progress.last_row
         reason = stop_reason(self._config.stop, row)
-        if reason is None:
+        is_restored, self._is_restored = self._is_restored, False
+        if reason is None and not is_restored:
             with self._reporting_errors():
                 row = self._train()
                 reason = stop_reason(self._config.stop, row)

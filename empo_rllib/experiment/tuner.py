@@ -10,9 +10,9 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import TrialScheduler
 
-from empo_rllib.config.schema import AshaScheduler, ExperimentConfig
+from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError, TrialError
 from empo_rllib.experiment import interrupt
 from empo_rllib.experiment.cluster import (
@@ -39,6 +39,7 @@ from empo_rllib.experiment.plan import (
 from empo_rllib.experiment.progress import Display
 from empo_rllib.experiment.provenance import write_provenance
 from empo_rllib.experiment.run_folder import check_start_options, lock_run, run_folder_of
+from empo_rllib.experiment.scheduler import build_scheduler
 from empo_rllib.experiment.summary import ExperimentResult
 from empo_rllib.experiment.trial import ExperimentTrial, TrialTask
 from empo_rllib.experiment.wandb import WandbLogger
@@ -108,6 +109,7 @@ def run(
 def build_tuner(
     config: ExperimentConfig,
     tasks: list[TrialTask],
+    scheduler: TrialScheduler,
     folder: Path,
     callbacks: list[tune.Callback],
 ) -> tune.Tuner:
@@ -116,7 +118,7 @@ def build_tuner(
         ExperimentTrial,
         param_space={"task": tune.grid_search([task.to_json() for task in tasks])},
         tune_config=tune.TuneConfig(
-            scheduler=build_scheduler(config),
+            scheduler=scheduler,
             max_concurrent_trials=config.tune.max_concurrent,
         ),
         run_config=tune.RunConfig(
@@ -131,21 +133,6 @@ def build_tuner(
             failure_config=tune.FailureConfig(max_failures=config.tune.max_failures),
             verbose=0,
         ),
-    )
-
-
-def build_scheduler(config: ExperimentConfig) -> TrialScheduler:
-    """Returns Tune's FIFO or ASHA scheduler (Li et al. 2020, arXiv:1810.05934)."""
-    if not isinstance(config.tune.scheduler, AshaScheduler):
-        return FIFOScheduler()
-    settings = config.tune.scheduler.asha
-    return ASHAScheduler(
-        time_attr="env_steps",
-        metric=config.tune.metric,
-        mode=config.tune.mode,
-        max_t=settings.max_t or config.stop.env_steps,
-        grace_period=settings.grace_period,
-        reduction_factor=settings.reduction_factor,
     )
 
 
@@ -177,6 +164,7 @@ def _train(
         for trial in planned
         if result.trial(trial.spec.trial_id).status == "pending"
     ]
+    scheduler = build_scheduler(config, result)
     display = Display(config, result)
     monitor = Monitor(config, result, display)
     callbacks: list[tune.Callback] = [monitor]
@@ -186,7 +174,11 @@ def _train(
     display.start(cluster, gpus)
     interrupt.current.on_give_up = lambda: _give_up(display, tune_folder)
     try:
-        _fit(lambda: build_tuner(config, tasks, tune_folder, callbacks).fit(), config, display)
+        _fit(
+            lambda: build_tuner(config, tasks, scheduler, tune_folder, callbacks).fit(),
+            config,
+            display,
+        )
     except OSError as error:
         raise TrialError(f"{folder}: cannot be written any more: {error}") from error
     finally:

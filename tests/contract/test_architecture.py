@@ -61,6 +61,7 @@ RAY_AT_IMPORT = (
     "experiment/interrupt.py",
     "experiment/monitor.py",
     "experiment/prometheus.py",
+    "experiment/scheduler.py",
     "experiment/trial.py",
     "experiment/tuner.py",
     "experiment/wandb.py",

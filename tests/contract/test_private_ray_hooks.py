@@ -9,6 +9,7 @@ import ast
 import importlib
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -17,6 +18,7 @@ from ray.rllib.core.learner.learner import Learner
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from empo_rllib.experiment.cluster import reread_ray_authentication
 from empo_rllib.learning.ppo import FragmentPPOLearner
@@ -193,3 +195,47 @@ def test_private_parts_of_env_runners_are_used_in_one_module_only() -> None:
         if isinstance(node, ast.Attribute) and node.attr in private - {"_device"}
     }
     assert users == {"sampling/env_runner.py"}
+
+
+#: What Tune calls and `empo_rllib.experiment.scheduler` overrides.
+ASHA_METHODS = {
+    "on_trial_add": ["tune_controller", "trial"],
+    "on_trial_result": ["tune_controller", "trial", "result"],
+    "on_trial_complete": ["tune_controller", "trial", "result"],
+    "on_trial_remove": ["tune_controller", "trial"],
+}
+ASHA_ADVICE = (
+    f"Ray {ray.__version__} has changed {{}} of ASHA: see empo_rllib.experiment.scheduler, which "
+    "feeds it the rows of earlier sessions, under our trial ids and without Tune's controller"
+)
+
+
+@pytest.mark.parametrize("name", ASHA_METHODS)
+def test_asha_is_told_of_trials_by_the_methods_that_we_override(name: str) -> None:
+    parameters = list(inspect.signature(getattr(ASHAScheduler, name)).parameters)
+    assert parameters == ["self", *ASHA_METHODS[name]], ASHA_ADVICE.format(name)
+
+
+def test_asha_reads_nothing_of_a_trial_but_its_id() -> None:
+    asha = ASHAScheduler(
+        time_attr="env_steps", metric="value", mode="max", max_t=9, grace_period=1, brackets=1
+    )
+    good, bad, removed = (SimpleNamespace(trial_id=name) for name in ("good", "bad", "removed"))
+    try:
+        for trial in (good, good, bad, removed):
+            asha.on_trial_add(None, trial)
+        decisions = [
+            asha.on_trial_result(None, good, {"env_steps": 1, "value": 2.0}),
+            asha.on_trial_result(None, bad, {"env_steps": 1}),
+            asha.on_trial_result(None, bad, {"env_steps": 2, "value": 1.0}),
+        ]
+        asha.on_trial_complete(None, bad, {"env_steps": 2, "value": 1.0})
+        asha.on_trial_remove(None, removed)
+    except (AttributeError, TypeError, KeyError) as error:
+        raise AssertionError(ASHA_ADVICE.format("what it reads")) from error
+    expected = [TrialScheduler.CONTINUE, TrialScheduler.CONTINUE, TrialScheduler.STOP]
+    assert decisions == expected, ASHA_ADVICE.format("its decisions")
+
+
+def test_asha_has_no_attribute_of_the_name_that_we_add() -> None:
+    assert not hasattr(ASHAScheduler(), "_verdicts"), ASHA_ADVICE.format("_verdicts")

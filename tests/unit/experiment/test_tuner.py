@@ -6,12 +6,11 @@ import threading
 
 import pytest
 import ray
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
 from empo_rllib.errors import ConfigError, ResourceError, RunError
 from empo_rllib.experiment import interrupt, tuner
 from empo_rllib.experiment.trial import TrialTask
-from empo_rllib.experiment.tuner import build_scheduler, run
+from empo_rllib.experiment.tuner import run
 
 
 @pytest.fixture(autouse=True)
@@ -56,27 +55,6 @@ def test_a_run_that_is_over_is_not_run_again(experiment, run_folder):
     result = run(experiment(), resume=True)
     assert result.status == "finished"
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-
-
-def test_without_a_scheduler_every_trial_runs_to_its_end(experiment):
-    assert isinstance(build_scheduler(experiment()), FIFOScheduler)
-    assert isinstance(build_scheduler(experiment(tune={"scheduler": "fifo"})), FIFOScheduler)
-
-
-def test_asha_counts_env_steps_and_judges_by_the_metric(experiment):
-    asha = {"grace_period": 500, "reduction_factor": 4, "max_t": 9000}
-    config = experiment(tune={"scheduler": {"asha": asha}, "metric": "success_rate", "mode": "min"})
-    scheduler = build_scheduler(config)
-    assert isinstance(scheduler, ASHAScheduler)
-    assert scheduler._time_attr == "env_steps"
-    assert (scheduler.metric, scheduler._max_t) == ("success_rate", 9000)
-    assert scheduler._reduction_factor == 4
-    assert scheduler._metric_op == -1.0
-
-
-def test_the_last_rung_of_asha_is_where_trials_end_unless_told_otherwise(experiment):
-    config = experiment(tune={"scheduler": "asha"}, stop={"env_steps": 70_000})
-    assert build_scheduler(config)._max_t == 70_000
 
 
 def test_what_a_trial_is_told_arrives_as_it_was(experiment):

@@ -1,0 +1,135 @@
+"""Which trials go on: Tune's FIFO or ASHA, the latter with all that the run has reported so far.
+
+Tune starts anew in each session of a run. ASHA then reads the rows of the earlier sessions from
+the trials' `progress.csv`, in the order in which they were written, and so knows what a scheduler
+that had never been interrupted would know.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+
+from empo_rllib.config.schema import AshaScheduler, ExperimentConfig
+from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters
+from empo_rllib.experiment.metrics import Row
+from empo_rllib.experiment.progress_file import read_progress
+from empo_rllib.experiment.summary import ExperimentResult, TrialStatus
+from empo_rllib.experiment.trial import TrialTask
+
+
+def build_scheduler(config: ExperimentConfig, result: ExperimentResult) -> TrialScheduler:
+    """Returns Tune's FIFO or ASHA scheduler (Li et al. 2020, arXiv:1810.05934).
+
+    ASHA knows the rows in the run folder; the pending trials of `result` are yet to go on.
+    """
+    if not isinstance(config.tune.scheduler, AshaScheduler):
+        return FIFOScheduler()
+    settings = config.tune.scheduler.asha
+    scheduler = ResumableAsha(
+        time_attr="env_steps",
+        metric=config.tune.metric,
+        mode=config.tune.mode,
+        max_t=settings.max_t or config.stop.env_steps,
+        grace_period=settings.grace_period,
+        reduction_factor=settings.reduction_factor,
+        brackets=1,  # with more, Tune draws each trial's bracket at random
+    )
+    scheduler.replay(read_histories(result))
+    return scheduler
+
+
+@dataclass(frozen=True)
+class History:
+    """What a trial has reported in earlier sessions.
+
+    Attributes:
+        trial_id: Ours.
+        rows: Those that stay; a pending trial trains again what came after its checkpoint.
+        status: `pending` if the trial is to go on.
+        went_on: Whether it trained on after the last of `rows`, so was not stopped there.
+    """
+
+    trial_id: str
+    rows: list[Row]
+    status: TrialStatus
+    went_on: bool = False
+
+
+def read_histories(result: ExperimentResult) -> list[History]:
+    """Reads what the trials of a run have reported."""
+    return [
+        _read_history(Path(result.folder) / trial.trial_id, trial.status) for trial in result.trials
+    ]
+
+
+def _read_history(folder: Path, status: TrialStatus) -> History:
+    rows = read_progress(folder)
+    if status != "pending":
+        return History(folder.name, rows, status)
+    checkpoints = find_checkpoints(folder)
+    last = read_counters(checkpoints[-1])["training_iteration"] if checkpoints else 0
+    kept = [row for row in rows if row["training_iteration"] <= last]
+    return History(folder.name, kept, status, went_on=len(kept) < len(rows))
+
+
+@dataclass(frozen=True)
+class _OurTrial:
+    """All that ASHA reads of a trial. Tune gives a trial another id in each session."""
+
+    trial_id: str
+
+    @staticmethod
+    def of(trial: Trial) -> _OurTrial:
+        return _OurTrial(TrialTask.from_tune_config(trial.config).trial_id)
+
+
+class ResumableAsha(ASHAScheduler):
+    """Tune's ASHA, which keeps its rungs by our trial ids and can be told the run's past."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # Of the row that a trial goes on from, and which it reports again when it has started.
+        self._verdicts: dict[str, str] = {}
+
+    def replay(self, histories: Sequence[History]) -> None:
+        """Takes the rows of earlier sessions as if they were reported now, in their order."""
+        for history in histories:
+            super().on_trial_add(None, _OurTrial(history.trial_id))
+        # `merge` keeps the order within a trial, even where the clocks of two nodes differ.
+        reports = heapq.merge(*map(_reports, histories), key=lambda report: report[1]["timestamp"])
+        for history, row, is_last in reports:
+            trial = _OurTrial(history.trial_id)
+            # As Tune does, which does not ask about a row that says the trial is finished.
+            if not (is_last and history.status == "finished"):
+                decision = super().on_trial_result(None, trial, row)
+                went_on = not is_last or history.went_on
+                self._verdicts[trial.trial_id] = self.CONTINUE if went_on else decision
+            if is_last and history.status != "pending":
+                super().on_trial_complete(None, trial, row)
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        super().on_trial_add(tune_controller, _OurTrial.of(trial))
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        ours = _OurTrial.of(trial)
+        known = self._verdicts.pop(ours.trial_id, None)
+        return known or super().on_trial_result(tune_controller, ours, result)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        super().on_trial_complete(tune_controller, _OurTrial.of(trial), result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        super().on_trial_remove(tune_controller, _OurTrial.of(trial))
+
+
+def _reports(history: History) -> Iterator[tuple[History, Row, bool]]:
+    """Yields the rows of a history; the last one is marked."""
+    for number, row in enumerate(history.rows, start=1):
+        yield history, row, number == len(history.rows)
