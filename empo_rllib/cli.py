@@ -119,9 +119,7 @@ def record(
     check_protocol(episodes, seed)
     check_film(out.expanduser(), fps)
     trained = _find(run)
-    # No window and no sound is needed: without these SDL complains where there is no screen.
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+    _open_no_window()
     with Console(stderr=True).status(f"Filming {_count(episodes)}"):
         num_frames = record(trained, out, episodes=episodes, seed=seed, greedy=greedy, fps=fps)
     typer.echo(f"{out}: {_count(episodes)}, {num_frames} frames")
@@ -151,9 +149,11 @@ def doctor(
 ) -> None:
     """Examine an environment before anyone trains in it.
 
-    Plays some ten seconds with random actions and tells what is wrong, with the line to change,
-    what a random policy meets, where the time goes, and settings that follow from it.
-    Exit codes: 0 no errors; 1 errors found; 2 the environment cannot be made.
+    Plays it with random actions for some ten seconds. Tells what is wrong, with the
+    line to change; episode lengths and returns; where the time goes; which sampler
+    it gets, and why; settings that follow from all this.
+
+    Exit codes: 0 no errors; 1 errors; 2 it cannot be made, or bad arguments.
     """
     from rich.console import Console
 
@@ -162,6 +162,7 @@ def doctor(
     from empo_rllib.doctor.table import render_report
 
     experiment = experiment_of(env, config, num_agents, set_ or [])
+    _open_no_window()
     with Console(stderr=True).status(f"Examining {experiment.env.id}"):
         report = examine(experiment)
     if json:
@@ -301,6 +302,12 @@ def _render_hints(job_id: str, where: list[str]) -> str:
         f"follow  {shell}python -m empo_rllib logs {arguments} --follow\n"
         f"stop    {shell}python -m empo_rllib stop {arguments}"
     )
+
+
+def _open_no_window() -> None:
+    """No window and no sound is needed: without these SDL complains where there is no screen."""
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 
 
 def _find(run: Path) -> TrainedTrial:

@@ -56,6 +56,8 @@ def arrays_of(seen: Any) -> Iterator[np.ndarray]:
 
 def short(value: Any) -> str:
     """Returns a value on one short line."""
+    if isinstance(value, dict):  # numpy's integers are actions: 1, not np.int64(1)
+        value = {key: v.item() if isinstance(v, np.generic) else v for key, v in value.items()}
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."
 

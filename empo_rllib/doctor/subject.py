@@ -14,6 +14,7 @@ from pettingzoo import ParallelEnv
 
 from empo_rllib.doctor.findings import Findings, GaveUp
 from empo_rllib.doctor.limits import TimeUp, time_limit
+from empo_rllib.doctor.observations import short
 from empo_rllib.envs.arguments import describe
 
 _REFUSED = re.compile(r"got an unexpected keyword argument '(seed|options)'")
@@ -72,11 +73,11 @@ class Subject:
                 self.last_returned = returned
         except TimeUp as error:
             place = self.findings.places.of_error(error, method)
-            seen = f"{method}() did not return within {self._call_s:g} s"
+            seen = f"{_call_text(method, args)} did not return within {self._call_s:g} s"
             self.findings.add("call-hangs", seen, place)
             raise GaveUp from None
         except (Exception, SystemExit) as error:
-            self._note_error(method, error)
+            self._note_error(method, args, error)
             raise GaveUp from None
         finally:
             if text := printed.getvalue().strip():
@@ -88,9 +89,14 @@ class Subject:
             return method(*args, **kwargs)
         return self.profile.runcall(method, *args, **kwargs)
 
-    def _note_error(self, method: str, error: BaseException) -> None:
+    def _note_error(self, method: str, args: tuple[Any, ...], error: BaseException) -> None:
         if method == "reset" and isinstance(error, TypeError) and _REFUSED.search(str(error)):
             self.findings.add("reset-refuses-arguments", describe(error))
             return
         place = self.findings.places.of_error(error, method)
-        self.findings.add(f"{method}-raises", f"{method}(): {describe(error)}", place)
+        seen = f"{_call_text(method, args)}: {describe(error)}"
+        self.findings.add(f"{method}-raises", seen, place)
+
+
+def _call_text(method: str, args: tuple[Any, ...]) -> str:
+    return f"{method}({', '.join(map(short, args))})"

@@ -104,7 +104,7 @@ def _envs_for_whole_episodes(measured: Measured) -> Iterator[Suggestion]:
         return
     length = fmean(episode.length for episode in episodes)
     whole = max(1, int(batch / length / max(1, runners)))
-    if steps < length and whole < envs:
+    if steps < length and whole <= envs / 2:
         where = f"{envs} envs" if runners < 2 else f"{runners} x {envs} envs"
         yield Suggestion(
             "resources.num_envs_per_env_runner",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -104,9 +105,9 @@ def _times(times: Times) -> RenderableType:
 
 def _hotspots(report: Report) -> RenderableType:
     table = _numbers("inside a step (profiled)", "share")
-    table.add_column("line", overflow="fold")
+    table.add_column("line")
     for spot in report.hotspots:
-        table.add_row(f"  {spot.function}", f"{spot.share:.0%}", Text(spot.place))
+        table.add_row(f"  {spot.function}", f"{spot.share:.0%}", Text(Path(spot.place).name))
     return table
 
 

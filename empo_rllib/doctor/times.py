@@ -97,9 +97,14 @@ def _hotspots(profile: cProfile.Profile) -> list[Hotspot]:
     total = sum(own.values()) or 1.0
     slowest = sorted(own, key=lambda place: own[place], reverse=True)[:_SHOWN]
     return [
-        Hotspot(own[(file, line, name)] / total, name, _place(file, line))
+        Hotspot(own[(file, line, name)] / total, _name(name), _place(file, line))
         for file, line, name in slowest
     ]
+
+
+def _name(name: str) -> str:
+    """Returns a function's name; those written in C are called `<built-in method numpy.array>`."""
+    return name.removeprefix("<built-in method ").removesuffix(">") if " " in name else name
 
 
 def _place(file: str, line: int) -> str:
