@@ -23,6 +23,7 @@ from empo_rllib.doctor.spaces import check_declarations, unsupported_kind
 from empo_rllib.doctor.subject import Subject
 from empo_rllib.doctor.suggestions import Measured, available_cpus, suggest
 from empo_rllib.doctor.times import Times, find_hotspots, measure_times
+from empo_rllib.envs.arguments import describe
 from empo_rllib.envs.batched import why_not_batched
 from empo_rllib.envs.registry import make_env
 from empo_rllib.envs.vector_env import AgentGroup, group_agents
@@ -62,7 +63,6 @@ class _Examination:
         self._config, self._limits = config, limits
         self._env = self._make()
         self._findings = Findings(Places(self._env))
-        self._make_s = self._time_making()
         self._subject = self._examined(self._env)
         self._played = Played()
         env = config.env
@@ -72,10 +72,11 @@ class _Examination:
     def run(self) -> Report:
         """Examines until something makes it senseless to go on."""
         with contextlib.suppress(GaveUp):
+            make_s = self._time_making()
             check_declarations(self._env, self._findings)
             self._describe_spaces()
             self._try_step_before_reset()
-            self._play()
+            self._play(make_s)
             check_repeats(self._make_subject, self._limits, self._findings)
             self._profile()
         self._subject.close()
@@ -104,18 +105,18 @@ class _Examination:
     def _try_step_before_reset(self) -> None:
         """Steps a copy of its own, since that may leave it in any state."""
         env = self._make()
-        with contextlib.suppress(Exception, TimeUp), time_limit(self._limits.call_s):
+        with contextlib.suppress(Exception, SystemExit, TimeUp), time_limit(self._limits.call_s):
             agents = list(env.agents)
             returned = env.step({agent: env.action_space(agent).sample() for agent in agents})
             if agents and returned[0]:
                 self._findings.add("step-before-reset-works", "step() returned observations")
         self._examined(env).close()
 
-    def _play(self) -> None:
+    def _play(self, make_s: float) -> None:
         try:
             play(self._subject, self._limits, self._played)
         finally:
-            self._report.times = measure_times(self._make_s, self._played, self._subject)
+            self._report.times = measure_times(make_s, self._played, self._subject)
             self._report.random_policy = RandomPolicy.of(self._played)
             self._choose_sampler()
             self._suggest(self._report.times)
@@ -163,7 +164,11 @@ class _Examination:
     def _time_making(self) -> float:
         """Makes a second copy: the first also imports what the environment needs."""
         started = time.perf_counter()
-        env = self._make()
+        try:
+            env = self._make()
+        except EnvError as error:
+            self._findings.add("second-copy-fails", str(error))
+            raise GaveUp from None
         seconds = time.perf_counter() - started
         self._examined(env).close()
         return seconds
@@ -178,3 +183,7 @@ class _Examination:
         except TimeUp:
             limit = f"{self._limits.call_s:g} s"
             raise EnvError(f"env.id = {env.id!r} was not made within {limit}.") from None
+        except EnvError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise EnvError(f"env.id = {env.id!r} could not be made: {describe(error)}") from error

@@ -146,6 +146,11 @@ _ERRORS = {
         "step", "terminations and truncations are True or False.", "Return bool(...) for each."
     ),
     "info-not-a-dict": Kind("step", "The info of an agent is a dict.", "Return {} for each."),
+    "second-copy-fails": Kind(
+        "__init__",
+        "Many copies of the environment can be made in one process.",
+        "Take nothing that there is only one of (a port, a file), or give each copy its own.",
+    ),
     "instances-share-state": Kind(
         "",
         "Two copies of the environment do not touch each other: many run in one process.",

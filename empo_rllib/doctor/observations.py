@@ -69,7 +69,8 @@ def _dict_problems(space: spaces.Dict, seen: Any, path: str) -> Iterator[Problem
     if missing := [key for key in space.spaces if key not in seen]:
         yield _STRUCTURE, f"{_name(path)} has no {', '.join(map(repr, missing))}"
     if unknown := [key for key in seen if key not in space.spaces]:
-        yield _STRUCTURE, f"{_name(path)} has {', '.join(map(repr, unknown))}; the space has not"
+        names = ", ".join(map(repr, unknown))
+        yield _STRUCTURE, f"{_name(path)} has {names}, which the space has not"
     for key, part in space.spaces.items():
         if key in seen:
             yield from observation_problems(part, seen[key], f"{path}[{key!r}]")
@@ -128,8 +129,8 @@ def _value_problems(
 def _bound_problems(array: np.ndarray, path: str, low: Any, high: Any) -> Iterator[Problem]:
     # Compared in the space's precision: 0.1 in float64 is not above 0.1 in float32.
     precise = isinstance(low, np.ndarray) and low.dtype.kind == "f"
-    values = array.astype(low.dtype) if precise else array
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = array.astype(low.dtype) if precise else array
         below, above = values < low, values > high
     for outside, word, bound in ((below, "below", low), (above, "above", high)):
         if outside.any():

@@ -260,6 +260,19 @@ class SharesState(Healthy):
         return self.look(), self.infos()
 
 
+class Alone(Healthy):
+    there = False
+
+    def __init__(self):
+        super().__init__()
+        if Alone.there:
+            raise OSError("the port is taken")
+        Alone.there = True
+
+    def close(self):
+        Alone.there = False
+
+
 class Float64(Healthy):
     def see(self, agent):
         return super().see(agent).astype(np.float64)
@@ -471,6 +484,7 @@ BROKEN = {
     "PaysNaN": "reward-not-finite",
     "FlagsAsText": "flag-not-a-boolean",
     "NoInfo": "info-not-a-dict",
+    "Alone": "second-copy-fails",
     "SharesState": "instances-share-state",
     "Float64": "observation-wrong-dtype",
     "NoLastLook": "missing-final-observation",
