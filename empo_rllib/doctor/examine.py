@@ -7,11 +7,9 @@ import io
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 from pettingzoo import ParallelEnv
 
-from empo_rllib.config.load import validate_config
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.doctor.findings import Findings, GaveUp
 from empo_rllib.doctor.limits import Limits, TimeUp, time_limit
@@ -28,12 +26,6 @@ from empo_rllib.envs.batched import why_not_batched
 from empo_rllib.envs.registry import make_env
 from empo_rllib.envs.vector_env import AgentGroup, group_agents
 from empo_rllib.errors import EnvError
-
-
-def examine_env(env_id: str, num_agents: int | None = None, **kwargs: Any) -> Report:
-    """Examines one environment; see `examine`."""
-    env = {"id": env_id, "num_agents": num_agents, "kwargs": kwargs}
-    return examine(validate_config({"name": "doctor", "env": env, "algorithm": {"name": "PPO"}}))
 
 
 def examine(config: ExperimentConfig, limits: Limits | None = None) -> Report:

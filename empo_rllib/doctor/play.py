@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from empo_rllib.doctor.spaces import check_spaces_kept, spaces_of
 from empo_rllib.doctor.subject import Subject
 
 _KEPT_OBSERVATIONS = 200
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")  # Gymnasium's warnings are yellow
 
 
 @dataclass
@@ -151,6 +153,6 @@ def _check_agents(subject: Subject, played: Played) -> None:
 
 def _note_warnings(caught: list[warnings.WarningMessage], findings: Findings) -> None:
     for warning in caught:
-        text = " ".join(str(warning.message).split())
+        text = " ".join(_COLORS.sub("", str(warning.message)).split())
         place = render_place(warning.filename, warning.lineno)
         findings.add("warns", f"{warning.category.__name__}: {text[:100]}", place)

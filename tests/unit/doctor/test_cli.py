@@ -165,8 +165,9 @@ def test_no_line_is_wider_than_the_terminal(examine_quickly, width, capsys):
 def test_it_needs_neither_ray_nor_torch():
     code = """
 import sys
-from empo_rllib.doctor.examine import examine_env
-examine_env("CartPole-v1")
+from empo_rllib.doctor.examine import examine
+from empo_rllib.doctor.experiment import experiment_of
+examine(experiment_of("CartPole-v1", None, None, []))
 assert not {"ray", "torch", "multigrid", "numba"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
