@@ -1,4 +1,4 @@
-"""`python -m empo_rllib`: what is done with a run after training, and runs on a cluster."""
+"""`python -m empo_rllib`: what is done before and after training, and runs on a cluster."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="Evaluate and film trained policies, and train on a cluster. "
+    help="Check environments, evaluate and film trained policies, and train on a cluster. "
     "Training here: python -m empo_rllib.tune --help",
 )
 
@@ -119,12 +119,57 @@ def record(
     check_protocol(episodes, seed)
     check_film(out.expanduser(), fps)
     trained = _find(run)
-    # No window and no sound is needed: without these SDL complains where there is no screen.
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+    _open_no_window()
     with Console(stderr=True).status(f"Filming {_count(episodes)}"):
         num_frames = record(trained, out, episodes=episodes, seed=seed, greedy=greedy, fps=fps)
     typer.echo(f"{out}: {_count(episodes)}, {num_frames} frames")
+
+
+@app.command()
+def doctor(
+    env: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ENV",
+            help="What `env.id` may be: MultiGrid-Empty-8x8-v0, sisl/pursuit-v5, "
+            "my_package.my_envs:make_maze.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Instead of ENV: an experiment file, whose env is taken."),
+    ] = None,
+    num_agents: Annotated[
+        int | None,
+        typer.Option(min=1, help="The number of agents; default: the environment's own."),
+    ] = None,
+    set_: SetOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Examine an environment before anyone trains in it.
+
+    Plays it with random actions for some ten seconds. Tells what is wrong, with the
+    line to change; episode lengths and returns; where the time goes; which sampler
+    it gets, and why; settings that follow from all this.
+
+    Exit codes: 0 no errors; 1 errors; 2 it cannot be made, or bad arguments.
+    """
+    from rich.console import Console
+
+    from empo_rllib.doctor.examine import examine
+    from empo_rllib.doctor.experiment import experiment_of
+    from empo_rllib.doctor.table import render_report
+
+    experiment = experiment_of(env, config, num_agents, set_ or [])
+    _open_no_window()
+    with Console(stderr=True).status(f"Examining {experiment.env.id}"):
+        report = examine(experiment)
+    if json:
+        typer.echo(report.to_json())
+    else:
+        Console(highlight=False).print(render_report(report))
+    raise typer.Exit(report.exit_code)
 
 
 @app.command()
@@ -257,6 +302,12 @@ def _render_hints(job_id: str, where: list[str]) -> str:
         f"follow  {shell}python -m empo_rllib logs {arguments} --follow\n"
         f"stop    {shell}python -m empo_rllib stop {arguments}"
     )
+
+
+def _open_no_window() -> None:
+    """No window and no sound is needed: without these SDL complains where there is no screen."""
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 
 
 def _find(run: Path) -> TrainedTrial:

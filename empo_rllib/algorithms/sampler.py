@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import gymnasium as gym
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core.rl_module.apis import SelfSupervisedLossAPI
 from ray.rllib.core.rl_module.rl_module import RLModule
@@ -21,9 +20,9 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from empo_rllib.algorithms.policies import Policy
 from empo_rllib.config.params import known_params
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.envs.arguments import describe
+from empo_rllib.envs.batched import why_not_batched
 from empo_rllib.envs.registry import make_env
-from empo_rllib.envs.vector_env import ObservationLeaves
+from empo_rllib.envs.vector_env import ARRAY_SPACES, ObservationLeaves
 from empo_rllib.errors import ConfigError
 
 # With one of these at another value, RLlib's own way of sampling or learning is asked for.
@@ -49,7 +48,6 @@ _RLLIB_CALLBACKS = (
     "on_episode_end",
     "on_sample_end",
 )
-_ARRAYS = (gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary, gym.spaces.Box)
 
 
 @dataclass(frozen=True)
@@ -123,9 +121,9 @@ def _reasons_for_rllib(
             if getattr(callback, method) is not getattr(RLlibCallback, method):
                 yield f"the callback {callback.__name__}.{method} wants RLlib's envs and episodes"
     for policy in policies.values():
-        if not isinstance(policy.action_space, _ARRAYS):
+        if not isinstance(policy.action_space, ARRAY_SPACES):
             yield f"actions of {policy.name!r} are a {type(policy.action_space).__name__}"
-        for kind in ObservationLeaves(policy.observation_space).kinds - set(_ARRAYS):
+        for kind in ObservationLeaves(policy.observation_space).kinds - set(ARRAY_SPACES):
             yield f"observations of {policy.name!r} hold a {kind.__name__}"
     for name, module in modules.items():
         if module.is_stateful():
@@ -137,12 +135,6 @@ def _reasons_for_rllib(
 def _batched_problem(config: ExperimentConfig) -> str | None:
     env: Any = make_env(config.env.id, config.env.num_agents, **config.env.kwargs)
     try:
-        if type(env).__module__ != "empo_rllib.envs.multigrid":  # spares importing multigrid
-            return "only MultiGrid environments can be batched"
-        from empo_rllib.envs.batched.support import batched_problem
-
-        return batched_problem(env)
-    except Exception as error:  # a layout of the user's that fails; its trial tells the whole
-        return f"no layout can be made: {describe(error)}"
+        return why_not_batched(env)
     finally:
         env.close()

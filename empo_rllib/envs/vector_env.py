@@ -21,6 +21,14 @@ import numpy as np
 #: The leaves of a batched observation, in the order of `ObservationLeaves`.
 Leaves = tuple[np.ndarray, ...]
 
+#: Spaces whose elements fit into arrays: actions, and the leaves of observations.
+ARRAY_SPACES = (
+    gym.spaces.Discrete,
+    gym.spaces.MultiDiscrete,
+    gym.spaces.MultiBinary,
+    gym.spaces.Box,
+)
+
 
 class ObservationLeaves:
     """How an observation of `space`, nested as it may be, is kept as a tuple of arrays.

@@ -90,6 +90,9 @@ def test_importing_imports_neither_ray_nor_torch(imports: str) -> None:
     [
         (["empo_rllib", "--help"], 0),
         (["empo_rllib", "evaluate", "--help"], 0),
+        (["empo_rllib", "doctor", "--help"], 0),
+        (["empo_rllib", "doctor", "MultiGrid-Emty-8x8-v0"], 2),
+        (["empo_rllib", "doctor"], 2),
         (["empo_rllib.tune", "--help"], 0),
         (["empo_rllib.tune"], 2),
         (["empo_rllib.tune", "--config", "no_such_file.yaml"], 2),

@@ -1,0 +1,181 @@
+"""The order of the examinations."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+import warnings
+from collections.abc import Callable
+
+from pettingzoo import ParallelEnv
+
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.doctor.findings import Findings, GaveUp
+from empo_rllib.doctor.limits import Limits, TimeUp, time_limit
+from empo_rllib.doctor.places import Places
+from empo_rllib.doctor.play import Played, play
+from empo_rllib.doctor.repeat import check_repeats
+from empo_rllib.doctor.report import AgentSpaces, RandomPolicy, Report, describe_space
+from empo_rllib.doctor.spaces import check_declarations, unsupported_kind
+from empo_rllib.doctor.subject import Subject
+from empo_rllib.doctor.suggestions import Measured, available_cpus, suggest
+from empo_rllib.doctor.times import Times, find_hotspots, measure_times
+from empo_rllib.envs.arguments import describe
+from empo_rllib.envs.batched import why_not_batched
+from empo_rllib.envs.registry import make_env
+from empo_rllib.envs.vector_env import AgentGroup, group_agents
+from empo_rllib.errors import EnvError
+
+
+def examine(config: ExperimentConfig, limits: Limits | None = None) -> Report:
+    """Examines the environment of an experiment without training in it.
+
+    Args:
+        config: the experiment, free of search spaces; suggestions are about its settings.
+        limits: when to stop; None: after some ten seconds.
+
+    Raises:
+        EnvError: there is no environment to examine.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # but those that the environment gives while it is played
+        return _Examination(config, limits or Limits()).run()
+
+
+class _Examination:
+    """One examination under way.
+
+    Args:
+        config: the experiment.
+        limits: when to stop.
+    """
+
+    def __init__(self, config: ExperimentConfig, limits: Limits) -> None:
+        self._config, self._limits = config, limits
+        self._env = self._make()
+        self._findings = Findings(Places(self._env))
+        self._subject = self._examined(self._env)
+        self._played = Played()
+        env = config.env
+        described = {"id": env.id, "num_agents": env.num_agents, "kwargs": env.kwargs}
+        self._report = Report(env=described)
+
+    def run(self) -> Report:
+        """Examines until something makes it senseless to go on."""
+        with contextlib.suppress(GaveUp):
+            make_s = self._time_making()
+            check_declarations(self._env, self._findings)
+            self._describe_spaces()
+            self._try_step_before_reset()
+            self._play(make_s)
+            check_repeats(self._make_subject, self._limits, self._findings)
+            self._profile()
+        self._subject.close()
+        self._report.findings = list(self._findings)
+        return self._report
+
+    def _describe_spaces(self) -> None:
+        groups = self._groups()
+        agents = self._env.possible_agents
+        for group in groups:
+            dtypes = dict.fromkeys(str(dtype) for dtype in group.leaves.dtypes)
+            self._report.spaces.append(
+                AgentSpaces(
+                    agents=tuple(agents[column] for column in group.columns),
+                    observation_space=describe_space(group.observation_space),
+                    dtypes=tuple(dtypes),
+                    action_space=describe_space(group.action_space),
+                )
+            )
+
+    def _groups(self) -> tuple[AgentGroup, ...]:
+        agents = self._env.possible_agents
+        seen = {agent: self._env.observation_space(agent) for agent in agents}
+        return group_agents(agents, seen, {a: self._env.action_space(a) for a in agents})
+
+    def _try_step_before_reset(self) -> None:
+        """Steps a copy of its own, since that may leave it in any state."""
+        env = self._make()
+        with contextlib.suppress(Exception, SystemExit, TimeUp), time_limit(self._limits.call_s):
+            agents = list(env.agents)
+            returned = env.step({agent: env.action_space(agent).sample() for agent in agents})
+            if agents and returned[0]:
+                self._findings.add("step-before-reset-works", "step() returned observations")
+        self._examined(env).close()
+
+    def _play(self, make_s: float) -> None:
+        try:
+            play(self._subject, self._limits, self._played)
+        finally:
+            self._report.times = measure_times(make_s, self._played, self._subject)
+            self._report.random_policy = RandomPolicy.of(self._played)
+            self._choose_sampler()
+            self._suggest(self._report.times)
+
+    def _choose_sampler(self) -> None:
+        self._report.sampler, self._report.sampler_reason = self._sampler()
+
+    def _sampler(self) -> tuple[str, str]:
+        """Returns what `resources.sampler: auto` takes as far as the environment decides it."""
+        algorithm = self._config.algorithm.name
+        if algorithm != "PPO":
+            return "rllib", f"the faster samplers train PPO, not {algorithm}"
+        for agent in self._env.possible_agents:
+            for method in ("observation_space", "action_space"):
+                if kind := unsupported_kind(method, getattr(self._env, method)(agent)):
+                    return "rllib", f"the {method} of {agent!r} holds a {kind}"
+        env = self._make()  # as it was made, without anything replaced
+        reason = why_not_batched(env)
+        self._examined(env).close()
+        return ("python", reason) if reason else ("batched", "MultiGrid with known step rules")
+
+    def _suggest(self, times: Times) -> None:
+        asked = self._config.resources.sampler
+        self._report.suggestions = suggest(
+            Measured(
+                config=self._config,
+                sampler=self._report.sampler or "" if asked == "auto" else asked,
+                played=self._played,
+                times=times,
+                same_spaces=len(self._report.spaces) == 1,
+                cpus=available_cpus(),
+            )
+        )
+
+    def _profile(self) -> None:
+        with contextlib.closing(self._make_subject(self._findings)) as subject:
+            self._report.hotspots = find_hotspots(subject)
+
+    def _make_subject(self, findings: Findings) -> Subject:
+        return Subject(self._make(), findings, self._limits.call_s)
+
+    def _examined(self, env: ParallelEnv) -> Subject:
+        return Subject(env, self._findings, self._limits.call_s)
+
+    def _time_making(self) -> float:
+        """Makes a second copy: the first also imports what the environment needs."""
+        started = time.perf_counter()
+        try:
+            env = self._make()
+        except EnvError as error:
+            self._findings.add("second-copy-fails", str(error))
+            raise GaveUp from None
+        seconds = time.perf_counter() - started
+        self._examined(env).close()
+        return seconds
+
+    def _make(self) -> ParallelEnv:
+        env = self._config.env
+        make: Callable[..., ParallelEnv] = make_env
+        try:
+            # pygame greets when it is imported, which must not get into --json.
+            with time_limit(self._limits.call_s), contextlib.redirect_stdout(io.StringIO()):
+                return make(env.id, env.num_agents, **env.kwargs)
+        except TimeUp:
+            limit = f"{self._limits.call_s:g} s"
+            raise EnvError(f"env.id = {env.id!r} was not made within {limit}.") from None
+        except EnvError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise EnvError(f"env.id = {env.id!r} could not be made: {describe(error)}") from error

@@ -1,0 +1,64 @@
+"""How long an examination may take, whatever the environment does."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop.
+
+    Attributes:
+        episodes: of the random policy.
+        env_steps: of the random policy, over all episodes.
+        play_s: for playing them.
+        repeat_steps: env steps that are repeated with the same seed.
+        repeat_s: for playing them once.
+        call_s: for one call of the environment.
+    """
+
+    episodes: int = 20
+    env_steps: int = 20_000
+    play_s: float = 8.0
+    repeat_steps: int = 100
+    repeat_s: float = 1.0
+    call_s: float = 30.0
+
+
+class TimeUp(BaseException):
+    """A call took too long. Not an `Exception`, which environments catch."""
+
+
+@contextlib.contextmanager
+def time_limit(limit_s: float) -> Iterator[None]:
+    """Raises `TimeUp` inside the block when it takes longer.
+
+    Only the main thread can be interrupted, and only between two lines of Python: a loop in
+    compiled code goes on. An alarm that was set before is set again afterwards.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    started = time.monotonic()
+    old_handler = signal.signal(signal.SIGALRM, _raise_time_up)
+    # Again every second: a bare `except` in the environment swallows the first.
+    old_delay_s, old_interval_s = signal.setitimer(signal.ITIMER_REAL, limit_s, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old_handler)
+        if old_delay_s:
+            left_s = max(old_delay_s - (time.monotonic() - started), 0.001)
+            signal.setitimer(signal.ITIMER_REAL, left_s, old_interval_s)
+
+
+def _raise_time_up(signal_number: int, frame: FrameType | None) -> None:
+    raise TimeUp
