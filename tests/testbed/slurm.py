@@ -1,8 +1,8 @@
 """A SLURM cluster of the tests' own on one machine, as root.
 
-A login node with the controller, and compute nodes. Each has a network address, a host name, process
-ids, /tmp and /dev/shm of its own (Linux namespaces); /home is the file system that all share. There
-is no way out of their network: what a job downloaded would fail.
+A login node with the controller, and compute nodes. Each has a network address, a host name,
+process ids, /tmp and /dev/shm of its own (Linux namespaces); /home is the file system that all
+share. There is no way out of their network: what a job downloaded would fail.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -62,7 +61,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=01:00:00 PriorityTier=1 State=U
 PartitionName=urgent Nodes=ALL MaxTime=01:00:00 PriorityTier=10 State=UP
 """
 
-# What a host does before its daemon: `$F` is the cluster's folder, `$P` where Apptainer is unpacked.
+# What a host does before its daemon starts; `$F` is the cluster's folder.
 _BOOT = """
 set -e
 hostname $NAME
@@ -212,7 +211,9 @@ class Slurm:
         wait_until(lambda: name in self.idle(), f"{name} to be idle", _START_S)
 
     def idle(self) -> set[str]:
-        shown = self.login.run(["sinfo", "-h", "-N", "-t", "idle", "-o", "%N"], self.env, check=False)
+        shown = self.login.run(
+            ["sinfo", "-h", "-N", "-t", "idle", "-o", "%N"], self.env, check=False
+        )
         return set(shown.stdout.split())
 
     def on_login(
