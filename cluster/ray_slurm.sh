@@ -156,8 +156,10 @@ wait_for_driver() {
     wait $! # a trap runs at once
   done
   status=$(exit_code driver)
-  # USR1 ends a program that does not listen yet: there was nothing to save.
-  if [ "$status" -eq $((128 + $(kill -l USR1))) ]; then status=75; fi
+  if [ "$status" -gt 128 ] && [ "$asked" = USR1 ]; then return 75; fi # it did not listen yet: nothing to save
+  if [ "$status" -gt 128 ]; then
+    say "error: the experiment was ended by signal $((status - 128)). --resume goes on from the last checkpoint"
+  fi
   return "$status"
 }
 

@@ -77,7 +77,7 @@ case ${1:-} in
 esac
 if [ $# -gt 2 ]; then fail "one SOURCE and one FILE.sif; see --help"; fi
 if ! command -v apptainer >/dev/null; then
-  fail "no apptainer command here. Often: module load apptainer"
+  fail "no apptainer command here: load the module that has it"
 fi
 source=$(find_source "$1")
 target=$(realpath -m "${2:-${EMPO_RLLIB_SIF:-$repository/empo_rllib.sif}}")

@@ -1,7 +1,8 @@
-"""What a SLURM job runs, beside the head of its Ray cluster: `python -m empo_rllib.service.slurm_job`.
+"""What a SLURM job runs: `python -m empo_rllib.service.slurm_job`.
 
-cluster/ray_slurm.sh starts it. It trains as `python -m empo_rllib.tune` does, once all nodes are
-there, and goes on with the run where SLURM has started the job before.
+cluster/ray_slurm.sh starts it on the node of the Ray cluster's head. It trains as
+`python -m empo_rllib.tune` does, once all nodes are there, and goes on with the run where SLURM
+has started the job before.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import json
 import os
 import shlex
 import signal
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +24,6 @@ from empo_rllib.command_line import (
     reporting_errors,
 )
 from empo_rllib.config.load import load_config
-from empo_rllib.errors import ResourceError
 from empo_rllib.experiment.provenance import PROVENANCE_FILE
 from empo_rllib.experiment.run_folder import check_start_options, run_folder_of
 
@@ -46,7 +45,7 @@ def job(
     check_start_options(resume, overwrite)
     if was_started_by_this_job(run_folder_of(experiment)):
         resume, overwrite = True, False
-    from empo_rllib.experiment.cluster import quiet_ray
+    from empo_rllib.experiment.cluster import quiet_ray, wait_for_nodes
 
     quiet_ray()
     from empo_rllib.experiment.outcome import exit_code, render_outcome
@@ -63,42 +62,12 @@ def was_started_by_this_job(folder: Path) -> bool:
 
     What was asked for with `--overwrite` is removed only once.
     """
-    try:
-        sessions = json.loads((folder / PROVENANCE_FILE).read_text())["sessions"]
-    except FileNotFoundError:
+    path = folder / PROVENANCE_FILE
+    if not path.exists():
         return False
-    job_id = os.environ.get("SLURM_JOB_ID")
-    return any(session.get("slurm", {}).get("job_id") == job_id for session in sessions)
-
-
-def wait_for_nodes(address: str, count: int, timeout_s: float) -> None:
-    """Returns when the cluster has `count` nodes.
-
-    Raises:
-        ResourceError: it has fewer after `timeout_s`.
-    """
-    import ray
-
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    try:
-        deadline = time.monotonic() + timeout_s
-        while len(names := _node_names()) < count:
-            if time.monotonic() > deadline:
-                raise ResourceError(
-                    f"{len(names)} of {count} nodes have joined the cluster within {timeout_s:g} s: "
-                    f"{', '.join(names)}. The others must reach port {address.rpartition(':')[2]} "
-                    f"of {address.rpartition(':')[0]}: name the network with EMPO_RLLIB_INTERFACE, "
-                    "or give them longer with EMPO_RLLIB_START_S."
-                )
-            time.sleep(0.2)
-    finally:
-        ray.shutdown()
-
-
-def _node_names() -> list[str]:
-    import ray
-
-    return sorted(node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"])
+    sessions = json.loads(path.read_text())["sessions"]
+    jobs = {session["slurm"]["job_id"] for session in sessions if "slurm" in session}
+    return os.environ.get("SLURM_JOB_ID") in jobs
 
 
 def render_sbatch(nodes: int, config: str, overrides: list[str]) -> str:

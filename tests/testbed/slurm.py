@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,12 +80,13 @@ touch /tmp/.booted
 class Host:
     """The login node or a compute node: namespaces that live and die with one process."""
 
-    def __init__(self, name: str, address: str, folder: Path, daemon: str) -> None:
+    def __init__(self, name: str, address: str, folder: Path, command: list[str]) -> None:
         self.name = name
         self.address = address
         self._folder = folder
-        self._daemon = daemon
+        self._command = command
         self._holder: subprocess.Popen | None = None
+        self._daemon: subprocess.Popen | None = None
         self._init = 0
 
     def boot(self, env: Mapping[str, str], network: int | None) -> None:
@@ -104,15 +104,15 @@ class Host:
         wait_until(lambda: self._has_own("pid_for_children"), f"{self.name}'s namespaces")
         self._connect(network)
         self.run(["bash", "-c", _BOOT], {**env, "NAME": self.name, "F": str(self._folder)})
-        log = (self._folder / "log" / self.name).open("a")
-        subprocess.Popen(
-            self.command([*self._daemon.split()]),
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with (self._folder / "log" / self.name).open("a") as log:
+            self._daemon = subprocess.Popen(
+                self.command(self._command),
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def _has_own(self, namespace: str) -> bool:
         own = f"/proc/self/ns/{namespace}"
@@ -162,13 +162,10 @@ class Host:
 
     def kill(self) -> None:
         """What a power cut does: every process is gone at once."""
-        if self._holder is None:
-            return
-        self._holder.kill()
-        self._holder.wait()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._init, signal.SIGKILL)
-        self._holder = None
+        for process in filter(None, (self._holder, self._daemon)):
+            process.kill()
+            process.wait()
+        self._holder = self._daemon = None
 
 
 class Slurm:
@@ -181,10 +178,10 @@ class Slurm:
         programs = f"{apptainer}/root/usr/bin"
         path = f"{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self.env = {"PATH": path, "LANG": "C.UTF-8"}
-        self.login = Host("login", f"{_NETWORK}.1", self.folder, "slurmctld -D")
+        self.login = Host("login", f"{_NETWORK}.1", self.folder, ["slurmctld", "-D"])
         names = [f"node{i + 1}" for i in range(num_nodes)]
         self.nodes = {
-            name: Host(name, f"{_NETWORK}.{11 + i}", self.folder, f"slurmd -D -N {name}")
+            name: Host(name, f"{_NETWORK}.{11 + i}", self.folder, ["slurmd", "-D", "-N", name])
             for i, name in enumerate(names)
         }
         self._munge: subprocess.Popen | None = None
