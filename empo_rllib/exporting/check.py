@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from empo_rllib.results.policy import ActingPolicies
 NUM_OBSERVATIONS = 1000
 # Of an agent that is hardly ever there, fewer observations have to do.
 _MAX_ENV_STEPS = 5000
+_BATCH_SIZE = 100
 
 
 class RecordingEnv(BaseParallelWrapper):
@@ -76,18 +77,20 @@ def record_observations(
     """
     recorded: dict[str, list[Seen]] = {name: [] for name in policies.by_name}
     num_steps = 0
-    for episode_seed in count(seed):
+    for episode_seed in itertools.count(seed):
         episode = Episode(env, episode_seed)
         while not episode.over and num_steps < _MAX_ENV_STEPS:
             for agent, adapted in episode.observations.items():
-                seen = Seen(agent, copy.deepcopy(recorder.seen[agent]), copy.deepcopy(adapted))
-                recorded[policies.of_agent[agent]].append(seen)
+                seen = recorded[policies.of_agent[agent]]
+                if len(seen) < NUM_OBSERVATIONS:
+                    raw = copy.deepcopy(recorder.seen[agent])
+                    seen.append(Seen(agent, raw, copy.deepcopy(adapted)))
             episode.step(policies.act([episode.observations], greedy=False)[0])
             num_steps += 1
-        enough = min(len(seen) for seen in recorded.values()) >= NUM_OBSERVATIONS
+        enough = all(len(seen) == NUM_OBSERVATIONS for seen in recorded.values())
         if enough or num_steps >= _MAX_ENV_STEPS:
             break
-    return {name: seen[:NUM_OBSERVATIONS] for name, seen in recorded.items()}
+    return recorded
 
 
 def check_policy(
@@ -106,14 +109,14 @@ def check_policy(
         BundleError: an action differs.
     """
     num_equal, difference = 0, 0.0
-    for agent in dict.fromkeys(part.agent for part in seen):
-        parts = [part for part in seen if part.agent == agent]
-        raw = [part.raw for part in parts]
+    policy, rng = bundle.policies[name], np.random.default_rng()
+    for parts in _batches(seen):
+        agent, raw = parts[0].agent, [part.raw for part in parts]
         original = policies.by_name[name].act([part.adapted for part in parts], greedy=True)
-        by_torch = _torch_output(graph, bundle, name, agent, raw)
-        output, _ = bundle.policies[name].outputs(raw, agent, {})
-        rule, rng = bundle.policies[name].rule, np.random.default_rng(0)
-        chosen = [rule.choose(out, True, rng) for out in (by_torch, output)]
+        feeds = policy.feeds(raw, agent, {})
+        by_torch = _run_torch(graph, feeds)
+        output, _ = policy.outputs(raw, agent, {})
+        chosen = [policy.rule.choose(outputs, True, rng) for outputs in (by_torch, output)]
         num_equal += sum(map(_same, original, *chosen))
         difference = max(difference, float(np.abs(by_torch - output).max()))
     if num_equal < len(seen):
@@ -125,12 +128,17 @@ def check_policy(
     return PolicyCheck(len(seen), num_equal, difference)
 
 
-def _torch_output(
-    graph: PolicyGraph, bundle: Bundle, name: str, agent: str, raw: Sequence[Any]
-) -> np.ndarray:
-    feeds = bundle.policies[name].feeds(raw, agent, {})
+def _batches(seen: Sequence[Seen]) -> Iterator[list[Seen]]:
+    """Yields batches of one agent each, small enough for pictures."""
+    for agent in dict.fromkeys(part.agent for part in seen):
+        parts = (part for part in seen if part.agent == agent)
+        while some := list(itertools.islice(parts, _BATCH_SIZE)):
+            yield some
+
+
+def _run_torch(graph: PolicyGraph, feeds: dict[str, np.ndarray]) -> np.ndarray:
     with torch.no_grad():
-        return graph(*(torch.from_numpy(feeds[key]) for key in graph.input_names))[0].numpy()
+        return graph(*(torch.from_numpy(feeds[name]) for name in graph.input_names))[0].numpy()
 
 
 def _same(original: Any, *others: Any) -> bool:
