@@ -11,14 +11,18 @@ _USAGE = "usage: python -m empo_rllib.bundle FOLDER (in a bundle: python -m empo
 
 
 def render(bundle: Bundle) -> str:
-    """Returns what a bundle says of itself, as text; nothing in it can steer a terminal."""
+    """Returns what a bundle says of itself, as text."""
     description = bundle.description
     lines = [("environment", description.get("environment")), ("agents", bundle.agents)]
     for name, policy in bundle.policies.items():
         actions = ", ".join(policy.action_names) or policy.rule.kind
         lines.append((f"policy {name}", actions))
     lines += [(key, description.get(key)) for key in ("provenance", "check")]
-    text = "\n".join(f"{key:12} {value}" for key, value in lines)
+    return "\n".join(f"{key:12} {value}" for key, value in lines)
+
+
+def printable(text: str) -> str:
+    """Returns text that cannot steer a terminal."""
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
@@ -28,9 +32,9 @@ def main() -> int:
         print(_USAGE, file=sys.stderr)
         return 0 if sys.argv[1:] in (["-h"], ["--help"]) else 2
     try:
-        print(render(load_bundle(sys.argv[1])))
+        print(printable(render(load_bundle(sys.argv[1]))))
     except BundleError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0
 

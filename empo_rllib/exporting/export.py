@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -18,6 +19,8 @@ from empo_rllib.results.evaluate import check_protocol, find_trained
 
 if TYPE_CHECKING:
     from empo_rllib.exporting.check import PolicyCheck
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,11 @@ def export(
 
 @contextmanager
 def _appearing(out: Path) -> Iterator[Path]:
-    """Yields a folder beside `out` that takes its place in the end, or leaves no trace."""
+    """Yields a folder beside `out` that takes its place in the end, or leaves no trace.
+
+    Raises:
+        ConfigError: it cannot be written; other errors of the caller's block pass through.
+    """
     try:
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
@@ -105,6 +112,15 @@ def _appearing(out: Path) -> Iterator[Path]:
         yield new
         if out.exists():
             os.replace(out, old)
-        os.replace(new, out)
+        try:
+            os.replace(new, out)
+        except OSError:
+            if old.exists():
+                os.replace(old, out)
+            raise
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise  # of the environment, for example
+        raise ConfigError(f"--out {out}: cannot be written: {error.strerror}.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -60,8 +60,8 @@ def action_rule(
     elif Columns.ACTIONS in outputs:
         rule["size"] = _row_size(module, outputs[Columns.ACTIONS], action_space)
     elif Columns.ACTION_DIST_INPUTS in outputs:
-        rule["kind"] = _kind(module, action_space)
-        rule["can_draw"] = _draws_from(module, batch, outputs, env_steps)
+        rule["kind"] = _kind(module.get_inference_action_dist_cls(), module, action_space)
+        rule["can_draw"] = _draws_alike(rule["kind"], module, batch, action_space, env_steps)
         rule["size"] = int(outputs[Columns.ACTION_DIST_INPUTS].shape[-1])
     else:
         raise BundleError(f"{type(module).__name__} returns neither actions nor what to draw from.")
@@ -72,8 +72,7 @@ def action_rule(
     return rule
 
 
-def _kind(module: RLModule, action_space: gym.Space) -> str:
-    distribution = module.get_inference_action_dist_cls()
+def _kind(distribution: type, module: RLModule, action_space: gym.Space) -> str:
     for kind, known, space in _DISTRIBUTIONS:
         if issubclass(distribution, known) and isinstance(action_space, space):
             return kind
@@ -92,19 +91,17 @@ def _row_size(module: RLModule, actions: Any, action_space: gym.Space) -> int | 
     return None if actions.ndim == 1 else int(np.prod(actions.shape[1:]))
 
 
-def _draws_from(
-    module: RLModule, batch: dict[str, Any], outputs: dict[str, Any], env_steps: int
+def _draws_alike(
+    kind: str, module: RLModule, batch: dict[str, Any], action_space: gym.Space, env_steps: int
 ) -> bool:
-    """Whether actions are drawn, in training, from what the greedy ones are taken of."""
+    """Whether training draws actions from what the greedy ones are taken of."""
     with torch.no_grad():
+        greedy = module.forward_inference(batch)[Columns.ACTION_DIST_INPUTS]
         explored = module.forward_exploration(batch, t=env_steps)
     if Columns.ACTIONS in explored or Columns.ACTION_DIST_INPUTS not in explored:
         return False
-    key = Columns.ACTION_DIST_INPUTS
-    same_class = issubclass(
-        module.get_exploration_action_dist_cls(), module.get_inference_action_dist_cls().__mro__[0]
-    )
-    return same_class and torch.equal(explored[key], outputs[key])
+    drawn_from = _kind(module.get_exploration_action_dist_cls(), module, action_space)
+    return drawn_from == kind and torch.equal(explored[Columns.ACTION_DIST_INPUTS], greedy)
 
 
 def _epsilon(module: DefaultDQNRLModule, env_steps: int) -> float:
