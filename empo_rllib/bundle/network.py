@@ -42,8 +42,12 @@ _ONNX_DOMAINS = (b"", b"ai.onnx")
 _MAX_DEPTH = 32
 
 
-def open_network(model: bytes, source: str) -> InferenceSession:
-    """Returns a session that runs an ONNX model on one thread.
+class Network:
+    """An ONNX model that runs on one thread.
+
+    Attributes:
+        inputs: onnxruntime's type of each input, and its shape without the batch dimension.
+        outputs: shape of each output without the batch dimension.
 
     Args:
         model: The model; nothing outside of it is read.
@@ -53,34 +57,52 @@ def open_network(model: bytes, source: str) -> InferenceSession:
         BundleError: it is no ONNX model, wants another file or other operators than ONNX's own, or
             onnxruntime is not there.
     """
+
+    def __init__(self, model: bytes, source: str) -> None:
+        check_model(model, source)
+        self._source = source
+        # The runtime's errors have no class in common; a name that is no UTF-8 is a ValueError.
+        try:
+            self._session = _open_session(model)
+            self.inputs = {
+                part.name: (part.type, tuple(part.shape[1:])) for part in self._session.get_inputs()
+            }
+            self.outputs = {
+                part.name: tuple(part.shape[1:]) for part in self._session.get_outputs()
+            }
+        except BundleError:
+            raise
+        except Exception as error:
+            raise BundleError(f"{source}: no network that can run: {error}") from error
+
+    def run(self, outputs: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Returns these outputs for these inputs.
+
+        Raises:
+            BundleError: the network fails on these inputs.
+        """
+        try:
+            return self._session.run(outputs, feeds)
+        except Exception as error:  # as above
+            raise BundleError(f"{self._source}: the network fails: {error}") from error
+
+
+def _open_session(model: bytes) -> InferenceSession:
     try:
         import onnxruntime
     except ImportError as error:
         raise BundleError("bundles need onnxruntime: pip install onnxruntime") from error
-    check_model(model, source)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised; printing them too is noise
     # Without this the runtime would also take a format of its own.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's errors have no class in common but this
-        raise BundleError(f"{source}: no network that can run: {error}") from error
-
-
-def run_network(
-    session: InferenceSession, feeds: dict[str, np.ndarray], source: str
-) -> list[np.ndarray]:
-    """Returns a network's outputs in their order.
-
-    Raises:
-        BundleError: the network fails on these inputs.
-    """
-    try:
-        return session.run(None, feeds)
-    except Exception as error:  # as above
-        raise BundleError(f"{source}: the network fails: {error}") from error
+    return onnxruntime.InferenceSession(
+        model,
+        options,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,  # it would print, and try the same again
+    )
 
 
 def check_model(model: bytes, source: str) -> None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .actions import ActionRule
 from .errors import BundleError
 from .fields import one_of, refused, take, take_dicts, take_shape, take_strings
-from .network import open_network, run_network
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from .network import Network
 
 # What a network may read, with onnxruntime's name of it.
 TENSOR_TYPES = {
@@ -117,8 +114,7 @@ class BundlePolicy:
         self.action_names = take_strings(data, "action_names", place)
         if self.action_names and len(self.action_names) != self.rule.size:
             raise refused(f"{place}.action_names", self.action_names, "must name every action")
-        self._place = place
-        self._session: InferenceSession
+        self._network: Network
 
     def open(self, model: bytes, source: str) -> None:
         """Makes a session of the ONNX model, which must read and return what is said here.
@@ -126,19 +122,19 @@ class BundlePolicy:
         Raises:
             BundleError: it does not, or is no model.
         """
-        session = open_network(model, source)
-        found = {part.name: (part.type, tuple(part.shape[1:])) for part in session.get_inputs()}
-        outputs = {part.name: tuple(part.shape[1:]) for part in session.get_outputs()}
+        network = Network(model, source)
         size = () if self.rule.size is None else (self.rule.size,)
         wanted_outputs: dict[str, tuple[int, ...]] = {OUTPUT: size}
         wanted_outputs |= {memory_out(name): shape for name, shape in self.memory.items()}
-        for what, ours, theirs in (
-            ("reads", found, self._wanted_inputs()),
-            ("returns", outputs, wanted_outputs),
+        for verb, found, wanted in (
+            ("reads", network.inputs, self._wanted_inputs()),
+            ("returns", network.outputs, wanted_outputs),
         ):
-            if ours != theirs:
-                raise BundleError(f"{source}: {what} {ours!s:.500}; bundle.json says {theirs}.")
-        self._session = session
+            if found != wanted:
+                raise BundleError(
+                    f"{source}: {verb} {found!s:.500}; bundle.json says {wanted!s:.500}."
+                )
+        self._network = network
 
     def outputs(
         self, observations: Sequence[Any], agent: str, memory: dict[str, np.ndarray]
@@ -157,7 +153,8 @@ class BundlePolicy:
             BundleError: an observation is not of the space.
         """
         feeds = self.feeds(observations, agent, memory)
-        output, *parts = run_network(self._session, feeds, self._place)
+        names = [OUTPUT, *map(memory_out, self.memory)]
+        output, *parts = self._network.run(names, feeds)
         return output, dict(zip(self.memory, parts, strict=True))
 
     def feeds(

@@ -117,6 +117,11 @@ def other_input(proto):
     proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
 
 
+def name_without_encoding(proto):
+    proto.graph.input[0].name = "WHITHER"
+    proto.graph.node[0].input[0] = "WHITHER"
+
+
 POLICY = ("policies", "walker")
 DAMAGES = {
     # Nothing of the kind.
@@ -195,6 +200,13 @@ DAMAGES = {
     "weights-hidden-in-a-branch": (model(hidden_external_data), "weights in another file"),
     "foreign-operator": (model(foreign_operator), "refused, because it has operators of b'com.mic"),
     "settings-of-the-runtime": (model(runtime_settings), "refused, because it has metadata"),
+    "name-without-encoding": (
+        lambda folder: (
+            model(name_without_encoding)(folder),
+            replace(folder, ONNX, (folder / ONNX).read_bytes().replace(b"WHITHER", b"\xff" * 7)),
+        ),
+        "no network that can run",
+    ),
     "other-input": (model(other_input), "no network that can run"),
 }
 
@@ -258,6 +270,23 @@ def test_bar_bad_bundles_are_a_clear_error_with_exit_code_2_and_nothing_else(
         f"bar: {refused} of {len(DAMAGES)} bad bundles: exit code 2, no code run, nothing written"
     )
     record_property("bad bundles refused", f"{refused} of {len(DAMAGES)}")
+
+
+def test_a_model_with_random_errors_is_refused_or_works(write_bundle):
+    folder, rng = write_bundle(), np.random.default_rng(0)
+    good = (folder / ONNX).read_bytes()
+    outcomes = {True: 0, False: 0}
+    for _ in range(300):
+        bad = bytearray(good)
+        for place in rng.integers(len(bad), size=rng.integers(1, 4)):
+            bad[place] = rng.integers(256)
+        replace(folder, ONNX, bytes(bad))
+        try:
+            load_bundle(folder).act([0, 1], "left")
+            outcomes[True] += 1
+        except BundleError:
+            outcomes[False] += 1
+    assert all(outcomes.values())  # some were of no account, the others told
 
 
 def test_the_harm_would_be_done_if_anything_unpickled(tmp_path):
