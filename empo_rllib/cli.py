@@ -173,6 +173,36 @@ def doctor(
 
 
 @app.command()
+def export(
+    run: _Run,
+    out: Annotated[Path, typer.Option(help="The bundle's folder.", show_default=False)],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the episodes that the bundle is checked on.")] = 0,
+) -> None:
+    """Write the policies as a bundle, for use without Ray, torch and this package.
+
+    The bundle appears when it acts as the policies do, on observations of real episodes.
+    """
+    from rich.console import Console
+
+    from empo_rllib.exporting.export import check_out, export
+    from empo_rllib.results.evaluate import check_protocol
+
+    check_protocol(1, seed)
+    check_out(out.expanduser().absolute(), overwrite)
+    trained = _find(run)
+    with Console(stderr=True).status("Exporting"):
+        exported = export(trained, out, overwrite=overwrite, seed=seed)
+    for name, check in exported.checks.items():
+        typer.echo(
+            f"policy {name}: {check.equal_actions:,} of {check.observations:,} actions equal"
+        )
+    typer.echo(f"{out}: README.md there says how to use it")
+
+
+@app.command()
 def submit(
     config: ConfigOption,
     set_: SetOption = None,
