@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from empo_rllib.command_line import SetOption, reporting_errors
-from empo_rllib.service.commands import jobs, logs, stop, submit
+from empo_rllib.service.commands import jobs, logs, stop
+from empo_rllib.service.submit_command import submit
 
 if TYPE_CHECKING:
     from empo_rllib.experiment.run_folder import TrainedTrial

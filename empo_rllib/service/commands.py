@@ -1,4 +1,4 @@
-"""The commands that put experiments on a cluster and look after them, for `empo_rllib.cli`."""
+"""The commands that look after the jobs on a cluster: `jobs`, `logs` and `stop`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from empo_rllib.command_line import (
-    ConfigOption,
-    OverwriteOption,
-    ResumeOption,
-    SetOption,
-    render_command,
-)
-
 if TYPE_CHECKING:
     from empo_rllib.service.client import JobSubmissionClient
 
 _Id = Annotated[
     str, typer.Argument(metavar="ID", help="What `submit` printed.", show_default=False)
 ]
-_Address = Annotated[
+AddressOption = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
@@ -32,7 +24,7 @@ _Address = Annotated[
         show_default=False,
     ),
 ]
-_TokenFile = Annotated[
+TokenFileOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
@@ -43,44 +35,9 @@ _TokenFile = Annotated[
 _DETACHED_EXIT_CODE = 130
 
 
-def submit(
-    config: ConfigOption,
-    set_: SetOption = None,
-    resume: ResumeOption = False,
-    overwrite: OverwriteOption = False,
-    address: _Address = None,
-    token_file: _TokenFile = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Print the log until the run ends.")
-    ] = False,
-) -> None:
-    """Train an experiment on a running Ray cluster, and print the job's id.
-
-    With --follow the exit code is that of the run: 0 done; 1 a trial failed; 2 a mistake;
-    75 interrupted, state saved. Ctrl-C then only ends the following (130).
-    """
-    from empo_rllib.config.load import load_config
-    from empo_rllib.experiment.run_folder import check_start_options
-    from empo_rllib.service.client import connect
-    from empo_rllib.service.submit import submit_experiment
-
-    experiment = load_config(config, set_ or [])
-    check_start_options(resume, overwrite)
-    where = _cluster_options(address, token_file)
-    command = render_command("empo_rllib submit", str(config), set_ or [], where)
-    options = ["--resume"] * resume + ["--overwrite"] * overwrite
-    client = connect(address, token_file)
-    job_id = submit_experiment(client, experiment, command, options)
-    if follow:
-        typer.echo(f"job {job_id}", err=True)
-        _follow(client, job_id, where)
-    typer.echo(job_id)
-    typer.echo(_render_hints(job_id, where), err=True)
-
-
 def jobs(
-    address: _Address = None,
-    token_file: _TokenFile = None,
+    address: AddressOption = None,
+    token_file: TokenFileOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """List the jobs that were submitted to a cluster."""
@@ -106,8 +63,8 @@ def logs(
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on until the run ends, with its exit code.")
     ] = False,
-    address: _Address = None,
-    token_file: _TokenFile = None,
+    address: AddressOption = None,
+    token_file: TokenFileOption = None,
 ) -> None:
     """Print what a job has printed."""
     from empo_rllib.service.client import connect
@@ -116,12 +73,12 @@ def logs(
     client = connect(address, token_file)
     job = find_job(client, job_id)
     if follow:
-        _follow(client, job_id, _cluster_options(address, token_file))
+        follow_to_end(client, job_id, cluster_options(address, token_file))
     typer.echo(read_log(client, job), nl=False)
     typer.echo(describe_end(job), err=True)
 
 
-def stop(job_id: _Id, address: _Address = None, token_file: _TokenFile = None) -> None:
+def stop(job_id: _Id, address: AddressOption = None, token_file: TokenFileOption = None) -> None:
     """Make a run save its state and end; `submit --resume` goes on with it."""
     from empo_rllib.service.client import connect
     from empo_rllib.service.jobs import describe_end, find_job
@@ -139,7 +96,7 @@ def stop(job_id: _Id, address: _Address = None, token_file: _TokenFile = None) -
     typer.echo(describe_end(job))
 
 
-def _follow(client: JobSubmissionClient, job_id: str, where: list[str]) -> NoReturn:
+def follow_to_end(client: JobSubmissionClient, job_id: str, where: list[str]) -> NoReturn:
     """Prints a job's log to its end; ends with the run's exit code."""
     from empo_rllib.service.jobs import describe_end
     from empo_rllib.service.submit import follow_job
@@ -148,20 +105,21 @@ def _follow(client: JobSubmissionClient, job_id: str, where: list[str]) -> NoRet
         job = follow_job(client, job_id)
     except KeyboardInterrupt:
         typer.echo(
-            f"\nno longer following; the run goes on\n{_render_hints(job_id, where)}", err=True
+            f"\nno longer following; the run goes on\n{render_hints(job_id, where)}", err=True
         )
         raise typer.Exit(_DETACHED_EXIT_CODE) from None
     typer.echo(describe_end(job), err=True)
     raise typer.Exit(1 if job.exit_code is None else job.exit_code)
 
 
-def _cluster_options(address: str | None, token_file: Path | None) -> list[str]:
+def cluster_options(address: str | None, token_file: Path | None) -> list[str]:
     """Returns what says which cluster, to repeat in commands that are proposed."""
     options = [] if address is None else ["--address", address]
     return options if token_file is None else [*options, "--token-file", str(token_file)]
 
 
-def _render_hints(job_id: str, where: list[str]) -> str:
+def render_hints(job_id: str, where: list[str]) -> str:
+    """Returns what to type to follow and to stop a job."""
     arguments = shlex.join([job_id, *where])
     # What is typed on the host, if this runs in the cluster's head.
     shell = "docker compose exec ray-head " if os.environ.get("EMPO_RLLIB_NODE") == "head" else ""
