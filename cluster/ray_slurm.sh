@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
+#SBATCH --job-name=empo_rllib
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=4
-#SBATCH --mem-per-cpu=2G
 #SBATCH --signal=B:USR1@120
 #SBATCH --requeue
 #SBATCH --open-mode=append
@@ -93,7 +93,7 @@ start_head() {
   for ((i = 0; i < start_s * 5; i++)); do
     if [ -n "$asked" ]; then return 75; fi
     if grep -q 'Ray runtime started' "$folder/ray.log"; then
-      EMPO_RLLIB_HEAD_PORT=$(cut -d : -f 2 "$folder/ray_current_cluster")
+      EMPO_RLLIB_HEAD_PORT=$(cut -d : -f 2 "$folder/ray/ray_current_cluster")
       return
     fi
     ! has_ended ray || give_up "the Ray head did not start: $(last_words)"

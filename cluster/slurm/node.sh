@@ -22,7 +22,7 @@ fail() {
 
 # make_folder: sets `folder`, on a disk of this node and for this user only. Ray's sockets need a short path.
 make_folder() {
-  local base=${EMPO_RLLIB_TMP:-${SLURM_TMPDIR:-/tmp}} longest=26 answer
+  local base=${EMPO_RLLIB_TMP:-${SLURM_TMPDIR:-/tmp}} longest=23 answer
   if [ "${#base}" -gt "$longest" ]; then
     say "note: $base is too long for Ray's sockets (more than $longest characters), so files are in /tmp"
     base=/tmp
@@ -132,7 +132,7 @@ start_ray() {
   store_mb=$(object_store_mb)
   options=(
     --block --disable-usage-stats --log-color=false
-    "--temp-dir=$folder"
+    "--temp-dir=$folder/ray" # which Ray opens to everybody
     "--node-ip-address=$(node_address)"
     "--num-cpus=$SLURM_CPUS_ON_NODE"
     "--num-gpus=$(node_gpus)"
@@ -157,7 +157,7 @@ last_words() {
 processes() {
   {
     grep -lzxF "EMPO_RLLIB_FOLDER=$folder" /proc/[0-9]*/environ
-    find /proc/[0-9]*/fd -lname "$folder/session_*"
+    find /proc/[0-9]*/fd -lname "$folder/ray/*"
   } 2>/dev/null | cut -d / -f 3 | sort -u
 }
 

@@ -33,7 +33,7 @@
 # The network between the nodes (default: the one that their names stand for).
 # export EMPO_RLLIB_INTERFACE=ib0
 
-# A disk of the node's own for Ray's files, of at most 26 characters (default: SLURM_TMPDIR, else /tmp).
+# A disk of the node's own for Ray's files, of at most 23 characters (default: SLURM_TMPDIR, else /tmp).
 # export EMPO_RLLIB_TMP=/local
 
 # Compiled kernels, for all jobs (default: .cache in the repository).

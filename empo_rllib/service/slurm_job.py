@@ -21,6 +21,7 @@ from empo_rllib.command_line import (
     OverwriteOption,
     ResumeOption,
     SetOption,
+    experiment_arguments,
     reporting_errors,
 )
 from empo_rllib.config.load import load_config
@@ -53,7 +54,7 @@ def job(
 
     wait_for_nodes(address, nodes, start_s)
     result = run(experiment, resume=resume, overwrite=overwrite, address=address)
-    typer.echo(render_outcome(result, render_sbatch(nodes, str(config), set_ or [])))
+    typer.echo(render_outcome(result, render_sbatch(str(config), set_ or [])))
     raise typer.Exit(exit_code(result))
 
 
@@ -70,10 +71,14 @@ def was_started_by_this_job(folder: Path) -> bool:
     return os.environ.get("SLURM_JOB_ID") in jobs
 
 
-def render_sbatch(nodes: int, config: str, overrides: list[str]) -> str:
-    """Returns the line that submits the experiment again, for `--resume` to be added to."""
-    arguments = ["--config", config, *(part for key in overrides for part in ("--set", key))]
-    return f"sbatch --nodes={nodes} cluster/ray_slurm.sh {shlex.join(arguments)}"
+def render_sbatch(config: str, overrides: list[str]) -> str:
+    """Returns the line that submits the experiment again, for `--resume` to be added to.
+
+    The options that sbatch was given are not known here.
+    """
+    container = ["--no-container"] if os.environ.get("EMPO_RLLIB_CONTAINER") == "no" else []
+    arguments = shlex.join([*container, *experiment_arguments(config, overrides)])
+    return f"sbatch [OPTIONS] cluster/ray_slurm.sh {arguments}"
 
 
 def main() -> None:

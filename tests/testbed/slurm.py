@@ -46,6 +46,7 @@ JobCompType=jobcomp/none
 MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=2048
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 ReturnToService=2

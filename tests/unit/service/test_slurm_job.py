@@ -57,9 +57,9 @@ def test_without_a_job_nothing_was_started_by_it(monkeypatch, tmp_path):
     assert not was_started_by_this_job(tmp_path)
 
 
-def test_the_line_that_submits_again_is_quoted():
-    line = render_sbatch(2, "my configs/a.yaml", ["name=a b", "stop={env_steps: 5}"])
-    assert line == (
-        "sbatch --nodes=2 cluster/ray_slurm.sh --config 'my configs/a.yaml' "
-        "--set 'name=a b' --set 'stop={env_steps: 5}'"
-    )
+def test_the_line_that_submits_again_is_quoted(monkeypatch):
+    arguments = "--config 'my configs/a.yaml' --set 'name=a b' --set 'stop={env_steps: 5}'"
+    typed = ("my configs/a.yaml", ["name=a b", "stop={env_steps: 5}"])
+    assert render_sbatch(*typed) == f"sbatch [OPTIONS] cluster/ray_slurm.sh {arguments}"
+    monkeypatch.setenv("EMPO_RLLIB_CONTAINER", "no")
+    assert f"cluster/ray_slurm.sh --no-container {arguments}" in render_sbatch(*typed)
