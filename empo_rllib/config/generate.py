@@ -1,6 +1,8 @@
-"""Writes `rllib_params.json` and `schema.json` from the installed RLlib and the pydantic models.
+"""Writes what follows from the installed RLlib and the pydantic models.
 
-python -m empo_rllib.config.generate            # write both
+These are `rllib_params.json`, `schema.json` and, in a clone, `docs/options.md`.
+
+python -m empo_rllib.config.generate            # write them
 python -m empo_rllib.config.generate --check    # exit 1 when one is out of date
 """
 
@@ -17,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from empo_rllib.config.options import render_options
 from empo_rllib.config.param_rules import CHOICES, ELSEWHERE, ELSEWHERE_BY_ALGORITHM, RANGES
 from empo_rllib.config.params import ALGORITHMS
 from empo_rllib.config.schema import ExperimentConfig
@@ -128,10 +131,14 @@ def render_files() -> dict[Path, str]:
     """Returns the text that each generated file must have."""
     folder = Path(__file__).parent
     table = build_params_table()
-    return {
+    files = {
         folder / "rllib_params.json": render_json(table) + "\n",
         folder / "schema.json": render_json(build_json_schema(table)) + "\n",
     }
+    documents = folder.parents[1] / "docs"
+    if documents.is_dir():  # an installed package has none
+        files[documents / "options.md"] = render_options(table)
+    return files
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -64,7 +64,8 @@ class TuneSettings(Section):
     )
     scheduler: Scheduler | None = Field(
         default=None,
-        description="fifo (or null) runs every trial to its end, asha stops the worse ones early",
+        description="fifo (or null) runs every trial to its end; asha, short for {asha: {}}, stops "
+        "the worse ones early",
         json_schema_extra=lambda schema: checks.allow_also(schema, {"const": "asha"}),
     )
     search: None = Field(

@@ -11,11 +11,14 @@ import jsonschema
 import pytest
 import yaml
 
-from empo_rllib.config import generate
+from empo_rllib.config import generate, validate_config
+from empo_rllib.config.checks import leaves
+from empo_rllib.config.option_texts import PARAM_MEANINGS
 from empo_rllib.config.params import ALGORITHMS, known_params, params_by_method
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "empo_rllib/config/schema.json").read_text())
+OPTIONS = (ROOT / "docs/options.md").read_text()
 MINIMAL = {"name": "run", "env": {"id": "x"}, "algorithm": {"name": "PPO"}}
 
 
@@ -25,6 +28,19 @@ def is_valid(data: Any) -> bool:
 
 def test_the_generated_files_are_current(capsys: pytest.CaptureFixture[str]) -> None:
     assert generate.main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_the_reference_has_every_key_that_a_file_can_hold() -> None:
+    loaded = validate_config({**MINIMAL, "tune": {"scheduler": "asha"}})
+    logging = {"tensorboard": True, "wandb": {"project": "p", "group": None, "mode": "online"}}
+    keys = {key for key, _ in leaves({**loaded.to_dict(), "logging": logging})}
+    assert {key for key in keys if f"| `{key}` |" not in OPTIONS} == set()
+
+
+def test_the_reference_explains_parameters_that_there_are_and_lists_the_others() -> None:
+    known = {name for algorithm in ALGORITHMS for name in known_params(algorithm)}
+    assert PARAM_MEANINGS.keys() <= known
+    assert {name for name in known if f"`{name}`" not in OPTIONS} == set()
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
