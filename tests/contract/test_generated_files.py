@@ -99,7 +99,9 @@ def test_the_schema_refuses_what_does_not_load(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(ROOT.glob("tune_configs/*.yaml")), ids=lambda path: path.name
+    "path",
+    sorted([*ROOT.glob("tune_configs/*.yaml"), *ROOT.glob("examples/*.yaml")]),
+    ids=lambda path: path.name,
 )
 def test_shipped_experiments_fit_the_schema_and_name_it(path: Path) -> None:
     text = path.read_text()

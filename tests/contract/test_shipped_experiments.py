@@ -1,4 +1,4 @@
-"""Every experiment in `tune_configs/` can be planned here, and says what to expect."""
+"""Every experiment in `tune_configs/` and `examples/` can be planned, and says what to expect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from empo_rllib.config.params import ALGORITHMS
 from empo_rllib.experiment.plan import plan_trials, trial_resources
 
 FOLDER = Path(__file__).parents[2] / "tune_configs"
-FILES = sorted(FOLDER.glob("*.yaml"))
+EXAMPLES = FOLDER.with_name("examples")
+FILES = sorted([*FOLDER.glob("*.yaml"), *EXAMPLES.glob("*.yaml")])
 NAMES = {path.stem for path in FILES}
 
 

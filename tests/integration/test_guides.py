@@ -1,0 +1,189 @@
+"""What the guides tell people to type: every command and every Python block, page by page.
+
+Trainings are made small by `--set` at the end of the line; all else is typed as it stands, in a
+folder that looks like a clone.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import typer.main
+from commands import PYTHON, ROOT, Outcome, Running, Workplace
+from ray_head import Head, ray_head
+
+from empo_rllib.cli import app
+from empo_rllib.config.load import load_config
+
+PAGES = [
+    "docs/tutorial.md",
+    "docs/options.md",
+    *(f"docs/howto/{path.name}" for path in sorted((ROOT / "docs/howto").glob("*.md"))),
+    "examples/README.md",
+]
+COMMANDS = typer.main.get_command(app).commands.keys()
+# A training of the guides in env steps, divided by this, is a training here.
+SCALE = 80
+# The longest episode is 256 steps: each batch holds the end of one.
+SMALL_BATCH = (
+    "algorithm.params.train_batch_size_per_learner=600",
+    "algorithm.params.minibatch_size=200",
+    "algorithm.params.num_epochs=1",
+    "resources.num_envs_per_env_runner=2",
+)
+
+
+class Step(NamedTuple):
+    """A command line or a Python block of a page."""
+
+    page: str
+    number: int
+    is_command: bool
+    text: str
+
+    @property
+    def name(self) -> str:
+        return f"{Path(self.page).stem}-{self.number}"
+
+    @property
+    def needs(self) -> str | None:
+        """The command without which this cannot run, if it is not there yet."""
+        words = shlex.split(self.text) if self.is_command else []
+        if words[3:4] == ["evaluate"] and len(runs_in(words)) > 1:
+            return "crossplay"  # came with an `evaluate` of several runs
+        return words[3] if words[2:3] == ["empo_rllib"] else None
+
+
+def runs_in(words: list[str]) -> list[str]:
+    return [word for word in words if word.startswith("results/") and "." not in word]
+
+
+def steps_of(page: str) -> list[Step]:
+    """Returns what a page says to type, in its order."""
+    texts = []
+    pattern = re.compile(r"^```(console|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    for language, block in pattern.findall((ROOT / page).read_text()):
+        if language == "python":
+            texts.append((False, block))
+            continue
+        lines = [line.split(" # ")[0].strip() for line in block.splitlines()]
+        texts += [(True, line) for line in lines if line.startswith("python -m empo_rllib")]
+    return [Step(page, number, *text) for number, text in enumerate(texts)]
+
+
+STEPS = [step for page in PAGES for step in steps_of(page)]
+
+
+def options_of(words: list[str], option: str) -> list[str]:
+    return [value for word, value in itertools.pairwise(words) if word == option]
+
+
+def small(line: str) -> list[str]:
+    """Returns the words of a command that takes seconds."""
+    _, *words = shlex.split(line)
+    if "--dry-run" in words or "doctor" in words or "empo_rllib.bundle" in words:
+        return [PYTHON, *words]
+    if words[1] == "empo_rllib.tune":
+        return [PYTHON, *words, *(part for key in small_settings(words) for part in ("--set", key))]
+    episodes = {"evaluate": 2, "crossplay": 2, "record": 1, "report": 1}.get(words[2])
+    return [PYTHON, *words, *(["--episodes", str(episodes)] if episodes else [])]
+
+
+def small_settings(words: list[str]) -> Iterator[str]:
+    """Yields what `--set` makes an experiment small with; also of one that is resumed."""
+    given = options_of(words, "--set")
+    config = load_config(ROOT / options_of(words, "--config")[0], given)
+    limits = dict(key.split("=", 1) for key in given if key.startswith("stop.env_steps="))
+    yield from SMALL_BATCH
+    yield f"stop.env_steps={int(float(limits.get('stop.env_steps', 100_000))) // SCALE}"
+    if config.to_dict()["tune"]["scheduler"]:
+        yield "tune.scheduler.asha.grace_period=600"
+    yield f"tune.num_samples={min(config.tune.num_samples, 2)}"
+    if isinstance(config.seed, dict):
+        yield f"seed={{grid_search: {list(config.seed['grid_search'])[:2]}}}"
+
+
+@pytest.fixture(scope="module")
+def clone(place: Workplace) -> Workplace:
+    """A folder like a clone, to type the commands of all pages in."""
+    for name in ("empo_rllib", "examples", "tune_configs"):
+        (place.folder / name).symlink_to(ROOT / name)
+    return place
+
+
+@pytest.fixture(scope="module")
+def cluster(clone: Workplace) -> Iterator[Head]:
+    """Joined by every training, since starting Ray takes longer than the training."""
+    with ray_head(clone, num_cpus=2) as head:
+        yield head
+
+
+@pytest.fixture(scope="module")
+def typed(clone: Workplace, cluster: Head) -> Callable[[Step], Outcome]:
+    """Returns how a step ended; what several pages say to type is typed once."""
+
+    @functools.cache
+    def run(is_command: bool, text: str) -> Outcome:
+        command = small(text) if is_command else [PYTHON, "-c", text]
+        joins = "empo_rllib.tune" in command and "--dry-run" not in command
+        more = ["--address", cluster.address] if joins else []
+        return Running([*command, *more], clone.folder, clone.env).wait()
+
+    return lambda step: run(step.is_command, step.text)
+
+
+def test_every_guide_has_something_to_type() -> None:
+    assert {step.page for step in STEPS} == set(PAGES)
+    assert {path.stem for path in (ROOT / "examples").glob("*.yaml")} <= {
+        Path(options_of(step.text.split(), "--config")[0]).stem
+        for step in STEPS
+        if step.is_command and "--config examples/" in step.text
+    }
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_guide_uses_no_run_of_another_page(page: str) -> None:
+    there: set[str] = set()
+    for step in steps_of(page):
+        if step.is_command and "empo_rllib.tune" in step.text and "--dry-run" not in step.text:
+            words = shlex.split(step.text)
+            config = ROOT / options_of(words, "--config")[0]
+            there.add(load_config(config, options_of(words, "--set")).name)
+        else:
+            outputs = set(re.findall(r"--out results/([\w-]+)", step.text))
+            used = set(re.findall(r"results/([\w-]+)", step.text)) - outputs
+            assert used <= there, step.text
+            there |= outputs
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+def test_what_a_guide_says_to_type_works(step: Step, typed: Callable[[Step], Outcome]) -> None:
+    if step.needs and step.needs not in COMMANDS:
+        pytest.skip(f"there is no command {step.needs} yet")
+    outcome = typed(step).check()
+    assert step.is_command or outcome.stdout.strip(), "a block that prints nothing shows nothing"
+
+
+def test_an_extended_run_has_one_curve(clone: Workplace) -> None:
+    steps = clone.run("long").trial().column("env_steps")
+    assert steps == sorted(set(steps))
+    assert steps[-1] >= 150_000 // SCALE
+
+
+def test_a_frozen_partner_stays_as_it_was(clone: Workplace) -> None:
+    tagger, frozen = (clone.run(name).trial().weights(-1, "tagger") for name in ("tag", "newcomer"))
+    assert all((tagger[key] == frozen[key]).all() for key in tagger)
+
+
+def test_what_is_filmed_and_exported_is_there(clone: Workplace) -> None:
+    results = clone.folder / "results"
+    for name in ("episode.gif", "two-rooms.gif", "tag.gif"):
+        assert (results / name).read_bytes()[:4] == b"GIF8"
+    assert (results / "exported/bundle.json").is_file()
