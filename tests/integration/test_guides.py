@@ -6,10 +6,13 @@ folder that looks like a clone.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import itertools
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,16 +22,20 @@ import typer.main
 from commands import PYTHON, ROOT, Outcome, Running, Workplace
 from ray_head import Head, ray_head
 
-from empo_rllib.cli import app
+from empo_rllib import cli, tune
+from empo_rllib.bundle import __main__ as bundle
 from empo_rllib.config.load import load_config
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
+
+MAINS = {"empo_rllib": cli.main, "empo_rllib.tune": tune.main, "empo_rllib.bundle": bundle.main}
 PAGES = [
     "docs/tutorial.md",
     "docs/options.md",
     *(f"docs/howto/{path.name}" for path in sorted((ROOT / "docs/howto").glob("*.md"))),
     "examples/README.md",
 ]
-COMMANDS = typer.main.get_command(app).commands.keys()
+COMMANDS = typer.main.get_command(cli.app).commands.keys()
 # A training of the guides in env steps, divided by this, is a training here.
 SCALE = 80
 # The longest episode is 256 steps: each batch holds the end of one.
@@ -86,14 +93,14 @@ def options_of(words: list[str], option: str) -> list[str]:
 
 
 def small(line: str) -> list[str]:
-    """Returns the words of a command that takes seconds."""
-    _, *words = shlex.split(line)
-    if "--dry-run" in words or "doctor" in words or "empo_rllib.bundle" in words:
-        return [PYTHON, *words]
-    if words[1] == "empo_rllib.tune":
-        return [PYTHON, *words, *(part for key in small_settings(words) for part in ("--set", key))]
-    episodes = {"evaluate": 2, "crossplay": 2, "record": 1, "report": 1}.get(words[2])
-    return [PYTHON, *words, *(["--episodes", str(episodes)] if episodes else [])]
+    """Returns the module and the arguments of a command that takes seconds."""
+    words = shlex.split(line)[2:]
+    if "--dry-run" in words or words[0] == "empo_rllib.bundle":
+        return words
+    if words[0] == "empo_rllib.tune":
+        return [*words, *(part for key in small_settings(words) for part in ("--set", key))]
+    episodes = {"evaluate": 2, "crossplay": 2, "record": 1, "report": 1}.get(words[1])
+    return [*words, *(["--episodes", str(episodes)] if episodes else [])]
 
 
 def small_settings(words: list[str]) -> Iterator[str]:
@@ -131,12 +138,31 @@ def typed(clone: Workplace, cluster: Head) -> Callable[[Step], Outcome]:
 
     @functools.cache
     def run(is_command: bool, text: str) -> Outcome:
-        command = small(text) if is_command else [PYTHON, "-c", text]
-        joins = "empo_rllib.tune" in command and "--dry-run" not in command
-        more = ["--address", cluster.address] if joins else []
-        return Running([*command, *more], clone.folder, clone.env).wait()
+        if not is_command:
+            return Running([PYTHON, "-c", text], clone.folder, clone.env).wait()
+        module, *arguments = small(text)
+        if module == "empo_rllib.tune" and "--dry-run" not in arguments:
+            return clone.tune(*arguments, "--address", cluster.address)
+        return type_here(module, arguments, clone.folder)
 
     return lambda step: run(step.is_command, step.text)
+
+
+def type_here(module: str, arguments: list[str], folder: Path) -> Outcome:
+    """Runs a command that needs no Ray in this process, where all is imported already."""
+    stdout, stderr, code = io.StringIO(), io.StringIO(), None
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [module, *arguments])
+        try:
+            code = MAINS[module]()
+        except SystemExit as exit_:
+            code = exit_.code
+    return Outcome(int(code or 0), stdout.getvalue(), stderr.getvalue())
 
 
 def test_every_guide_has_something_to_type() -> None:
