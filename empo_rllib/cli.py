@@ -126,6 +126,39 @@ def record(
 
 
 @app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run folders.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option(help="The report: a file ending in .html.", show_default=False)
+    ],
+    episodes: Annotated[
+        int, typer.Option(help="How many each trial plays; 0: none, only what is on disk.")
+    ] = 20,
+    seed: _Seed = 0,
+    crossplay: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What `crossplay` has written, to be shown too."),
+    ] = None,
+) -> None:
+    """Write one HTML file about runs: curves, evaluation, hyperparameters, films.
+
+    It needs no network and runs no code from a checkpoint.
+    """
+    from rich.console import Console
+
+    from empo_rllib.experiment.cluster import quiet_ray
+    from empo_rllib.results.report.write import write_report
+
+    quiet_ray()
+    _open_no_window()
+    with Console(stderr=True).status("Reading") as status:
+        written = write_report(runs, out, episodes, seed, crossplay, status.update)
+    typer.echo(f"{out}: {written}")
+
+
+@app.command()
 def doctor(
     env: Annotated[
         str | None,
