@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_validator
 
 from empo_rllib.errors import ConfigError
+from empo_rllib.results.report.problems import first_problem
 
 HOW_TO_MAKE = "python -m empo_rllib crossplay RUN RUN --out crossplay.json"
 
@@ -77,9 +78,7 @@ def read_crossplay(path: Path) -> CrossPlay:
     except OSError as error:
         raise ConfigError(f"--crossplay {path}: cannot be read: {error.strerror}.") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
         raise ConfigError(
-            f"--crossplay {path}: not a cross-play file of format 1: {place}{first['msg']}. "
+            f"--crossplay {path}: not a cross-play file of format 1: {first_problem(error)}. "
             f"Make it with: {HOW_TO_MAKE}"
         ) from None

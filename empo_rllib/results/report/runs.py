@@ -5,7 +5,6 @@ Only text and numbers are read: YAML, JSON and CSV. Nothing in a folder is run o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from empo_rllib.experiment.summary import (
     TrialSummary,
     read_summary,
 )
+from empo_rllib.results.report.problems import first_problem
 
 _NEEDED_COLUMNS = ("env_steps", "time_s")
 
@@ -177,8 +177,10 @@ def _read_sessions(path: Path) -> list[Session]:
         return _Provenance.model_validate_json(path.read_bytes()).sessions
     except FileNotFoundError:
         return []
-    except (OSError, ValidationError, json.JSONDecodeError) as error:
-        raise RunError(f"{path}: damaged: {error}") from error
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        raise RunError(f"{path}: damaged: {first_problem(error)}.") from error
 
 
 def _read_trial(run: Path, config: ExperimentConfig, summary: TrialSummary) -> ReportedTrial:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup
 
-from empo_rllib.results.report.charts.svg import element, picture
+from empo_rllib.results.report.charts.svg import NUM_COLOURS, element, picture
 
 _SIDE = 300.0
 LEVELS = 10
@@ -41,19 +41,17 @@ def draw_grid(
     width, height = shares.shape
     size = _SIDE / max(width, height)
     most = float(shares.max())
-    content = []
-    for i in range(width):
-        for j in range(height):
-            share = float(shares[i, j])
-            kind = (
-                "wall" if walls[i, j] else f"heat h{visit_level(share, most)}" if share else "floor"
-            )
-            box = {"x": i * size + 0.5, "y": j * size + 0.5, "width": size - 1, "height": size - 1}
-            text = element("title", f"column {i}, row {j}: {share:.1%}")
-            content.append(element("rect", text, class_=f"{kind} s{number % 7}", **box))
-            if goals[i, j]:
-                centre = {"cx": (i + 0.5) * size, "cy": (j + 0.5) * size, "r": size * 0.3}
-                content.append(element("circle", class_="goal", **centre))
+    whole = {"width": width * size, "height": height * size}
+    content = [element("rect", class_="floor", **whole)]
+    for i, j in np.argwhere((shares > 0) | walls).tolist():
+        share = float(shares[i, j])
+        kind = f"heat h{visit_level(share, most)}" if share else "wall"
+        box = {"x": i * size + 0.5, "y": j * size + 0.5, "width": size - 1, "height": size - 1}
+        text = element("title", f"column {i}, row {j}: {share:.1%}")
+        content.append(element("rect", text, class_=f"{kind} s{number % NUM_COLOURS}", **box))
+    for i, j in np.argwhere(goals).tolist():
+        centre = {"cx": (i + 0.5) * size, "cy": (j + 0.5) * size, "r": size * 0.3}
+        content.append(element("circle", class_="goal", **centre))
     description = (
         f"A grid of {width} by {height} cells: the stronger the colour, the more often; at most "
         f"{most:.0%} of its steps in one cell. A ring is a goal. The table has the numbers."

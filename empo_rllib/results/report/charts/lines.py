@@ -21,12 +21,12 @@ from empo_rllib.results.report.charts.svg import (
     x_scale,
     y_scale,
 )
-from empo_rllib.results.report.curves import MAX_POINTS, Curve, Series
+from empo_rllib.results.report.curves import Curve, Series
 from empo_rllib.results.report.numbers import NOTHING, fixed, short
 from empo_rllib.results.report.parts import Cell, Table, View
 
 # A long curve is drawn with so many points, each the mean of its neighbours.
-_MAX_DRAWN_POINTS = 3 * MAX_POINTS
+_MAX_DRAWN_POINTS = 120
 
 
 def draw_lines(title: str, series: Sequence[Series], axis: str, x_label: str) -> View:

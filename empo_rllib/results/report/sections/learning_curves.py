@@ -23,14 +23,16 @@ from empo_rllib.results.report.sections.setup import policies_of
 AXES = (("env_steps", "env steps"), ("time_s", "seconds of training"))
 _TEAM = (("episode_return_mean", "return (sum over agents)"), ("success_rate", "success rate"))
 # The curves of a hundred policies would be a file that nobody opens.
-_MAX_POLICIES = 12
+_MAX_POLICIES = 8
 
 
 def build_curves(runs: Sequence[ReportedRun]) -> Section:
     """Returns the curves of the team and of each policy, seeds joined."""
     groups = group_trials(runs)
     drawn = drawn_groups(groups)
-    charts = [chart for column, title in _columns(runs) if (chart := _chart(drawn, column, title))]
+    policies = list(dict.fromkeys(policy for run in runs for policy in policies_of(run)))
+    columns = _columns(policies[:_MAX_POLICIES])
+    charts = [chart for column, title in columns if (chart := _chart(drawn, column, title))]
     if not charts:
         text = "No trial has finished an episode yet, so there is nothing to draw."
         return Section("curves", "Learning curves", [Paragraph(text)])
@@ -40,13 +42,13 @@ def build_curves(runs: Sequence[ReportedRun]) -> Section:
         Legend([(number, group.label) for number, group in enumerate(drawn)]),
         Charts(charts),
     ]
+    if len(policies) > _MAX_POLICIES:
+        parts.append(Paragraph(f"Drawn are the first {_MAX_POLICIES} of {len(policies)} policies."))
     return Section("curves", "Learning curves", parts)
 
 
-def _columns(runs: Sequence[ReportedRun]) -> list[tuple[str, str]]:
-    policies = list(dict.fromkeys(policy for run in runs for policy in policies_of(run)))
-    shown = policies[:_MAX_POLICIES]
-    return [*_TEAM, *((f"policy_return_mean/{p}", f"return of policy {p}") for p in shown)]
+def _columns(policies: Sequence[str]) -> list[tuple[str, str]]:
+    return [*_TEAM, *((f"policy_return_mean/{p}", f"return of policy {p}") for p in policies)]
 
 
 def _chart(groups: Sequence[TrialGroup], column: str, title: str) -> Chart | None:

@@ -21,7 +21,8 @@ from empo_rllib.results.report.parts import (
 from empo_rllib.results.report.play import Grid, Played, Trace, Watched
 from empo_rllib.results.report.sections.evaluation import why_not_played
 
-_MAX_AGENTS = 12
+# Of all maps of a run together: each is an element of the page.
+_MAX_CELLS = 8000
 
 
 def build_visits(played: Played) -> Section:
@@ -37,7 +38,8 @@ def build_visits(played: Played) -> Section:
             text = f"{name}: {env} is no MultiGrid with one size of grid, so there are no cells."
             parts.append(Paragraph(text))
         else:
-            parts += [Paragraph(_explain(watched)), Charts(_charts(watched, watched.grid), "small")]
+            charts = Charts(_charts(watched, watched.grid), "small")
+            parts += [Paragraph(_explain(watched, watched.grid)), charts]
     return Section("visits", title, parts)
 
 
@@ -55,22 +57,27 @@ def count_visits(traces: Sequence[Trace], agent: str, shape: tuple[int, ...]) ->
     return visits
 
 
-def _explain(watched: Watched) -> str:
-    return (
+def _num_shown(grid: Grid) -> int:
+    return max(1, _MAX_CELLS // grid.walls.size)
+
+
+def _explain(watched: Watched, grid: Grid) -> str:
+    text = (
         f"{watched.run.label}: the share of its steps that each agent spent in each cell, over "
         f"{plural(len(watched.episodes), 'episode')} with sampled actions, until it left. Grey "
         "cells are walls in every episode, rings goals."
     )
+    if len(watched.agents) > _num_shown(grid):
+        text += f" Shown are the first {_num_shown(grid)} of {len(watched.agents)} agents."
+    return text
 
 
 def _charts(watched: Watched, grid: Grid) -> list[Chart]:
     charts = []
-    for number, agent in enumerate(watched.agents[:_MAX_AGENTS]):
+    for number, agent in enumerate(watched.agents[: _num_shown(grid)]):
         visits = count_visits(watched.traces, agent, grid.walls.shape)
         shares = visits / max(1, int(visits.sum()))
-        title = f"Visits of {agent}"
-        if len(watched.agents) > 1:
-            title = f"{watched.run.label}: {agent}"
+        title = f"{watched.run.label}: {agent}"
         svg = draw_grid(title, shares, grid.walls, grid.goals, number)
         charts.append(Chart(title, [View(svg, _table(agent, shares))]))
     return charts

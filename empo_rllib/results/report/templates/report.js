@@ -78,7 +78,7 @@
     svg.append(cursor);
     svg.setAttribute("tabindex", "0");
     readout.hidden = false;
-    let at = 0;
+    let at = -1;
     const show = (index) => {
       at = Math.max(0, Math.min(rows.length - 1, index));
       const row = rows[at];
@@ -100,7 +100,7 @@
       const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -rows.length, End: rows.length };
       if (!(event.key in steps)) return;
       event.preventDefault();
-      show(cursor.getAttribute("x1") === null ? 0 : at + steps[event.key]);
+      show(at + steps[event.key]);
     });
   }
 })();
