@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,13 +36,14 @@ class Times:
         total_s: all of it.
         first_s: the first iteration, which compiles and warms up.
         median_rate: env steps a second, the median over iterations.
-        shares: of sampling, learning and the rest in the total; None where neither was measured.
+        shares: of sampling, learning and the rest in the total; None for what was not measured,
+            and instead of all three where nothing was.
     """
 
     total_s: float
     first_s: float
     median_rate: float | None
-    shares: tuple[float, float, float] | None
+    shares: tuple[float | None, float | None, float] | None
 
 
 def build_throughput(runs: Sequence[ReportedRun]) -> Section:
@@ -58,7 +60,10 @@ def build_throughput(runs: Sequence[ReportedRun]) -> Section:
     split = [(n, t.shares) for n, t in zip(names, times, strict=True) if t.shares][:_MAX_BARS]
     if split:
         picture = draw_shares(
-            "Where the training time went", [n for n, _ in split], [s for _, s in split], PARTS
+            "Where the training time went",
+            [name for name, _ in split],
+            [[share or 0.0 for share in shares] for _, shares in split],
+            PARTS,
         )
         parts.append(Legend(list(enumerate(PARTS)), "square"))
         parts.append(
@@ -72,7 +77,8 @@ def build_throughput(runs: Sequence[ReportedRun]) -> Section:
 _EXPLANATION = (
     "Env steps a second over a trial's whole training time are those of summary.json. The first "
     "training iteration also compiles kernels and fills caches; the median over iterations is what "
-    "training does once it is under way. The rest is evaluation, logging and saving."
+    "training does once it is under way. The rest is evaluation, logging and saving; for IMPALA and "
+    "APPO also sampling, which goes on beside the learning and is not measured."
 )
 
 
@@ -81,14 +87,23 @@ def times_of(trial: ReportedTrial) -> Times:
     rows = trial.rows
     total = rows[-1]["time_s"]
     rates = [row["env_steps_per_s"] for row in rows if "env_steps_per_s" in row]
-    measured = [sum(row.get(column, 0.0) for row in rows) for column in _COLUMNS]
-    shares = None
-    if any(column in row for row in rows for column in _COLUMNS) and total > 0:
-        # Learning goes on while others sample in IMPALA and APPO.
-        whole = max(total, sum(measured))
-        sample, learn = (part / whole for part in measured)
-        shares = (sample, learn, max(0.0, 1.0 - sample - learn))
-    return Times(total, rows[0]["time_s"], statistics.median(rates) if rates else None, shares)
+    rate = statistics.median(rates) if rates else None
+    return Times(total, rows[0]["time_s"], rate, _shares(rows, total))
+
+
+def _shares(
+    rows: Sequence[dict[str, float]], total: float
+) -> tuple[float | None, float | None, float] | None:
+    sums = [
+        sum(values) if (values := [row[column] for row in rows if column in row]) else None
+        for column in _COLUMNS
+    ]
+    known = sum(part for part in sums if part is not None)
+    whole = max(total, known)
+    if not (known > 0 and whole < math.inf):
+        return None
+    sample, learn = (None if part is None else part / whole for part in sums)
+    return sample, learn, (whole - known) / whole
 
 
 def _table(
