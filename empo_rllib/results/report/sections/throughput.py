@@ -77,8 +77,8 @@ def build_throughput(runs: Sequence[ReportedRun]) -> Section:
 _EXPLANATION = (
     "Env steps a second over a trial's whole training time are those of summary.json. The first "
     "training iteration also compiles kernels and fills caches; the median over iterations is what "
-    "training does once it is under way. The rest is evaluation, logging and saving; for IMPALA and "
-    "APPO also sampling, which goes on beside the learning and is not measured."
+    "training does once it is under way. The rest is evaluation, logging and saving; with IMPALA "
+    "and APPO also sampling, which goes on beside learning and is not measured."
 )
 
 
