@@ -57,7 +57,8 @@ class SeededMultiGrid(BatchedMultiGrid):
     def step(self, actions: Sequence[np.ndarray]) -> None:
         """Plays one step in every copy; those that are over stay so."""
         acted = self.present.copy()
-        self._worlds.orders[:] = self._next_orders(acted.any(1))
+        live = np.asarray(acted.any(axis=1))
+        self._worlds.orders[:] = self._next_orders(live)
         self._play(actions, draw_order=False)
         self.paid[:] = np.where(acted, self._worlds.agents["reward"], 0.0)
 
