@@ -17,6 +17,7 @@ from empo_rllib.command_line import (
     render_command,
     reporting_errors,
 )
+from empo_rllib.results.commands import crossplay, evaluate
 
 if TYPE_CHECKING:
     from empo_rllib.experiment.run_folder import TrainedTrial
@@ -66,31 +67,8 @@ _TokenFile = Annotated[
 _DETACHED_EXIT_CODE = 130
 
 
-@app.command()
-def evaluate(
-    run: _Run,
-    episodes: Annotated[int, typer.Option(help="How many to play.")] = 100,
-    seed: _Seed = 0,
-    greedy: _Greedy = True,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
-) -> None:
-    """Play episodes and print return, success rate and length, with their uncertainty.
-
-    Each episode runs to its end. The same arguments give the same numbers.
-    """
-    from rich.console import Console
-
-    from empo_rllib.results.evaluate import check_protocol, evaluate
-    from empo_rllib.results.table import render_evaluation
-
-    check_protocol(episodes, seed)
-    trained = _find(run)
-    with Console(stderr=True).status(f"Playing {_count(episodes)}"):
-        result = evaluate(trained, episodes=episodes, seed=seed, greedy=greedy)
-    if json:
-        typer.echo(result.to_json())
-    else:
-        Console(highlight=False).print(render_evaluation(result))
+app.command()(evaluate)
+app.command()(crossplay)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from empo_rllib.errors import ConfigError
+from empo_rllib.results.output import check_output
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,14 +34,7 @@ def check_film(out: Path, fps: float | None) -> None:
     Raises:
         ConfigError: the suffix or the folder is wrong, or `fps` is out of range.
     """
-    if out.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"--out {out}: the file's name must end in {' or '.join(SUFFIXES)}.")
-    if out.is_dir():
-        raise ConfigError(f"--out {out} is a folder. Give the name of a file.")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}.")
-    if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise ConfigError(f"--out {out}: no permission to write to {out.parent}.")
+    check_output("--out", out, SUFFIXES)
     if fps is not None and not 0 < fps <= MAX_FPS:
         raise ConfigError(f"--fps {fps:g} must be greater than 0 and at most {MAX_FPS:g}.")
 
