@@ -30,7 +30,7 @@ from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 
 from empo_rllib.algorithms.builder import build_algorithm_config, build_rl_modules
 from empo_rllib.algorithms.policies import Policy, build_policies, policy_mapping
-from empo_rllib.errors import ConfigError
+from empo_rllib.errors import CheckpointError, ConfigError
 from empo_rllib.experiment.checkpoints import load_weights, read_counters, read_policy
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.experiment.trial import seed_everything
@@ -205,7 +205,9 @@ def load_policies(trained: TrainedTrial) -> ActingPolicies:
     by_name: dict[str, Acts] = {}
     for name, spec in specs.items():
         source = f"{trained.checkpoint}: policy {name!r}"
-        load_weights(modules[name], read_policy(trained.checkpoint, name), source)
+        weights = read_policy(trained.checkpoint, name)
+        _check_numbers(weights, source)
+        load_weights(modules[name], weights, source)
         by_name[name] = ActingPolicy(
             modules[name],
             spec.action_space,
@@ -214,6 +216,15 @@ def load_policies(trained: TrainedTrial) -> ActingPolicies:
             env_steps=env_steps,
         )
     return ActingPolicies(by_name, policy_mapping(specs), specs)
+
+
+def _check_numbers(weights: Mapping[str, np.ndarray], source: str) -> None:
+    for key, values in weights.items():
+        if np.issubdtype(values.dtype, np.floating) and np.isnan(values).any():
+            raise CheckpointError(
+                f"{source}: {key} is not a number (NaN): the training has diverged, or the file is "
+                "damaged. Take an earlier checkpoint."
+            )
 
 
 @contextlib.contextmanager
