@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _Runs = Annotated[
     list[Path],
     typer.Argument(
-        metavar="RUN...",
+        metavar="RUN",
         help="Run folders (the best trial), trials (the newest checkpoint) or checkpoints.",
         show_default=False,
     ),
@@ -98,8 +98,8 @@ def crossplay(
 ) -> None:
     """Play the policies of several runs with each other, and each with random partners.
 
-    The first agent (or those of the first policy) is played by the row, all others by
-    the column. A drop is what a player earns with itself less what it earns with others.
+    Rows play the first agent (or those of the first policy), columns all others.
+    Drop: what a player earns with itself less what it earns with others.
     """
     from rich.console import Console
 

@@ -285,4 +285,8 @@ def _sides(agents: Sequence[str], teams: Sequence[ActingPolicies]) -> tuple[list
 
 
 def _returns(played: Sequence[PlayedEpisode]) -> Estimate:
-    return estimate([episode.episode_return for episode in played])
+    """Estimates the return; an episode that was played both ways round counts once."""
+    by_seed: dict[int, list[float]] = {}
+    for episode in played:
+        by_seed.setdefault(episode.seed, []).append(episode.episode_return)
+    return estimate([sum(returns) / len(returns) for returns in by_seed.values()])

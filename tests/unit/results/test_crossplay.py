@@ -15,8 +15,9 @@ from rich.console import Console
 import empo_rllib
 from empo_rllib.config.schema import EnvConfig
 from empo_rllib.errors import ConfigError
-from empo_rllib.results.crossplay import CrossplayResult, Player, _Pairs, crossplay
+from empo_rllib.results.crossplay import CrossplayResult, Player, _Pairs, _returns, crossplay
 from empo_rllib.results.crossplay_table import render_crossplay
+from empo_rllib.results.evaluation import PlayedEpisode
 from empo_rllib.results.heat_map import colour_of, draw_crossplay
 from empo_rllib.results.policy import ActingPolicies
 from empo_rllib.results.stage import Stage
@@ -37,6 +38,8 @@ KEYS = {
     "random_partner",
     "random_partner_drop",
 }
+
+PLAYED = ((0, 1.0), (1, 0.0), (0, 3.0), (1, 2.0))
 
 
 class Fixed:
@@ -120,6 +123,11 @@ def test_one_policy_for_two_agents_plays_both_ways_round(pairs):
     assert len(found.play(0, 0)) == 3
     three = [team([0, 0, 0], shared=True)] * 2
     assert not pairs(*three, num_agents=3).symmetric  # one agent against two
+
+
+def test_an_episode_played_both_ways_round_counts_once():
+    played = [PlayedEpisode(seed, {"a": value}, {"a": 1}, 1, None) for seed, value in PLAYED]
+    assert _returns(played) == estimate([2.0, 1.0])
 
 
 def test_players_that_divide_agents_otherwise_are_refused(pairs):

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+import empo_rllib
 from empo_rllib.config.schema import EnvConfig
 from empo_rllib.experiment.run_folder import locate
 from empo_rllib.results.batched_episodes import distinct
+from empo_rllib.results.crossplay import crossplay
 from empo_rllib.results.policy import ActingPolicies, repeatable
 from empo_rllib.results.stage import Stage
 from empo_rllib.results.teams import load_team, random_team
@@ -139,3 +141,18 @@ def test_rows_are_the_same_when_they_are_in_all_arrays():
     assert sorted(first.tolist()) == [0, 2, 3]
     assert np.array_equal(rows[first][kind], rows)
     assert np.array_equal(seats[first][kind], seats)
+
+
+def test_other_environments_are_evaluated_and_cross_played_in_python(write_run, tmp_path):
+    env = {"id": "mpe2.simple_spread_v3", "kwargs": {"max_cycles": 5}}
+    runs = [write_run(tmp_path / "ppo", env=env), write_run(tmp_path / "dqn", env, "DQN")]
+
+    result = empo_rllib.evaluate(runs[1], episodes=3)
+    found = crossplay(runs, episodes=3).to_dict()
+
+    assert (result.protocol.played_in, result.protocol.num_envs) == ("python", 3)
+    assert result.references.optimum is None
+    assert result.references.random_policy.episode_length.mean == 5.0
+    assert found["sides"] == [["agent_0"], ["agent_1", "agent_2"]]
+    assert found["self_play"][1] == result.episode_return.mean
+    assert found["success_rates"] == [[None, None], [None, None]]
