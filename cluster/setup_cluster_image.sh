@@ -53,8 +53,8 @@ build() { # build SOURCE FILE
 # As a job runs it: read-only, this clone's code, nothing of this shell's Python.
 in_image() {
   apptainer --silent exec --cleanenv --no-home --pwd "$repository" \
-    --bind "$repository" --bind "$repository:/workspace" --bind "$temporary" "$part" \
-    env "TMPDIR=$temporary" "HOME=$temporary" "NUMBA_CACHE_DIR=${EMPO_RLLIB_CACHE:-$repository/.cache}/numba" "$@"
+    --bind "$repository" --bind "$repository:/workspace" --bind "$temporary" --bind "$cache" "$part" \
+    env "TMPDIR=$temporary" "HOME=$temporary" "NUMBA_CACHE_DIR=$cache/numba" "$@"
 }
 
 check() {
@@ -84,6 +84,8 @@ target=$(realpath -m "${2:-${EMPO_RLLIB_SIF:-$repository/empo_rllib.sif}}")
 mkdir -p "$(dirname "$target")" 2>/dev/null || fail "$(dirname "$target") cannot be made: name another FILE.sif"
 if [ ! -w "$(dirname "$target")" ]; then fail "$(dirname "$target") cannot be written: name another FILE.sif"; fi
 part=$target.part-$$.sif
+cache=${EMPO_RLLIB_CACHE:-$repository/.cache}
+mkdir -p "$cache"
 temporary=$(mktemp -d "${TMPDIR:-/var/tmp}/empo-XXXXXX")
 trap 'rm -rf "$temporary" "$part"' EXIT
 trap 'exit 130' INT TERM

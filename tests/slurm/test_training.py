@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from conftest import SUITE
-from repository import own, wait_until
+from repository import wait_until
 from researcher import IMAGE, SHARED, SMOKE, SPREAD, Job, Researcher, wait_for_nothing_left
-from slurm import USERS, Slurm
+from slurm import Slurm
 
 # Says that it has as many GPUs as the file beside it has lines.
 NVIDIA_SMI = """#!/bin/sh
@@ -36,7 +37,8 @@ def test_bar_two_nodes_train_as_one_machine(ada: Researcher, trained: Job, image
     local = ["--set", "resources.num_env_runners=2", "--set", "name=local"]
     local += ["--set", "algorithm.params.num_cpus_per_env_runner=0.5"]
     cache = f"NUMBA_CACHE_DIR={SHARED}/cache/numba"
-    python = ["apptainer", "--silent", "exec", IMAGE, "env", cache, "python"]
+    exec_ = ["apptainer", "--silent", "exec", "--bind", f"{SHARED}/cache", IMAGE]
+    python = [*exec_, "env", cache, "python"]
     ada.type(*python, "-m", "empo_rllib.tune", *SMOKE, *local)
     trial, other = (ada.summary(name)["trials"][0] for name in ("smoke", "local"))
     names = ("env_steps", "episodes", "episode_return_mean")
@@ -151,19 +153,18 @@ def test_a_gpu_that_the_container_does_not_see_is_found_on_its_node(
         assert f"{node}: error: the job has 2 GPUs here and the container sees 1" in job.log
 
 
-def test_without_a_container_a_venv_does(slurm: Slurm) -> None:
-    """As root, the owner of the tests' own .venv."""
-    home = slurm.home / "root"
-    home.mkdir()
-    clone = home / "empo_rllib"
-    USERS["root"] = 0
-    try:
-        root = Researcher(slurm, "root")
-        own(clone, 0)
-        env = {"EMPO_RLLIB_VENV": sys.prefix}
-        job = root.sbatch("--", "--no-container", *SMOKE, env=env).check()
-    finally:
-        del USERS["root"]
-    assert root.summary("smoke")["status"] == "finished"
-    assert "from" not in root.sessions("smoke")[0]["code"]
-    assert "error" not in job.log
+def test_submit_without_a_container(slurm: Slurm) -> None:
+    """`submit --slurm`, as root, who may use the .venv of these tests."""
+    root = Researcher(slurm, "root")
+    submit = [sys.executable, "-m", "empo_rllib", "submit", "--slurm", "--no-container"]
+    env = {"EMPO_RLLIB_VENV": sys.prefix, "EMPO_RLLIB_SBATCH_OPTIONS": "--comment='a site'"}
+    options = ("--nodes", "2", "--cpus-per-node", "3", "--time", "10:00")
+    done = root.type(*submit, *options, *SMOKE, "--set", "name=venv", env=env)
+    job = Job(root, re.search(r"Submitted batch job (\d+)", done.stdout)[1]).check()
+    facts = job.facts()
+    assert (facts["JobName"], facts["TimeLimit"], facts["NumNodes"]) == ("venv", "00:10:00", "2")
+    (session,) = root.sessions("venv")
+    assert session["hardware"]["cluster_resources"]["CPU"] == 6
+    assert "from" not in session["code"]  # no image's
+    assert root.summary("venv")["status"] == "finished"
+    wait_for_nothing_left(slurm, list(slurm.nodes))
