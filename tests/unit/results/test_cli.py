@@ -9,23 +9,7 @@ import sys
 
 import pytest
 
-from empo_rllib import cli
-
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs `python -m empo_rllib ...`: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["empo_rllib", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        output = capsys.readouterr()
-        return exit_.value.code, output.out, output.err
-
-    return run
 
 
 @pytest.fixture
