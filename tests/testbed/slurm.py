@@ -22,7 +22,7 @@ USERS = {"root": 0, "ada": 1234, "ben": 1235}
 _NETWORK = "10.77.0"
 _START_S = 60.0
 # Each node says that it has these, whatever the machine has: jobs must fit side by side.
-CPUS, MEMORY_MB = 16, 24_000
+CPUS, MEMORY_MB = 16, 64_000
 
 _SLURM_CONF = """
 ClusterName=tests
