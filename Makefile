@@ -20,7 +20,7 @@ PREPARE := cluster/containers/prepare.sh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install train test test-containers bench check build build-dev push up down shell logs submit dashboard lock clean
+.PHONY: help install train test test-containers test-slurm bench check build build-dev push up down shell logs submit dashboard lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,13 @@ test-containers: $(VENV)/installed-dev ## test the image and the cluster on a Do
 	tests/testbed/install_prometheus.sh $(TESTBED)/prometheus
 	tests/testbed/install_browser.sh
 	TESTBED=$(TESTBED) $(BIN)/python -m pytest tests/containers
+
+# As root on Debian 12: a SLURM cluster in network namespaces, with Apptainer and the image made by that engine.
+test-slurm: $(VENV)/installed-dev ## test jobs on a SLURM cluster of its own
+	tests/testbed/install_docker.sh $(TESTBED)/docker
+	tests/testbed/install_apptainer.sh $(TESTBED)/apptainer
+	tests/testbed/install_slurm.sh
+	TESTBED=$(TESTBED) $(BIN)/python -m pytest tests/slurm
 
 bench: $(VENV)/installed ## measure env steps a second against stock RLlib (most of an hour)
 	$(BIN)/python -m benchmarks.throughput

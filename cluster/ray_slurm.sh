@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
+#SBATCH --job-name=empo_rllib
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=4
-#SBATCH --mem-per-cpu=2G
 #SBATCH --signal=B:USR1@120
 #SBATCH --requeue
 #SBATCH --open-mode=append
@@ -70,10 +70,19 @@ load_modules() {
   module load $EMPO_RLLIB_MODULES || fail "EMPO_RLLIB_MODULES = $EMPO_RLLIB_MODULES cannot be loaded"
 }
 
-on_nodes() { # on_nodes COUNT COMMAND...: once on each of so many nodes, with all that the job has of them
-  local nodes=$1
-  shift
-  srun --quiet --overlap --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=0 "$@"
+# use_nodes COUNT: sets `on_nodes`, what runs a command once on each of so many nodes, with all that the job has of them.
+use_nodes() {
+  on_nodes=(srun --quiet --overlap "--nodes=$1" "--ntasks=$1" --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=0)
+}
+
+check_nodes() {
+  local errors status
+  use_nodes "$SLURM_JOB_NUM_NODES"
+  # What srun itself says matters only where no check could run.
+  { errors=$("${on_nodes[@]}" cluster/slurm/check.sh </dev/null 2>&1 >&3); } 3>&1
+  status=$?
+  if [ "$status" -ne 0 ] && [ "$status" -ne 2 ]; then say "error: the nodes cannot be checked: $errors"; fi
+  return "$status"
 }
 
 # Of the port of ray:// there is no "any free one", and two heads that share one would not notice.
@@ -93,7 +102,7 @@ start_head() {
   for ((i = 0; i < start_s * 5; i++)); do
     if [ -n "$asked" ]; then return 75; fi
     if grep -q 'Ray runtime started' "$folder/ray.log"; then
-      EMPO_RLLIB_HEAD_PORT=$(cut -d : -f 2 "$folder/ray_current_cluster")
+      EMPO_RLLIB_HEAD_PORT=$(cut -d : -f 2 "$folder/ray/ray_current_cluster")
       return
     fi
     ! has_ended ray || give_up "the Ray head did not start: $(last_words)"
@@ -104,8 +113,8 @@ start_head() {
 
 start_workers() {
   if [ "$SLURM_JOB_NUM_NODES" -eq 1 ]; then return; fi
-  # shellcheck disable=SC2002  # nothing that outlives this node's processes has a file of theirs open
-  cat "$folder/token" | on_nodes $((SLURM_JOB_NUM_NODES - 1)) --exclude="$node" cluster/slurm/worker.sh &
+  use_nodes $((SLURM_JOB_NUM_NODES - 1))
+  "${on_nodes[@]}" --exclude="$node" cluster/slurm/worker.sh <"$folder/token" &
   workers=$!
 }
 
@@ -122,8 +131,8 @@ tell_about_dashboard() {
   say "its token: srun --jobid=$SLURM_JOB_ID --overlap --nodes=1 --ntasks=1 -w $node cat $folder/token"
 }
 
-# shellcheck disable=SC2329  # the traps call it
 # Seconds until SLURM ends the job for its time limit, less what it takes to leave the nodes.
+# shellcheck disable=SC2329  # the trap calls it
 time_left_s() {
   local end
   end=$(date -d "$(squeue --noheader --job="$SLURM_JOB_ID" --format=%e)" +%s 2>/dev/null) || end=$(($(date +%s) + 60))
@@ -156,8 +165,10 @@ wait_for_driver() {
     wait $! # a trap runs at once
   done
   status=$(exit_code driver)
-  # USR1 ends a program that does not listen yet: there was nothing to save.
-  if [ "$status" -eq $((128 + $(kill -l USR1))) ]; then status=75; fi
+  if [ "$status" -gt 128 ] && [ -n "$asked" ]; then return 75; fi # it did not listen yet: nothing to save
+  if [ "$status" -gt 128 ]; then
+    say "error: the experiment was ended by signal $((status - 128)). --resume goes on from the last checkpoint"
+  fi
   return "$status"
 }
 
@@ -187,7 +198,7 @@ main() {
   if [ "$restarts" -gt 0 ]; then say "SLURM started this job again ($restarts): it goes on from what was saved"; fi
   clean_environment
   load_modules
-  on_nodes "$SLURM_JOB_NUM_NODES" cluster/slurm/check.sh </dev/null || return 2
+  check_nodes || return
   start_head || return
   start_workers
   start_driver

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from empo_rllib.bundle import load_bundle
     from empo_rllib.config.load import load_config
     from empo_rllib.envs.registry import make_env, register_envs
     from empo_rllib.experiment.tuner import run
@@ -18,13 +19,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "evaluate": "empo_rllib.results.evaluate",
+    "load_bundle": "empo_rllib.bundle",
     "load_config": "empo_rllib.config.load",
     "make_env": "empo_rllib.envs.registry",
     "register_envs": "empo_rllib.envs.registry",
     "run": "empo_rllib.experiment.tuner",
 }
 
-__all__ = ["evaluate", "load_config", "make_env", "register_envs", "run"]
+__all__ = ["evaluate", "load_bundle", "load_config", "make_env", "register_envs", "run"]
 
 
 def __getattr__(name: str) -> Any:

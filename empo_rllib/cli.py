@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from empo_rllib.command_line import (
-    ConfigOption,
-    OverwriteOption,
-    ResumeOption,
-    SetOption,
-    render_command,
-    reporting_errors,
-)
+from empo_rllib.command_line import SetOption, reporting_errors
+from empo_rllib.results.commands import crossplay, evaluate
+from empo_rllib.service.commands import jobs, logs, stop
+from empo_rllib.service.submit_command import submit
 
 if TYPE_CHECKING:
     from empo_rllib.experiment.run_folder import TrainedTrial
-    from empo_rllib.service.client import JobSubmissionClient
 
 app = typer.Typer(
     add_completion=False,
@@ -43,54 +37,10 @@ _Greedy = Annotated[
     bool,
     typer.Option("--greedy/--sampled", help="Take the most likely actions, or draw them."),
 ]
-_Id = Annotated[
-    str, typer.Argument(metavar="ID", help="What `submit` printed.", show_default=False)
-]
-_Address = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="The Ray dashboard; default: RAY_API_SERVER_ADDRESS, RAY_ADDRESS or "
-        "http://127.0.0.1:8265.",
-        show_default=False,
-    ),
-]
-_TokenFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="The cluster's token; default: RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH.",
-        show_default=False,
-    ),
-]
-_DETACHED_EXIT_CODE = 130
 
 
-@app.command()
-def evaluate(
-    run: _Run,
-    episodes: Annotated[int, typer.Option(help="How many to play.")] = 100,
-    seed: _Seed = 0,
-    greedy: _Greedy = True,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
-) -> None:
-    """Play episodes and print return, success rate and length, with their uncertainty.
-
-    Each episode runs to its end. The same arguments give the same numbers.
-    """
-    from rich.console import Console
-
-    from empo_rllib.results.evaluate import check_protocol, evaluate
-    from empo_rllib.results.table import render_evaluation
-
-    check_protocol(episodes, seed)
-    trained = _find(run)
-    with Console(stderr=True).status(f"Playing {_count(episodes)}"):
-        result = evaluate(trained, episodes=episodes, seed=seed, greedy=greedy)
-    if json:
-        typer.echo(result.to_json())
-    else:
-        Console(highlight=False).print(render_evaluation(result))
+app.command()(evaluate)
+app.command()(crossplay)
 
 
 @app.command()
@@ -206,135 +156,37 @@ def doctor(
 
 
 @app.command()
-def submit(
-    config: ConfigOption,
-    set_: SetOption = None,
-    resume: ResumeOption = False,
-    overwrite: OverwriteOption = False,
-    address: _Address = None,
-    token_file: _TokenFile = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Print the log until the run ends.")
+def export(
+    run: _Run,
+    out: Annotated[Path, typer.Option(help="The bundle's folder.", show_default=False)],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
     ] = False,
+    seed: Annotated[int, typer.Option(help="Of the episodes that the bundle is checked on.")] = 0,
 ) -> None:
-    """Train an experiment on a running Ray cluster, and print the job's id.
+    """Write the policies as a bundle, for use without Ray, torch and this package.
 
-    With --follow the exit code is that of the run: 0 done; 1 a trial failed; 2 a mistake;
-    75 interrupted, state saved. Ctrl-C then only ends the following (130).
+    The bundle appears when it acts as the policies do, on observations of real episodes.
     """
-    from empo_rllib.config.load import load_config
-    from empo_rllib.experiment.run_folder import check_start_options
-    from empo_rllib.service.client import connect
-    from empo_rllib.service.submit import submit_experiment
-
-    experiment = load_config(config, set_ or [])
-    check_start_options(resume, overwrite)
-    where = _cluster_options(address, token_file)
-    command = render_command("empo_rllib submit", str(config), set_ or [], where)
-    options = ["--resume"] * resume + ["--overwrite"] * overwrite
-    client = connect(address, token_file)
-    job_id = submit_experiment(client, experiment, command, options)
-    if follow:
-        typer.echo(f"job {job_id}", err=True)
-        _follow(client, job_id, where)
-    typer.echo(job_id)
-    typer.echo(_render_hints(job_id, where), err=True)
-
-
-@app.command()
-def jobs(
-    address: _Address = None,
-    token_file: _TokenFile = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
-) -> None:
-    """List the jobs that were submitted to a cluster."""
-    from json import dumps
-
     from rich.console import Console
 
-    from empo_rllib.service.client import connect
-    from empo_rllib.service.jobs import list_jobs
-    from empo_rllib.service.table import render_jobs
+    from empo_rllib.exporting.export import check_out, export
+    from empo_rllib.results.evaluate import check_protocol
 
-    found = list_jobs(connect(address, token_file))
-    if json:
-        typer.echo(dumps([job.to_dict() for job in found], indent=2))
-    elif found:
-        Console(highlight=False, soft_wrap=True).print(render_jobs(found))
-    else:
-        typer.echo("no jobs yet", err=True)
-
-
-@app.command()
-def logs(
-    job_id: _Id,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Go on until the run ends, with its exit code.")
-    ] = False,
-    address: _Address = None,
-    token_file: _TokenFile = None,
-) -> None:
-    """Print what a job has printed."""
-    from empo_rllib.service.client import connect
-    from empo_rllib.service.jobs import describe_end, find_job, read_log
-
-    client = connect(address, token_file)
-    job = find_job(client, job_id)
-    if follow:
-        _follow(client, job_id, _cluster_options(address, token_file))
-    typer.echo(read_log(client, job), nl=False)
-    typer.echo(describe_end(job), err=True)
-
-
-@app.command()
-def stop(job_id: _Id, address: _Address = None, token_file: _TokenFile = None) -> None:
-    """Make a run save its state and end; `submit --resume` goes on with it."""
-    from empo_rllib.service.client import connect
-    from empo_rllib.service.jobs import describe_end, find_job
-    from empo_rllib.service.submit import stop_job
-
-    client = connect(address, token_file)
-    job = find_job(client, job_id)
-    if not job.is_over:
-        typer.echo(f"{job_id}: stopping; each trial saves after its iteration", err=True)
-        try:
-            job = stop_job(client, job)
-        except KeyboardInterrupt:
-            typer.echo("\nno longer waiting; the run saves and ends all the same", err=True)
-            raise typer.Exit(_DETACHED_EXIT_CODE) from None
-    typer.echo(describe_end(job))
-
-
-def _follow(client: JobSubmissionClient, job_id: str, where: list[str]) -> NoReturn:
-    """Prints a job's log to its end; ends with the run's exit code."""
-    from empo_rllib.service.jobs import describe_end
-    from empo_rllib.service.submit import follow_job
-
-    try:
-        job = follow_job(client, job_id)
-    except KeyboardInterrupt:
+    check_protocol(1, seed)
+    check_out(out.expanduser().absolute(), overwrite)
+    trained = _find(run)
+    with Console(stderr=True).status("Exporting"):
+        exported = export(trained, out, overwrite=overwrite, seed=seed)
+    for name, check in exported.checks.items():
         typer.echo(
-            f"\nno longer following; the run goes on\n{_render_hints(job_id, where)}", err=True
+            f"policy {name}: {check.equal_actions:,} of {check.observations:,} actions equal"
         )
-        raise typer.Exit(_DETACHED_EXIT_CODE) from None
-    typer.echo(describe_end(job), err=True)
-    raise typer.Exit(1 if job.exit_code is None else job.exit_code)
+    typer.echo(f"{out}: README.md there says how to use it")
 
 
-def _cluster_options(address: str | None, token_file: Path | None) -> list[str]:
-    """Returns what says which cluster, to repeat in commands that are proposed."""
-    options = [] if address is None else ["--address", address]
-    return options if token_file is None else [*options, "--token-file", str(token_file)]
-
-
-def _render_hints(job_id: str, where: list[str]) -> str:
-    arguments = shlex.join([job_id, *where])
-    # What is typed on the host, if this runs in the cluster's head.
-    shell = "docker compose exec ray-head " if os.environ.get("EMPO_RLLIB_NODE") == "head" else ""
-    return (
-        f"follow  {shell}python -m empo_rllib logs {arguments} --follow\n"
-        f"stop    {shell}python -m empo_rllib stop {arguments}"
-    )
+for command in (submit, jobs, logs, stop):
+    app.command()(command)
 
 
 def _open_no_window() -> None:

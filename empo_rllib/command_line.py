@@ -48,5 +48,9 @@ def render_command(
         overrides: What each `--set` was given.
         options: Further arguments.
     """
-    arguments = ["--config", config, *(part for key in overrides for part in ("--set", key))]
-    return f"python -m {program} {shlex.join([*arguments, *options])}"
+    return f"python -m {program} {shlex.join([*experiment_arguments(config, overrides), *options])}"
+
+
+def experiment_arguments(config: str, overrides: Iterable[str]) -> list[str]:
+    """Returns the arguments that name an experiment."""
+    return ["--config", config, *(part for key in overrides for part in ("--set", key))]

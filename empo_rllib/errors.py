@@ -6,6 +6,7 @@ EmpoError                   exit code 1
 ├── ResourceError           2   more CPUs or GPUs asked for than there are
 ├── RunError                2   a run folder that is not one, is taken, or does not match
 ├── CheckpointError         2   a checkpoint that cannot be read
+├── BundleError             2   a bundle that cannot be written, read or asked for this
 ├── ServiceError            2   a cluster's job service that does not answer or refuses
 │   └── ServiceLost         1   one that answered before; how the run ended is not known
 ├── TrialError              1   training itself failed
@@ -50,6 +51,12 @@ class RunError(EmpoError):
 
 class CheckpointError(EmpoError):
     """A checkpoint that is missing, incomplete or unreadable."""
+
+    exit_code = 2
+
+
+class BundleError(EmpoError):
+    """Policies that cannot be exported, a bundle that is damaged or none, or a wrong use of one."""
 
     exit_code = 2
 

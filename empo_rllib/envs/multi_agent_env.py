@@ -13,6 +13,7 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 from empo_rllib.envs.encoding import flat_space, flattener
 from empo_rllib.errors import EnvError
 
+OBSERVATION = "observation"
 AGENT_ID = "agent_id"
 Transform = Callable[[Any], Any]
 
@@ -106,6 +107,10 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         _set_all_flags(terminateds, truncateds, over=not self.acting_agents)
         infos = _infos_of(observations, infos)
         return self._transformed(observations), rewards, terminateds, truncateds, infos
+
+    def observation_adapter(self, agent: str) -> Transform | None:
+        """Returns what makes of `agent`'s observation in `env` the one seen here; None: nothing."""
+        return self._transforms.get(agent)
 
     def render(self) -> Any:
         """Renders the wrapped environment in its render mode."""
@@ -207,8 +212,8 @@ def _with_agent_id(
     one_hot.flags.writeable = False  # one array is in every observation
     id_space = spaces.Box(0.0, 1.0, one_hot.shape, np.float32)
     if not isinstance(space, spaces.Dict):
-        parts = {"observation": space, AGENT_ID: id_space}
-        return spaces.Dict(parts), lambda seen: {AGENT_ID: one_hot, "observation": seen}
+        parts = {OBSERVATION: space, AGENT_ID: id_space}
+        return spaces.Dict(parts), lambda seen: {AGENT_ID: one_hot, OBSERVATION: seen}
     if AGENT_ID in space.spaces:
         raise EnvError(f"the observation of {agent} has an entry {AGENT_ID!r} already")
     return spaces.Dict({**space.spaces, AGENT_ID: id_space}), lambda seen: {

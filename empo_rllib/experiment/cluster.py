@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -188,6 +189,37 @@ def running_cluster(address: str) -> Iterator[Cluster]:
         yield Cluster(ray.cluster_resources(), len(ray.nodes()), url, None)
     finally:
         ray.shutdown()
+
+
+def wait_for_nodes(address: str, count: int, timeout_s: float) -> None:
+    """Returns when the cluster has `count` nodes.
+
+    Raises:
+        ResourceError: it has fewer after `timeout_s`.
+    """
+    import ray
+
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    try:
+        deadline = time.monotonic() + timeout_s
+        while len(names := _node_names()) < count:
+            if time.monotonic() > deadline:
+                host, _, port = address.rpartition(":")
+                raise ResourceError(
+                    f"{len(names)} of {count} nodes have joined the cluster within "
+                    f"{timeout_s:g} s: {', '.join(names)}. The others must reach port {port} of "
+                    f"{host}: name the network with EMPO_RLLIB_INTERFACE, or give them longer "
+                    "with EMPO_RLLIB_START_S."
+                )
+            time.sleep(0.2)
+    finally:
+        ray.shutdown()
+
+
+def _node_names() -> list[str]:
+    import ray
+
+    return sorted(node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"])
 
 
 def _check_answers(address: str) -> None:

@@ -94,6 +94,8 @@ class ExperimentTrial(tune.Trainable):
         self._algorithm = build_algorithm_config(
             self._config, policies, num_gpus_per_learner, self._folder / ENV_ERROR_FILE
         ).build_algo()
+        # In ~/ray_results and empty; a trial that is killed would leave it there.
+        shutil.rmtree(self._algorithm.logdir, ignore_errors=True)
         self._counters = Counters()
         self._restore_or_start(policies)
         time_iterations(self._algorithm.metrics)
@@ -133,7 +135,6 @@ class ExperimentTrial(tune.Trainable):
             self._save()
         self._progress.close()
         self._algorithm.stop()
-        shutil.rmtree(self._algorithm.logdir, ignore_errors=True)
 
     @contextlib.contextmanager
     def _reporting_errors(self) -> Iterator[None]:

@@ -121,7 +121,13 @@ def run_id(folder: Path, trial_id: str) -> str:
 
 
 def wandb_mode(asked: WandbMode, notice: Callable[[str], None]) -> WandbMode:
-    """Returns `asked`, or `offline` where `online` has no key to log in with."""
+    """Returns `asked`, or `offline` where `online` has no network or no key to log in with.
+
+    `WANDB_MODE` tells of the network: SLURM jobs set it to `offline`.
+    """
+    if asked == "online" and os.environ.get("WANDB_MODE") == "offline":
+        notice("W&B: logs offline (WANDB_MODE); send it later with `wandb sync`")
+        return "offline"
     if asked == "online" and not _has_key():
         notice("W&B: no API key (WANDB_API_KEY or `wandb login`), so it logs offline")
         return "offline"

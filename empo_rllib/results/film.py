@@ -33,7 +33,7 @@ def check_film(out: Path, fps: float | None) -> None:
     Raises:
         ConfigError: the suffix or the folder is wrong, or `fps` is out of range.
     """
-    check_output(out, SUFFIXES)
+    check_output("--out", out, SUFFIXES)
     if fps is not None and not 0 < fps <= MAX_FPS:
         raise ConfigError(f"--fps {fps:g} must be greater than 0 and at most {MAX_FPS:g}.")
 
@@ -56,7 +56,7 @@ def write_film(frames: Iterable[Frame], out: Path, fps: float) -> int:
     write = _write_gif if out.suffix.lower() == ".gif" else _write_mp4
     try:
         num_frames = write(frames, temporary, fps)
-        with refusing_unwritable(temporary):
+        with refusing_unwritable("--out", out):
             os.replace(temporary, out)
     finally:
         temporary.unlink(missing_ok=True)
@@ -71,7 +71,7 @@ def _write_gif(frames: Iterable[Frame], path: Path, fps: float) -> int:
         # Without dithering, which would make flat areas flicker.
         images.append(frame.image.quantize(dither=Image.Dither.NONE))
         durations.append(round(1000 / fps) * frame.repeat)
-    with refusing_unwritable(path):
+    with refusing_unwritable("--out", path.parent):
         images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)
     return len(images)
 
@@ -82,7 +82,7 @@ def _write_mp4(frames: Iterable[Frame], path: Path, fps: float) -> int:
     writer, num_frames = None, 0
     try:
         for frame in frames:
-            with refusing_unwritable(path):
+            with refusing_unwritable("--out", path.parent):
                 if writer is None:
                     size = frame.image.size
                     writer = write_frames(str(path), size, fps=fps, quality=8, macro_block_size=2)
@@ -92,6 +92,6 @@ def _write_mp4(frames: Iterable[Frame], path: Path, fps: float) -> int:
             num_frames += 1
     finally:
         if writer is not None:
-            with refusing_unwritable(path):
+            with refusing_unwritable("--out", path.parent):
                 writer.close()
     return num_frames

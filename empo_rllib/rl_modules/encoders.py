@@ -81,7 +81,7 @@ class GridOfCategories(Encoder):
         self.register_buffer("offset", offset.flatten(), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        one_hot = torch.zeros(len(image), self.num_features, device=image.device)
+        one_hot = torch.zeros(image.shape[0], self.num_features, device=image.device)
         self.write(image, one_hot)
         return one_hot
 
@@ -122,7 +122,7 @@ class FlatBox(Encoder):
         self.num_features = gym.spaces.flatdim(space)
 
     def forward(self, values: Tensor) -> Tensor:
-        return values.reshape(len(values), -1).float() * self.scale
+        return values.reshape(values.shape[0], -1).float() * self.scale
 
 
 class OneHot(Encoder):
@@ -137,12 +137,12 @@ class OneHot(Encoder):
         self.register_buffer("offset", first, persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        one_hot = torch.zeros(len(values), self.num_features, device=values.device)
+        one_hot = torch.zeros(values.shape[0], self.num_features, device=values.device)
         self.write(values, one_hot)
         return one_hot
 
     def write(self, observation: Tensor, features: Tensor) -> None:
-        index = observation.reshape(len(observation), -1).long() + self.offset
+        index = observation.reshape(observation.shape[0], -1).long() + self.offset
         features.scatter_(1, index, 1.0)
 
 
@@ -159,7 +159,7 @@ class Concatenation(Encoder):
 
     def forward(self, observation: Any) -> Tensor:
         some = _any_leaf(observation)
-        features = torch.zeros(len(some), self.num_features, device=some.device)
+        features = torch.zeros(some.shape[0], self.num_features, device=some.device)
         self.write(observation, features)
         return features
 
@@ -193,7 +193,7 @@ def _vector(space: gym.Space, filters: ConvFilters) -> Encoder:
     if isinstance(space, gym.spaces.MultiBinary):
         return FlatBox(gym.spaces.Box(0, 1, space.shape))
     if isinstance(space, gym.spaces.Box):
-        if len(space.shape) == 3 and min(space.shape[:2]) >= SMALLEST_CNN_IMAGE:
+        if filters and len(space.shape) == 3 and min(space.shape[:2]) >= SMALLEST_CNN_IMAGE:
             return ImageCNN(space, filters)
         return FlatBox(space)
     raise ValueError(
@@ -217,3 +217,12 @@ def build_encoder(
         ValueError: for a space of another kind.
     """
     return WithHiddenLayers(_vector(space, conv_filters or DEFAULT_CONV_FILTERS), hidden_sizes)
+
+
+def build_flattener(space: gym.Space) -> Encoder:
+    """Returns what `empo_rllib.envs.encoding.flatten` does, as a module without parameters.
+
+    Raises:
+        ValueError: for a space of another kind than those of `build_encoder`.
+    """
+    return _vector(space, ())

@@ -1,7 +1,8 @@
-"""What a SLURM job runs, beside the head of its Ray cluster: `python -m empo_rllib.service.slurm_job`.
+"""What a SLURM job runs: `python -m empo_rllib.service.slurm_job`.
 
-cluster/ray_slurm.sh starts it. It trains as `python -m empo_rllib.tune` does, once all nodes are
-there, and goes on with the run where SLURM has started the job before.
+cluster/ray_slurm.sh starts it on the node of the Ray cluster's head. It trains as
+`python -m empo_rllib.tune` does, once all nodes are there, and goes on with the run where SLURM
+has started the job before.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import json
 import os
 import shlex
 import signal
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +21,10 @@ from empo_rllib.command_line import (
     OverwriteOption,
     ResumeOption,
     SetOption,
+    experiment_arguments,
     reporting_errors,
 )
 from empo_rllib.config.load import load_config
-from empo_rllib.errors import ResourceError
 from empo_rllib.experiment.provenance import PROVENANCE_FILE
 from empo_rllib.experiment.run_folder import check_start_options, run_folder_of
 
@@ -46,7 +46,7 @@ def job(
     check_start_options(resume, overwrite)
     if was_started_by_this_job(run_folder_of(experiment)):
         resume, overwrite = True, False
-    from empo_rllib.experiment.cluster import quiet_ray
+    from empo_rllib.experiment.cluster import quiet_ray, wait_for_nodes
 
     quiet_ray()
     from empo_rllib.experiment.outcome import exit_code, render_outcome
@@ -54,7 +54,7 @@ def job(
 
     wait_for_nodes(address, nodes, start_s)
     result = run(experiment, resume=resume, overwrite=overwrite, address=address)
-    typer.echo(render_outcome(result, render_sbatch(nodes, str(config), set_ or [])))
+    typer.echo(render_outcome(result, render_sbatch(str(config), set_ or [])))
     raise typer.Exit(exit_code(result))
 
 
@@ -63,48 +63,22 @@ def was_started_by_this_job(folder: Path) -> bool:
 
     What was asked for with `--overwrite` is removed only once.
     """
-    try:
-        sessions = json.loads((folder / PROVENANCE_FILE).read_text())["sessions"]
-    except FileNotFoundError:
+    path = folder / PROVENANCE_FILE
+    if not path.exists():
         return False
-    job_id = os.environ.get("SLURM_JOB_ID")
-    return any(session.get("slurm", {}).get("job_id") == job_id for session in sessions)
+    sessions = json.loads(path.read_text())["sessions"]
+    jobs = {session["slurm"]["job_id"] for session in sessions if "slurm" in session}
+    return os.environ.get("SLURM_JOB_ID") in jobs
 
 
-def wait_for_nodes(address: str, count: int, timeout_s: float) -> None:
-    """Returns when the cluster has `count` nodes.
+def render_sbatch(config: str, overrides: list[str]) -> str:
+    """Returns the line that submits the experiment again, for `--resume` to be added to.
 
-    Raises:
-        ResourceError: it has fewer after `timeout_s`.
+    The options that sbatch was given are not known here.
     """
-    import ray
-
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    try:
-        deadline = time.monotonic() + timeout_s
-        while len(names := _node_names()) < count:
-            if time.monotonic() > deadline:
-                raise ResourceError(
-                    f"{len(names)} of {count} nodes have joined the cluster within {timeout_s:g} s: "
-                    f"{', '.join(names)}. The others must reach port {address.rpartition(':')[2]} "
-                    f"of {address.rpartition(':')[0]}: name the network with EMPO_RLLIB_INTERFACE, "
-                    "or give them longer with EMPO_RLLIB_START_S."
-                )
-            time.sleep(0.2)
-    finally:
-        ray.shutdown()
-
-
-def _node_names() -> list[str]:
-    import ray
-
-    return sorted(node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"])
-
-
-def render_sbatch(nodes: int, config: str, overrides: list[str]) -> str:
-    """Returns the line that submits the experiment again, for `--resume` to be added to."""
-    arguments = ["--config", config, *(part for key in overrides for part in ("--set", key))]
-    return f"sbatch --nodes={nodes} cluster/ray_slurm.sh {shlex.join(arguments)}"
+    container = ["--no-container"] if os.environ.get("EMPO_RLLIB_CONTAINER") == "no" else []
+    arguments = shlex.join([*container, *experiment_arguments(config, overrides)])
+    return f"sbatch [OPTIONS] cluster/ray_slurm.sh {arguments}"
 
 
 def main() -> None:

@@ -6,16 +6,14 @@ import json
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine import Engine
+from repository import copy_repository, own
 
-ROOT = Path(__file__).resolve().parents[2]
 # Not 1000, the default: results must belong to the user who typed the command.
 HOST_USER = 1234
-_TIMEOUT_S = 300.0
 
 
 class Clone:
@@ -71,34 +69,3 @@ class Clone:
     def column(self, name: str, column: str) -> list[float]:
         header, *rows = self.rows(name)
         return [float(row[header.index(column)]) for row in rows]
-
-
-def copy_repository(folder: Path) -> None:
-    """Copies what a clone of the working tree would hold: no ignored file, no cache, no result."""
-    listed = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if not (ROOT / name).exists():
-            continue  # removed and not committed yet
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / name).read_bytes())
-        target.chmod((ROOT / name).stat().st_mode)
-
-
-def own(folder: Path, user: int) -> None:
-    for path in [folder, *folder.rglob("*")]:
-        os.chown(path, user, user, follow_symlinks=False)
-
-
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = _TIMEOUT_S) -> float:
-    """Waits, and returns how many seconds it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < timeout_s, f"waited {timeout_s:g} s for {what}"
-        time.sleep(0.3)
-    return time.monotonic() - started

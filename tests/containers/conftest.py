@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `engine`, `clone`, `bars`
+# For `clone` here, and for `bars`, `engine` and `repository`, which the tests on SLURM use too.
+sys.path.insert(0, str(Path(__file__).parents[1] / "testbed"))
+sys.path.insert(0, str(Path(__file__).parent))
 
-from bars import BARS_FILE, read_bars, record_bar
-from clone import HOST_USER, ROOT, Clone
+from bars import Suite
+from clone import HOST_USER, Clone
 from engine import Engine, running_engine
+from image import build_flags, import_base_image
 
-_STARTED = time.monotonic()
-_LIMIT_S = 15 * 60
+SUITE = Suite("make test-containers", 15 * 60)
 
 
 def _testbed() -> Path:
@@ -33,9 +33,9 @@ def _testbed() -> Path:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """A Docker Engine with a stand-in for the Dockerfile's base image, and nothing else."""
-    BARS_FILE.unlink(missing_ok=True)
+    SUITE.start()
     with running_engine(_testbed() / "docker") as engine:
-        engine.on_host([str(ROOT / "tests/testbed/base_image.sh"), base_image()])
+        import_base_image(engine)
         yield engine
 
 
@@ -60,20 +60,9 @@ def clone(engine: Engine, open_folder: Path) -> Clone:
 
 
 @pytest.fixture(scope="session")
-def wheels() -> Path | None:
-    """Where this machine's pip looks for wheels besides its index; the build gets it too."""
-    pip = [sys.executable, "-m", "pip", "config", "list"]
-    settings = subprocess.run(pip, capture_output=True, text=True, check=True).stdout
-    folders = re.findall(r"find-links='(/[^' ]+)'", settings)
-    return next((Path(folder) for folder in folders if Path(folder).is_dir()), None)
-
-
-@pytest.fixture(scope="session")
-def image(clone: Clone, wheels: Path | None) -> float:
+def image(clone: Clone) -> float:
     """The image empo_rllib:latest of the clone; the seconds that the build took."""
-    # For builds here: the engine's own network, and the wheels of this machine.
-    flags = "--network=host" + (f" --build-context wheels={wheels}" if wheels else "")
-    clone.env |= {"DOCKER_BUILD_FLAGS": flags}
+    clone.env |= {"DOCKER_BUILD_FLAGS": build_flags()}
     started = time.monotonic()
     clone.type("make", "build")
     return time.monotonic() - started
@@ -90,24 +79,5 @@ def cluster(clone: Clone, image: float) -> Iterator[Clone]:
         clone.compose("--profile", "*", "down", "--volumes", check=False)
 
 
-def base_image() -> str:
-    """Returns the image that the Dockerfile starts from by default."""
-    line = next(
-        line
-        for line in (ROOT / "Dockerfile").read_text().splitlines()
-        if line.startswith("ARG BASE_IMAGE=")
-    )
-    return line.partition("=")[2]
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not BARS_FILE.exists():
-        return
-    seconds = time.monotonic() - _STARTED
-    record_bar("make test-containers", f"under {_LIMIT_S} s", round(seconds), seconds < _LIMIT_S)
-    terminalreporter.section("bars")
-    for name, bar in read_bars().items():
-        verdict = "met" if bar["met"] else "MISSED"
-        terminalreporter.write_line(
-            f"{verdict:7} {name}: {bar['measured']} (asked: {bar['asked']})"
-        )
+    SUITE.show(terminalreporter)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clone import HOST_USER, Clone, copy_repository, own
+from clone import HOST_USER, Clone
 from engine import Engine
+from repository import copy_repository, own
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from bars import record_bar
-from clone import HOST_USER, Clone, copy_repository, own, wait_until
+from clone import HOST_USER, Clone
+from conftest import SUITE
 from engine import Engine
+from repository import copy_repository, own, wait_until
 
 # The head offers 3 CPUs, the worker 2: two env runners that ask for 2 each run one on each.
 SPREAD = (
@@ -43,7 +44,7 @@ def test_bar_up_from_a_fresh_clone(clone: Clone, image: float, cluster: Clone) -
     nodes = cluster.in_head("ray", "list", "nodes", "--filter", "state=ALIVE").stdout
     assert nodes.count("ALIVE") >= 2
     measured = {"build_s": round(image), "up_s": up, "nodes": 2}
-    record_bar("real Dockerfile, fresh clone, compose up --wait", "works", measured, True)
+    SUITE.record("real Dockerfile, fresh clone, compose up --wait", "works", measured, True)
 
 
 def test_a_plain_up_of_the_default_user_needs_nothing_else(
@@ -89,7 +90,7 @@ def test_bar_submit_with_an_env_runner_on_each_container(cluster: Clone) -> None
     met = trial["status"] == "finished" and hosts == sorted([worker, "ray-head"])
     met = met and owners == {HOST_USER}
     measured = {"hosts": hosts, "owner": list(owners), "env_steps": trial["env_steps"]}
-    record_bar("submit of smoke.yaml, one env runner on each container", "trained", measured, met)
+    SUITE.record("submit of smoke.yaml, one env runner on each container", "trained", measured, met)
     assert met, f"{measured}\n{done.stdout}\n{done.stderr}"
     assert "finished" in done.stdout
 
@@ -120,7 +121,7 @@ def test_bar_refused_without_and_with_a_wrong_token(cluster: Clone) -> None:
     for outcome in measured.values():
         assert outcome.keys() == ways, measured
     met = all(v == "refused" for k in ("none", "wrong") for v in measured[k].values())
-    record_bar("without and with a wrong token", "each refused", measured, met)
+    SUITE.record("without and with a wrong token", "each refused", measured, met)
     assert met, measured
     assert set(measured["right"].values()) == {"accepted"}, "the attempts themselves fail"
 
@@ -129,7 +130,7 @@ def test_bar_nothing_listens_outside_of_loopback_on_the_host(cluster: Clone) -> 
     listening = cluster.engine.on_host(["ss", "--listening", "--tcp", "--numeric", "--no-header"])
     addresses = [line.split()[3] for line in listening.stdout.splitlines()]
     outside = [a for a in addresses if not a.startswith(("127.0.0.1:", "[::1]:"))]
-    record_bar("listening on the host outside of 127.0.0.1", "nothing", outside, not outside)
+    SUITE.record("listening on the host outside of 127.0.0.1", "nothing", outside, not outside)
     assert outside == []
     assert "127.0.0.1:8265" in addresses
 
@@ -176,7 +177,7 @@ def test_bar_a_killed_worker_comes_back_and_the_run_goes_on(cluster: Clone) -> N
     )
     measured = {"back_after_s": round(seconds, 1), "rows_at_kill": before, "complete": complete}
     met = complete and seconds < 60
-    record_bar("SIGKILL of the worker in mid-training", "goes on; back in 60 s", measured, met)
+    SUITE.record("SIGKILL of the worker in mid-training", "goes on; back in 60 s", measured, met)
     assert complete, f"{measured} {trial}\n{followed.stdout[-3000:]}"
     assert "ray-head" in trial["env_runner_hosts"]
 
@@ -203,7 +204,7 @@ def test_bar_down_up_resume(cluster: Clone) -> None:
     }
     met = trial["status"] == "finished" and steps == sorted(set(steps)) and checkpoint > 0
     met = met and cluster.rows(name)[: checkpoint + 1] == rows[: checkpoint + 1]
-    record_bar("down, up, --resume", "goes on from the last checkpoint", measured, met)
+    SUITE.record("down, up, --resume", "goes on from the last checkpoint", measured, met)
     assert met, measured
     assert interrupted["status"] == "interrupted"
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
 import pytest
-from bars import record_bar
 from clone import HOST_USER, Clone
-from conftest import base_image
+from conftest import SUITE
 from engine import Engine
+from image import base_image, find_wheels
 
 IMAGE = "empo_rllib:latest"
 LOCKED_DOWN = (
@@ -85,7 +84,8 @@ def test_neither_secrets_nor_results_get_into_the_image(engine: Engine) -> None:
     assert present & {".env", ".git", "results", ".venv", "tests"} == set()
 
 
-def test_a_folder_of_wheels_replaces_downloads(engine: Engine, wheels: Path | None) -> None:
+def test_a_folder_of_wheels_replaces_downloads(engine: Engine) -> None:
+    wheels = find_wheels()
     if wheels is None or not list(wheels.glob("torch-*.whl")):
         pytest.skip("this machine's pip knows no folder of wheels with torch in it")
     version = in_image(engine, "python -c 'import torch; print(torch.__version__)'").strip()
@@ -107,7 +107,7 @@ def test_bar_user_capabilities_root_file_system(cluster: Clone) -> None:
         }
     good = {"uid": HOST_USER, "capabilities": 0, "no_new_privileges": "1", "root": "read-only"}
     met = all(value == good for value in measured.values())
-    record_bar("user, capabilities, root file system", "not root, none, read-only", measured, met)
+    SUITE.record("user, capabilities, root file system", "not root, none, read-only", measured, met)
     assert met, measured
 
 
@@ -126,6 +126,6 @@ def test_bar_a_code_change_rebuilds_on_a_warm_cache(clone: Clone) -> None:
     installs = [line for line in done.stderr.splitlines() if "pip install" in line]
     numbers = {line.split()[0] for line in installs}
     cached = [f"{number} CACHED" in done.stderr for number in numbers]
-    record_bar("code change, rebuild on a warm cache", "under 10 s", seconds, seconds < 10)
+    SUITE.record("code change, rebuild on a warm cache", "under 10 s", seconds, seconds < 10)
     assert installs
     assert all(cached), done.stderr

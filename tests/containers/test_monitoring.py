@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from clone import HOST_USER, ROOT, Clone, wait_until
+from clone import HOST_USER, Clone
 from engine import Engine
+from repository import ROOT, wait_until
 
 MONITORING = ROOT / "cluster" / "monitoring"
 DASHBOARD = json.loads((MONITORING / "grafana/dashboards/empo_rllib.json").read_text())

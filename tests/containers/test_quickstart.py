@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from clone import ROOT, Clone
+from clone import Clone
+from repository import ROOT
 
 SECTION = (ROOT / "QUICKSTART.md").read_text().partition("## With Docker")[2]
 COMMANDS = re.search(r"```console\n(.*?)```", SECTION, re.DOTALL)[1].splitlines()

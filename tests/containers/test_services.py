@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from clone import Clone, wait_until
+from clone import Clone
+from repository import wait_until
 
 
 def status(cluster: Clone, url: str, *options: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # What each part may import of the others, the lowest first.
 MAY_IMPORT = {
     "errors": set[str](),
+    # Copied into every bundle as a package of its own.
+    "bundle": {"errors.BundleError"},
     "command_line": {"errors"},
     "config": {"errors"},
     "envs": {"errors"},
@@ -32,12 +35,30 @@ MAY_IMPORT = {
         "results.statistics",
     },
     "results": {"errors", "config", "envs", "rl_modules", "algorithms", "experiment"},
+    "exporting": {
+        "errors",
+        "bundle",
+        "envs",
+        "rl_modules",
+        "algorithms",
+        "experiment",
+        "results",
+    },
     "doctor": {"errors", "config", "envs"},
     "service": {"errors", "command_line", "config", "experiment"},
-    "cli": {"errors", "command_line", "config", "doctor", "experiment", "results", "service"},
+    "cli": {
+        "errors",
+        "command_line",
+        "config",
+        "doctor",
+        "experiment",
+        "results",
+        "exporting",
+        "service",
+    },
     "tune": {"errors", "command_line", "config", "experiment"},
     "__main__": {"cli"},
-    "__init__": {"config", "envs", "experiment", "results"},
+    "__init__": {"bundle", "config", "envs", "experiment", "results"},
 }
 
 RAY_USERS = (
@@ -48,6 +69,7 @@ RAY_USERS = (
     "algorithms/",
     "experiment/",
     "results/policy.py",
+    "exporting/",
     "service/client.py",
     "service/jobs.py",
 )
@@ -67,6 +89,10 @@ RAY_AT_IMPORT = (
     "experiment/tuner.py",
     "experiment/wandb.py",
     "results/policy.py",
+    "exporting/build.py",
+    "exporting/check.py",
+    "exporting/graph.py",
+    "exporting/rules.py",
 )
 # Writes `rllib_params.json` from the installed RLlib; nothing imports it.
 GENERATOR = "config/generate.py"
@@ -92,8 +118,10 @@ def imports(path: Path, at_import: bool = False) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name_of(path)} imports relatively"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            relative = node.level == 1 and part_of(path) == "bundle"
+            assert node.level == 0 or relative, f"{name_of(path)} imports relatively"
+            module = f"empo_rllib.bundle.{node.module}" if relative else node.module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
         skipped = at_import and (
             isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
@@ -150,3 +178,10 @@ def test_the_rest_imports_neither_ray_nor_torch_when_it_is_imported() -> None:
 
 def test_nothing_imports_the_generator() -> None:
     assert not [path for path in MODULES if "config.generate" in " ".join(imported_parts(path))]
+
+
+def test_bundles_need_numpy_and_onnxruntime_alone() -> None:
+    paths = [path for path in MODULES if part_of(path) == "bundle"]
+    used = {name.split(".")[0] for path in paths for name in imports(path)}
+    assert used - sys.stdlib_module_names == {"empo_rllib", "numpy", "onnxruntime"}
+    assert paths

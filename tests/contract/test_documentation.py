@@ -34,7 +34,9 @@ def commands() -> list[tuple[str, str]]:
 
 
 def program_commands() -> list[str]:
-    return sorted({line for _, line in commands() if line.startswith("python -m empo_rllib")})
+    # `empo_rllib.bundle` has no parser: it has to do with numpy and onnxruntime alone.
+    lines = {line for _, line in commands() if line.startswith("python -m empo_rllib")}
+    return sorted(line for line in lines if not line.startswith("python -m empo_rllib.bundle "))
 
 
 def parse(line: str) -> dict[str, object]:

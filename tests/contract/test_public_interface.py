@@ -34,9 +34,9 @@ def python(code: str, *arguments: str, cwd: Path = ROOT) -> subprocess.Completed
 
 
 def test_the_public_names_are_those_promised_and_all_are_there() -> None:
-    assert {"evaluate", "load_config", "make_env", "register_envs", "run"} <= set(
-        empo_rllib.__all__
-    )
+    assert {
+        *("evaluate", "load_bundle", "load_config", "make_env", "register_envs", "run"),
+    } <= set(empo_rllib.__all__)
     for name in empo_rllib.__all__:
         assert callable(getattr(empo_rllib, name))
 
@@ -53,7 +53,11 @@ def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
         ("register_envs", {}),
         ("load_config", {"overrides": ()}),
         ("run", {"resume": False, "address": None}),
-        ("evaluate", {"episodes": 100, "seed": 0, "greedy": True}),
+        (
+            "evaluate",
+            {"episodes": 100, "seed": 0, "greedy": True, "settings": (), "references": True},
+        ),
+        ("load_bundle", {"seed": None}),
     ],
 )
 def test_a_public_function_keeps_its_parameters_and_defaults(
@@ -76,7 +80,8 @@ def test_the_version_is_that_of_the_package() -> None:
         "import empo_rllib",
         # What the commands import before they know that their arguments are right.
         "import empo_rllib.cli, empo_rllib.tune, empo_rllib.config, empo_rllib.envs, "
-        "empo_rllib.experiment.run_folder, empo_rllib.results.evaluate, empo_rllib.results.film",
+        "empo_rllib.experiment.run_folder, empo_rllib.results.evaluate, empo_rllib.results.film, "
+        "empo_rllib.exporting.export",
     ],
 )
 def test_importing_imports_neither_ray_nor_torch(imports: str) -> None:
@@ -99,6 +104,10 @@ def test_importing_imports_neither_ray_nor_torch(imports: str) -> None:
         (["empo_rllib.tune", "--config", "tune_configs/ppo.yaml", "--set", "seed"], 2),
         (["empo_rllib.tune", "--config", "tune_configs/ppo.yaml", "--set", "sede=1"], 2),
         (["empo_rllib", "evaluate", "no_such_run"], 2),
+        (["empo_rllib", "crossplay", "--help"], 0),
+        (["empo_rllib", "crossplay", "no_such_run", "nor_this"], 2),
+        (["empo_rllib", "export", "no_such_run", "--out", "no_such_bundle"], 2),
+        (["empo_rllib.bundle", "no_such_bundle"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
@@ -115,6 +124,29 @@ def test_a_mistake_is_one_message_on_stderr(tmp_path: Path) -> None:
     answer = python(RUN_MODULE, "empo_rllib.tune", "--config", "no_such_file.yaml")
     assert answer.stderr.startswith("error: no_such_file.yaml: ")
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_bundles_are_loaded_with_numpy_and_onnxruntime_alone() -> None:
+    code = """
+import sys
+from empo_rllib import load_bundle
+print(*sorted({name.split(".")[0] for name in sys.modules} - sys.stdlib_module_names))
+"""
+    answer = python(code)
+    loaded = [name for name in answer.stdout.split() if not name.startswith("_")]
+    assert set(loaded) <= {"empo_rllib", "numpy", "sitecustomize", "usercustomize"}, answer.stderr
+
+
+def test_the_actions_of_a_bundle_keep_their_parameters_and_defaults() -> None:
+    from empo_rllib.bundle import Bundle
+
+    parameters = inspect.signature(Bundle.act).parameters
+    assert {name: value.default for name, value in parameters.items() if name != "self"} == {
+        "observation": inspect.Parameter.empty,
+        "agent": None,
+        "greedy": True,
+        "rng": None,
+    }
 
 
 def test_the_help_of_training_names_every_option() -> None:

@@ -3,17 +3,50 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import time
 
-BARS_FILE = Path(__file__).resolve().parents[2] / "bars.json"
+import pytest
+from repository import ROOT
+
+BARS_FILE = ROOT / "bars.json"
 
 
-def record_bar(name: str, asked: str, measured: object, met: bool) -> None:
-    """Adds a measured value; a time is recorded whether or not it is met, and asserted nowhere."""
-    bars = read_bars()
-    bars[name] = {"asked": asked, "measured": measured, "met": met}
-    BARS_FILE.write_text(json.dumps(bars, indent=2) + "\n")
+class Suite:
+    """The bars of one make target; those of its last run are forgotten when it starts."""
+
+    def __init__(self, target: str, limit_s: float) -> None:
+        self._target = target
+        self._limit_s = limit_s
+        self._started: float | None = None
+
+    def start(self) -> None:
+        self._started = time.monotonic()
+        _write({name: bar for name, bar in read_bars().items() if bar.get("suite") != self._target})
+
+    def record(self, name: str, asked: str, measured: object, met: bool) -> None:
+        """Adds a measured value; a time is recorded whether or not it is met, never asserted."""
+        bar = {"suite": self._target, "asked": asked, "measured": measured, "met": met}
+        _write({**read_bars(), name: bar})
+
+    def show(self, terminal: pytest.TerminalReporter) -> None:
+        """Prints the bars, with the time that all of the tests took."""
+        if self._started is None:
+            return
+        seconds = time.monotonic() - self._started
+        asked = f"under {self._limit_s:g} s"
+        self.record(self._target, asked, round(seconds), seconds < self._limit_s)
+        terminal.section("bars")
+        for name, bar in read_bars().items():
+            if bar.get("suite") == self._target:
+                verdict = "met" if bar["met"] else "MISSED"
+                terminal.write_line(
+                    f"{verdict:7} {name}: {bar['measured']} (asked: {bar['asked']})"
+                )
 
 
 def read_bars() -> dict[str, dict]:
     return json.loads(BARS_FILE.read_text()) if BARS_FILE.exists() else {}
+
+
+def _write(bars: dict[str, dict]) -> None:
+    BARS_FILE.write_text(json.dumps(bars, indent=2) + "\n")

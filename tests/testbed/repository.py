@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -25,8 +26,7 @@ def copy_repository(folder: Path) -> None:
             continue  # removed and not committed yet
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / name).read_bytes())
-        target.chmod((ROOT / name).stat().st_mode)
+        shutil.copy2(ROOT / name, target)  # with its time, which compiled kernels go by
 
 
 def own(folder: Path, user: int) -> None:

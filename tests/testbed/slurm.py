@@ -1,8 +1,8 @@
 """A SLURM cluster of the tests' own on one machine, as root.
 
-A login node with the controller, and compute nodes. Each has a network address, a host name, process
-ids, /tmp and /dev/shm of its own (Linux namespaces); /home is the file system that all share. There
-is no way out of their network: what a job downloaded would fail.
+A login node with the controller, and compute nodes. Each has a network address, a host name,
+process ids, /tmp and /dev/shm of its own (Linux namespaces); /home is the file system that all
+share. There is no way out of their network: what a job downloaded would fail.
 """
 
 from __future__ import annotations
@@ -10,21 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from engine import run
 from repository import wait_until
 
-USERS = {"ada": 1234, "ben": 1235}
+USERS = {"root": 0, "ada": 1234, "ben": 1235}
 _NETWORK = "10.77.0"
 _START_S = 60.0
 # Each node says that it has these, whatever the machine has: jobs must fit side by side.
-CPUS, MEMORY_MB = 16, 24_000
+CPUS, MEMORY_MB = 16, 64_000
 
 _SLURM_CONF = """
 ClusterName=tests
@@ -48,6 +46,7 @@ JobCompType=jobcomp/none
 MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=2048
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 ReturnToService=2
@@ -62,7 +61,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=01:00:00 PriorityTier=1 State=U
 PartitionName=urgent Nodes=ALL MaxTime=01:00:00 PriorityTier=10 State=UP
 """
 
-# What a host does before its daemon: `$F` is the cluster's folder, `$P` where Apptainer is unpacked.
+# What a host does before its daemon starts; `$F` is the cluster's folder.
 _BOOT = """
 set -e
 hostname $NAME
@@ -82,12 +81,13 @@ touch /tmp/.booted
 class Host:
     """The login node or a compute node: namespaces that live and die with one process."""
 
-    def __init__(self, name: str, address: str, folder: Path, daemon: str) -> None:
+    def __init__(self, name: str, address: str, folder: Path, command: list[str]) -> None:
         self.name = name
         self.address = address
         self._folder = folder
-        self._daemon = daemon
+        self._command = command
         self._holder: subprocess.Popen | None = None
+        self._daemon: subprocess.Popen | None = None
         self._init = 0
 
     def boot(self, env: Mapping[str, str], network: int | None) -> None:
@@ -105,15 +105,15 @@ class Host:
         wait_until(lambda: self._has_own("pid_for_children"), f"{self.name}'s namespaces")
         self._connect(network)
         self.run(["bash", "-c", _BOOT], {**env, "NAME": self.name, "F": str(self._folder)})
-        log = (self._folder / "log" / self.name).open("a")
-        subprocess.Popen(
-            self.command([*self._daemon.split()]),
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with (self._folder / "log" / self.name).open("a") as log:
+            self._daemon = subprocess.Popen(
+                self.command(self._command),
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def _has_own(self, namespace: str) -> bool:
         own = f"/proc/self/ns/{namespace}"
@@ -163,13 +163,10 @@ class Host:
 
     def kill(self) -> None:
         """What a power cut does: every process is gone at once."""
-        if self._holder is None:
-            return
-        self._holder.kill()
-        self._holder.wait()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._init, signal.SIGKILL)
-        self._holder = None
+        for process in filter(None, (self._holder, self._daemon)):
+            process.kill()
+            process.wait()
+        self._holder = self._daemon = None
 
 
 class Slurm:
@@ -182,10 +179,10 @@ class Slurm:
         programs = f"{apptainer}/root/usr/bin"
         path = f"{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self.env = {"PATH": path, "LANG": "C.UTF-8"}
-        self.login = Host("login", f"{_NETWORK}.1", self.folder, "slurmctld -D")
+        self.login = Host("login", f"{_NETWORK}.1", self.folder, ["slurmctld", "-D"])
         names = [f"node{i + 1}" for i in range(num_nodes)]
         self.nodes = {
-            name: Host(name, f"{_NETWORK}.{11 + i}", self.folder, f"slurmd -D -N {name}")
+            name: Host(name, f"{_NETWORK}.{11 + i}", self.folder, ["slurmd", "-D", "-N", name])
             for i, name in enumerate(names)
         }
         self._munge: subprocess.Popen | None = None
@@ -212,7 +209,9 @@ class Slurm:
         wait_until(lambda: name in self.idle(), f"{name} to be idle", _START_S)
 
     def idle(self) -> set[str]:
-        shown = self.login.run(["sinfo", "-h", "-N", "-t", "idle", "-o", "%N"], self.env, check=False)
+        shown = self.login.run(
+            ["sinfo", "-h", "-N", "-t", "idle", "-o", "%N"], self.env, check=False
+        )
         return set(shown.stdout.split())
 
     def on_login(
@@ -233,9 +232,10 @@ class Slurm:
         addresses = {host.name: host.address for host in (self.login, *self.nodes.values())}
         hosts = ["127.0.0.1 localhost", *(f"{a} {name}" for name, a in addresses.items())]
         self._write("hosts", hosts)
-        users = [f"{name}:x:{n}:{n}::/home/{name}:/bin/bash" for name, n in USERS.items()]
+        people = {name: number for name, number in USERS.items() if number}
+        users = [f"{name}:x:{n}:{n}::/home/{name}:/bin/bash" for name, n in people.items()]
         self._write("passwd", [*Path("/etc/passwd").read_text().splitlines(), *users])
-        groups = [f"{name}:x:{number}:" for name, number in USERS.items()]
+        groups = [f"{name}:x:{number}:" for name, number in people.items()]
         self._write("group", [*Path("/etc/group").read_text().splitlines(), *groups])
         settings = {"folder": self.folder, "nodes": len(self.nodes), "network": _NETWORK}
         conf = _SLURM_CONF.format(**settings, cpus=CPUS, memory=MEMORY_MB)

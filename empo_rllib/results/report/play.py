@@ -10,7 +10,8 @@ import numpy as np
 
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
-from empo_rllib.results.evaluate import MAX_ENVS, EvaluationResult, evaluate
+from empo_rllib.results.evaluate import evaluate
+from empo_rllib.results.evaluation import EvaluationResult
 from empo_rllib.results.report.runs import ReportedRun, ReportedTrial
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # Of each run, the best ones by its metric; and of all runs, those whose best trial is watched.
 MAX_EVALUATED = 24
 MAX_WATCHED = 4
+# Copies of an environment that is watched.
+_MAX_ENVS = 32
 
 Tell = Callable[[str], None]
 
@@ -125,7 +128,9 @@ def _evaluate(
             if trained is None:
                 continue
             for greedy in (False, True) if number == 1 else (False,):
-                yield Evaluation(run, trial, evaluate(trained, episodes, seed, greedy))
+                yield Evaluation(
+                    run, trial, evaluate(trained, episodes, seed, greedy, references=False)
+                )
 
 
 class _WatchedEnv:
@@ -165,7 +170,9 @@ class _WatchedEnv:
 
 
 def watch(run: ReportedRun, trained: TrainedTrial, episodes: int, seed: int) -> Watched:
-    """Plays the episodes that `evaluate` plays with sampled actions, and keeps all that happened.
+    """Plays episodes with sampled actions in Python, and keeps all that happened.
+
+    They start as those of `evaluate`, whose kernels draw other actions.
 
     Args:
         run: whose checkpoint it is.
@@ -180,7 +187,7 @@ def watch(run: ReportedRun, trained: TrainedTrial, episodes: int, seed: int) -> 
     envs: list[Any] = []
     try:
         with repeatable(seed):
-            for _ in range(min(episodes, MAX_ENVS)):
+            for _ in range(min(episodes, _MAX_ENVS)):
                 envs.append(_WatchedEnv(build_env(trained.config, policies)))
             played = play_episodes(policies, envs, range(seed, seed + episodes), greedy=False)
         traces = {key: trace for env in envs for key, trace in env.traces.items()}

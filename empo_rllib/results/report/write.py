@@ -9,7 +9,7 @@ from pathlib import Path
 
 from empo_rllib.errors import ConfigError
 from empo_rllib.results.evaluate import check_protocol
-from empo_rllib.results.output import check_output, write_text
+from empo_rllib.results.output import check_output, write_output
 from empo_rllib.results.report.crossplay import CrossPlay, read_crossplay
 from empo_rllib.results.report.numbers import plural
 from empo_rllib.results.report.page import render_page
@@ -73,13 +73,13 @@ def write_report(
     if not runs:
         raise ConfigError("report: name at least one run folder.")
     check_protocol(episodes or 1, seed)
-    check_output(out, SUFFIXES)
+    check_output("--out", out, SUFFIXES)
     pairs = None if crossplay is None else read_crossplay(Path(crossplay))
     command = _command(runs, out, episodes, seed, crossplay)
     read = read_runs(runs)
     played = play(read, episodes, seed, tell)
     text = _render(read, played, pairs, command, tell)
-    write_text(text, out)
+    write_output("--out", out, text)
     num_trials = sum(len(run.trials) for run in read)
     return Written(len(read), num_trials, len(text.encode()))
 

@@ -1,16 +1,23 @@
-"""Requests that could never be met, and the quiet of Ray."""
+"""Requests that could never be met, nodes that are waited for, and the quiet of Ray."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from empo_rllib.errors import ResourceError
 from empo_rllib.experiment import cluster
-from empo_rllib.experiment.cluster import Cluster, check_resources, local_resources
+from empo_rllib.experiment.cluster import (
+    Cluster,
+    check_resources,
+    local_resources,
+    wait_for_nodes,
+)
 
 MACHINE = {"CPU": 2.0, "GPU": 0.0}
 
@@ -62,3 +69,32 @@ def test_rays_sockets_are_in_a_folder_whose_path_is_short_enough(monkeypatch, pr
     assert cluster._short_temp_folder() == chosen
     socket = "/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
     assert len(str(Path(chosen, "empo-12345678")) + socket) < 107
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    """A stand-in for Ray: `nodes` are those that have joined."""
+    module = SimpleNamespace(joined=[], calls=[])
+    module.init = lambda **options: module.calls.append(options["address"])
+    module.shutdown = lambda: module.calls.append("shutdown")
+    module.nodes = lambda: module.joined
+    monkeypatch.setitem(sys.modules, "ray", module)
+    return module
+
+
+def node(name, alive=True):
+    return {"NodeManagerHostname": name, "Alive": alive}
+
+
+def test_it_trains_when_all_nodes_have_joined(ray):
+    ray.joined = [node("node3"), node("node4")]
+    wait_for_nodes("10.0.0.1:6379", 2, timeout_s=1)
+    assert ray.calls == ["10.0.0.1:6379", "shutdown"]
+
+
+def test_nodes_that_do_not_join_are_told_with_the_cure(ray):
+    ray.joined = [node("node3"), node("node4", alive=False)]
+    with pytest.raises(ResourceError, match=r"1 of 2 nodes have joined .* node3") as caught:
+        wait_for_nodes("10.0.0.1:6379", 2, timeout_s=0)
+    assert "port 6379 of 10.0.0.1: name the network with EMPO_RLLIB_INTERFACE" in str(caught.value)
+    assert ray.calls[-1] == "shutdown"

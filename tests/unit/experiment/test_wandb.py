@@ -171,6 +171,14 @@ def test_with_a_key_online_stays_online(wandb, notices, monkeypatch, tmp_path, p
     assert notices == []
 
 
+def test_where_there_is_no_network_online_becomes_offline_and_says_so(wandb, notices, monkeypatch):
+    """SLURM jobs set WANDB_MODE; a key does not help."""
+    monkeypatch.setenv("WANDB_API_KEY", "k")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert wandb_mode("online", notices.append) == "offline"
+    assert notices == ["W&B: logs offline (WANDB_MODE); send it later with `wandb sync`"]
+
+
 @pytest.mark.parametrize("mode", ["offline", "disabled"])
 def test_the_other_modes_need_no_key(wandb, notices, mode):
     assert wandb_mode(mode, notices.append) == mode

@@ -105,7 +105,7 @@ def test_a_full_disk_is_a_readable_error(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(ConfigError, match=r"cannot write to .*No space left"):
+    with pytest.raises(ConfigError, match=r"--out .*: cannot be written: .*No space left"):
         write_film([Frame(Image.new("RGB", (64, 64)))], tmp_path / "film.gif", 5.0)
 
 

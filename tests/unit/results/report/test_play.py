@@ -51,8 +51,8 @@ def watched(played):
 def test_the_best_trial_is_evaluated_with_sampled_and_with_greedy_actions(run_folder, played):
     sampled, greedy = (one.result for one in played.evaluations)
 
-    assert sampled == evaluate(run_folder, EPISODES, SEED, greedy=False)
-    assert greedy == evaluate(run_folder, EPISODES, SEED, greedy=True)
+    assert sampled == evaluate(run_folder, EPISODES, SEED, greedy=False, references=False)
+    assert greedy == evaluate(run_folder, EPISODES, SEED, greedy=True, references=False)
 
 
 def test_the_watched_episodes_are_those_that_were_evaluated(played, watched):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 
 import pytest
 
+from empo_rllib import cli
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment.checkpoints import FORMAT
 from empo_rllib.experiment.metrics import Counters
@@ -65,3 +67,17 @@ def run_folder(tmp_path_factory):
     """An untrained run on Empty-5x5 that ends after 20 steps; not to be changed."""
     env = {**EMPTY_5X5, "kwargs": {"max_steps": 20}}
     return _write_run(tmp_path_factory.mktemp("runs") / "small", env=env)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs `python -m empo_rllib ...`: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["empo_rllib", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        output = capsys.readouterr()
+        return exit_.value.code, output.out, output.err
+
+    return run

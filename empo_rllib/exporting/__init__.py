@@ -1,0 +1,1 @@
+"""Trained policies as bundles, which `empo_rllib.bundle` acts with."""

@@ -1,0 +1,170 @@
+"""The content of a bundle, made of a checkpoint and compared with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pettingzoo import ParallelEnv
+from ray.rllib.core.rl_module.rl_module import RLModule
+from ray.rllib.utils.spaces.space_utils import batch
+from ray.rllib.utils.torch_utils import convert_to_torch_tensor
+from safetensors.numpy import load_file
+
+import empo_rllib.bundle
+from empo_rllib.algorithms.builder import build_algorithm_config, build_rl_modules
+from empo_rllib.algorithms.policies import Policy, adapt, adapter_options
+from empo_rllib.bundle import load_bundle
+from empo_rllib.bundle.files import DESCRIPTION_FILE
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+from empo_rllib.envs.registry import make_env
+from empo_rllib.experiment.checkpoints import load_weights, read_counters
+from empo_rllib.experiment.run_folder import TrainedTrial
+from empo_rllib.exporting.check import (
+    PolicyCheck,
+    RecordingEnv,
+    Seen,
+    check_policy,
+    record_observations,
+)
+from empo_rllib.exporting.describe import action_names, describe_bundle, render_readme
+from empo_rllib.exporting.graph import PolicyGraph, export_onnx
+from empo_rllib.exporting.rules import action_rule
+from empo_rllib.exporting.spaces import space_data
+from empo_rllib.results.policy import ActingPolicies, load_policies
+from empo_rllib.rl_modules.encoders import build_flattener
+
+# What the copy of `empo_rllib.bundle` in a bundle is called: two packages of one name would hide
+# each other.
+COPIED_PACKAGE = "empo_bundle"
+_EXAMPLES = 32
+
+
+def write_bundle(trained: TrainedTrial, folder: Path, seed: int) -> dict[str, PolicyCheck]:
+    """Writes a bundle into an empty folder and compares it with its checkpoint.
+
+    Args:
+        trained: The checkpoint.
+        folder: Where to; what is there after an error is to be thrown away.
+        seed: Of the episodes that are played for the comparison.
+
+    Returns:
+        What it came to, by policy.
+
+    Raises:
+        BundleError: a policy cannot be exported, or acts otherwise when it is.
+        CheckpointError: the checkpoint is damaged.
+        ConfigError: what the experiment needs is gone.
+    """
+    policies = load_policies(trained)
+    config = trained.config
+    env = RecordingEnv(make_env(config.env.id, config.env.num_agents, **config.env.kwargs))
+    try:
+        adapted = adapt(config, policies.specs, env)
+        recorded = record_observations(policies, adapted, env, seed)
+        (folder / "policies").mkdir()
+        shutil.copytree(
+            Path(empo_rllib.bundle.__file__).parent,
+            folder / COPIED_PACKAGE,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        exports = _PolicyExports(trained, policies, env, folder / "policies")
+        data = {name: exports.write(name, seen) for name, seen in recorded.items()}
+    finally:
+        env.close()
+    description = describe_bundle(trained, policies.of_agent, data)
+    description["files"] = _fingerprints(folder)
+    _write_json(folder, description)
+    bundle = load_bundle(folder)
+    checks = {
+        name: check_policy(name, seen, policies, exports.graphs[name], bundle)
+        for name, seen in recorded.items()
+    }
+    description["check"] = {name: asdict(check) for name, check in checks.items()}
+    _write_json(folder, description)
+    (folder / "README.md").write_text(render_readme(description))
+    return checks
+
+
+class _PolicyExports:
+    """Writes the files of policies.
+
+    Attributes:
+        graphs: what was exported, with the weights of the bundle.
+    """
+
+    def __init__(
+        self, trained: TrainedTrial, policies: ActingPolicies, env: ParallelEnv, folder: Path
+    ) -> None:
+        self.graphs: dict[str, PolicyGraph] = {}
+        self._trained = trained
+        self._specs = policies.specs
+        self._env = env
+        self._folder = folder
+        self._algorithm = build_algorithm_config(trained.config, policies.specs)
+        self._modules = build_rl_modules(self._algorithm, policies.specs)
+        self._env_steps = read_counters(trained.checkpoint)["env_steps"]
+
+    def write(self, name: str, seen: Sequence[Seen]) -> dict[str, Any]:
+        """Writes one policy's weights and network; returns its part of `bundle.json`."""
+        weights = self._folder / f"{name}.safetensors"
+        shutil.copyfile(self._trained.checkpoint / "policies" / weights.name, weights)
+        load_weights(self._modules[name], load_file(str(weights)), str(weights))
+        spec = self._specs[name]
+        agent_ids = list(self._env.possible_agents) if spec.agent_id_input else []
+        space = self._env.observation_space(spec.agents[0])
+        flatten = self._flattener(spec)
+        graph = PolicyGraph(self._modules[name], space, len(agent_ids), flatten)
+        self.graphs[name] = graph
+        (self._folder / f"{name}.onnx").write_bytes(export_onnx(graph, name))
+        return {
+            "observation_space": space_data(space),
+            "action_space": space_data(spec.action_space),
+            "inputs": [
+                {"name": i.name, "path": list(i.path), "dtype": i.dtype, "shape": list(i.shape)}
+                for i in graph.inputs
+            ],
+            "agent_ids": agent_ids,
+            "memory": [{"name": n, "shape": list(m.shape)} for n, m in graph.memory.items()],
+            "action": self._rule(self._modules[name], spec, seen),
+            "action_names": action_names(self._env, spec.action_space),
+        }
+
+    def _flattener(self, spec: Policy) -> Any:
+        options = adapter_options(self._trained.config, self._specs)
+        if not options.pop("flat"):
+            return None
+        structured = ParallelMultiAgentEnv(self._env, **options)
+        return build_flattener(structured.observation_spaces[spec.agents[0]])
+
+    def _rule(self, module: RLModule, spec: Policy, seen: Sequence[Seen]) -> dict[str, Any]:
+        adapted = [part.adapted for part in seen[:_EXAMPLES]] or [spec.observation_space.sample()]
+        return action_rule(
+            module,
+            {"obs": convert_to_torch_tensor(batch(adapted))},
+            spec.action_space,
+            normalize_actions=self._algorithm.normalize_actions,
+            clip_actions=self._algorithm.clip_actions,
+            env_steps=self._env_steps,
+        )
+
+
+def _fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
+    """Returns size and SHA-256 of the policies' files."""
+    return {
+        path.relative_to(folder).as_posix(): {
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for path in sorted((folder / "policies").iterdir())
+    }
+
+
+def _write_json(folder: Path, description: Mapping[str, Any]) -> None:
+    text = json.dumps(description, indent=2, allow_nan=False)
+    (folder / DESCRIPTION_FILE).write_text(text + "\n")

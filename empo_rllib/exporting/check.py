@@ -1,0 +1,149 @@
+"""Whether a bundle acts as the policies it was made of: on observations of real episodes."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pettingzoo.utils import BaseParallelWrapper
+
+from empo_rllib.bundle import Bundle
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+from empo_rllib.errors import BundleError
+from empo_rllib.exporting.graph import PolicyGraph
+from empo_rllib.results.episodes import Episode
+from empo_rllib.results.policy import ActingPolicies
+
+NUM_OBSERVATIONS = 1000
+# Of an agent that is hardly ever there, fewer observations have to do.
+_MAX_ENV_STEPS = 5000
+_BATCH_SIZE = 100
+
+
+class RecordingEnv(BaseParallelWrapper):
+    """Remembers, in `seen`, the observations that the environment returned last."""
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.seen, infos = super().reset(seed=seed, options=options)
+        return self.seen, infos
+
+    def step(self, actions: dict[str, Any]) -> Any:
+        self.seen, *rest = super().step(actions)
+        return self.seen, *rest
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An agent's observation, as the environment returned it and as its policy reads it."""
+
+    agent: str
+    raw: Any
+    adapted: Any
+
+
+@dataclass(frozen=True)
+class PolicyCheck:
+    """What a comparison came to: as many equal actions as observations, or there is no bundle.
+
+    Attributes:
+        observations: how many were compared.
+        equal_actions: on how many of them torch, onnxruntime and the original chose the same.
+        max_output_difference: largest difference of an output between torch and onnxruntime.
+    """
+
+    observations: int
+    equal_actions: int
+    max_output_difference: float
+
+
+def record_observations(
+    policies: ActingPolicies, env: ParallelMultiAgentEnv, recorder: RecordingEnv, seed: int
+) -> dict[str, list[Seen]]:
+    """Plays episodes with drawn actions until each policy has seen `NUM_OBSERVATIONS`.
+
+    Args:
+        policies: Who plays.
+        env: The environment as they see it, around `recorder`.
+        recorder: The environment as it is.
+        seed: Of the first episode; the next one gets the next number.
+
+    Returns:
+        The observations by policy, at most `NUM_OBSERVATIONS` each.
+    """
+    recorded: dict[str, list[Seen]] = {name: [] for name in policies.by_name}
+    num_steps = 0
+    for episode_seed in itertools.count(seed):
+        episode = Episode(env, episode_seed)
+        while not episode.over and num_steps < _MAX_ENV_STEPS:
+            for agent, adapted in episode.observations.items():
+                seen = recorded[policies.of_agent[agent]]
+                if len(seen) < NUM_OBSERVATIONS:
+                    raw = copy.deepcopy(recorder.seen[agent])
+                    seen.append(Seen(agent, raw, copy.deepcopy(adapted)))
+            episode.step(policies.act([episode.observations], greedy=False)[0])
+            num_steps += 1
+        enough = all(len(seen) == NUM_OBSERVATIONS for seen in recorded.values())
+        if enough or num_steps >= _MAX_ENV_STEPS:
+            break
+    return recorded
+
+
+def check_policy(
+    name: str, seen: Sequence[Seen], policies: ActingPolicies, graph: PolicyGraph, bundle: Bundle
+) -> PolicyCheck:
+    """Compares the greedy actions of a policy on recorded observations.
+
+    Args:
+        name: The policy's.
+        seen: The observations.
+        policies: The original: what is evaluated.
+        graph: The torch module that was exported, with the weights of the bundle.
+        bundle: The bundle.
+
+    Raises:
+        BundleError: an action differs.
+    """
+    num_equal, difference = 0, 0.0
+    policy, rng = bundle.policies[name], np.random.default_rng()
+    for parts in _batches(seen):
+        agent, raw = parts[0].agent, [part.raw for part in parts]
+        original = policies.by_name[name].act([part.adapted for part in parts], greedy=True)
+        feeds = policy.feeds(raw, agent, {})
+        by_torch = _run_torch(graph, feeds)
+        output, _ = policy.outputs(raw, agent, {})
+        chosen = [policy.rule.choose(outputs, True, rng) for outputs in (by_torch, output)]
+        num_equal += sum(map(_same, original, *chosen))
+        difference = max(difference, float(np.abs(by_torch - output).max()))
+    if num_equal < len(seen):
+        raise BundleError(
+            f"policy {name!r}: {num_equal:,} of {len(seen):,} actions are the same in torch, "
+            f"onnxruntime and the original (outputs differ by up to {difference:.2g}). A network "
+            "that draws random numbers, or counts its calls, cannot be exported."
+        )
+    return PolicyCheck(len(seen), num_equal, difference)
+
+
+def _batches(seen: Sequence[Seen]) -> Iterator[list[Seen]]:
+    """Yields batches of one agent each, small enough for pictures."""
+    for agent in dict.fromkeys(part.agent for part in seen):
+        parts = (part for part in seen if part.agent == agent)
+        while some := list(itertools.islice(parts, _BATCH_SIZE)):
+            yield some
+
+
+def _run_torch(graph: PolicyGraph, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    with torch.no_grad():
+        return graph(*(torch.from_numpy(feeds[name]) for name in graph.input_names))[0].numpy()
+
+
+def _same(original: Any, *others: Any) -> bool:
+    original = np.asarray(original)
+    if original.dtype.kind != "f":
+        return all(np.array_equal(original, other) for other in others)
+    scale = 1e-5 * max(1.0, float(np.abs(original).max()))
+    return all(np.allclose(original, other, rtol=1e-4, atol=scale) for other in others)

@@ -1,0 +1,176 @@
+"""The SLURM scripts where no SLURM is: settings, documents, and what they never do."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from empo_rllib.config.load import load_config
+from empo_rllib.tune import app
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "cluster/slurm"
+SITE = (FOLDER / "site.example.sh").read_text()
+SCRIPTS = {
+    path.name: path.read_text()
+    for path in [
+        ROOT / "cluster/ray_slurm.sh",
+        ROOT / "cluster/setup_cluster_image.sh",
+        *(path for path in FOLDER.glob("*.sh") if path.name != "site.example.sh"),
+    ]
+}
+GUIDE = (ROOT / "docs/slurm.md").read_text()
+# Not settings: what the scripts tell each other, and what the command `submit` reads.
+INTERNAL = {"REPOSITORY", "CONTAINER", "FOLDER", "HEAD", "HEAD_PORT"}
+
+
+def names_in(text: str) -> set[str]:
+    return set(re.findall(r"EMPO_RLLIB_([A-Z_]+)\b", text))
+
+
+def test_every_setting_is_in_the_example_and_in_the_guide():
+    used = set.union(*map(names_in, SCRIPTS.values())) - INTERNAL
+    assert len(used) >= 9
+    offered = {*used, "SBATCH_OPTIONS"}
+    assert names_in(SITE) == offered
+    assert names_in(GUIDE) == offered
+
+
+@pytest.mark.parametrize(("name", "default"), [("MAX_REQUEUES", "20"), ("START_S", "45")])
+def test_defaults_are_the_ones_that_are_told(name, default):
+    assert f"${{EMPO_RLLIB_{name}:-{default}}}" in SCRIPTS["ray_slurm.sh"]
+    assert f"EMPO_RLLIB_{name}={default}" in SITE
+
+
+def test_the_example_changes_nothing_as_it_is():
+    code = [line for line in SITE.splitlines() if line and not line.startswith("#")]
+    assert code == []
+    settings = [line[2:] for line in SITE.splitlines() if line.startswith("# export ")]
+    assert len(settings) >= 15
+    subprocess.run(["bash", "-euc", "\n".join(settings)], check=True)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_script_ends_the_processes_of_others(name):
+    for command in ("ray stop", "symmetric-run", "pkill", "killall"):
+        assert command not in SCRIPTS[name]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_nothing_of_a_site_is_in_a_script(name):
+    assert not re.search(r"--(partition|account|qos)|module load [a-z]", SCRIPTS[name])
+
+
+def documented() -> list[str]:
+    blocks = re.findall(r"^```console\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("sbatch ")]
+
+
+@pytest.mark.parametrize("line", documented())
+def test_every_documented_job_is_understood(line):
+    """What follows the script are arguments of `python -m empo_rllib.tune`."""
+    _, *words = shlex.split(line)
+    script = words.index("cluster/ray_slurm.sh")
+    assert all(re.fullmatch(r"--[a-z-]+=\S+", option) for option in words[:script])
+    arguments = words[script + 1 :]
+    if arguments[:1] == ["--no-container"]:
+        arguments = arguments[1:]
+    command = typer.main.get_command(app)
+    defaults = [] if "--config" in arguments else ["--config", "tune_configs/ppo.yaml"]
+    params = command.make_context("ray_slurm.sh", [*defaults, *arguments]).params
+    assert load_config(ROOT / str(params["config"]), params["set_"] or []).name
+
+
+def test_the_guide_has_jobs_to_test():
+    assert len(documented()) >= 8
+
+
+def on_node(function: str, **env: str) -> str:
+    """What a function of node.sh prints on a node of a job with these variables."""
+    job = {"SLURMD_NODENAME": "localhost", "EMPO_RLLIB_REPOSITORY": str(ROOT)}
+    job |= {"SLURM_CPUS_ON_NODE": "4", "PATH": os.environ["PATH"]}
+    script = f". {FOLDER}/node.sh; {function}"
+    answer = subprocess.run(
+        ["bash", "-uc", script], env={**job, **env}, capture_output=True, text=True, check=True
+    )
+    assert answer.stderr == ""
+    return answer.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("env", "memory_mb"),
+    [
+        ({"SLURM_MEM_PER_NODE": "9000", "SLURM_MEM_PER_CPU": "1"}, 9000),
+        ({"SLURM_MEM_PER_CPU": "2000"}, 8000),
+        ({"SLURM_MEM_PER_GPU": "5000", "SLURM_GPUS_ON_NODE": "2"}, 10000),
+    ],
+)
+def test_memory_is_what_the_job_has(env, memory_mb):
+    assert on_node("node_memory_mb", **env) == str(memory_mb)
+
+
+def test_memory_that_is_not_limited_is_shared_as_the_cpus_are():
+    total_kb = int(Path("/proc/meminfo").read_text().split()[1])
+    cpus = os.cpu_count() or 1
+    half = on_node("node_memory_mb", SLURM_CPUS_ON_NODE=str(cpus / 2))
+    assert int(half) == pytest.approx(total_kb / 1024 / 2, abs=1)
+    assert int(on_node("node_memory_mb", SLURM_CPUS_ON_NODE="99999")) <= total_kb / 1024
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"), [("0,3", 2), ("7", 1), ("GPU-ab,MIG-cd,2", 3), ("", 0), ("NoDevFiles", 0)]
+)
+def test_gpus_are_those_that_are_visible(visible, count):
+    assert on_node("node_gpus", CUDA_VISIBLE_DEVICES=visible) == str(count)
+    assert on_node("node_gpus") == "0"
+
+
+def test_the_object_store_is_bounded_by_memory_and_by_what_is_free():
+    small = int(on_node("object_store_mb", SLURM_MEM_PER_NODE="100"))
+    assert small == 30
+    shm = shutil.disk_usage("/dev/shm").free / 2**20
+    large = int(on_node("object_store_mb", SLURM_MEM_PER_NODE="100000000"))
+    assert large == pytest.approx(0.8 * shm, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("2026 INFO x.py:1 -- Ray runtime started.\n\n", "Ray runtime started."),
+        ("Traceback\nValueError: bad port\n", "ValueError: bad port"),
+        (
+            "2026 ERR s.py:1 -- Some Ray subprocesses exited unexpectedly:\n"
+            "2026 ERR s.py:2 --   gcs_server [exit code=-9]\n[state-dump] 1\n"
+            "2026 ERR s.py:3 -- Remaining processes will be killed.\n",
+            "it lost gcs_server [exit code=-9]",
+        ),
+    ],
+)
+def test_rays_last_words_tell_what_was_lost(tmp_path, log, words):
+    (tmp_path / "ray.log").write_text(log)
+    assert on_node(f"folder={tmp_path}; last_words") == words
+
+
+def test_a_long_folder_is_replaced_and_it_says_so():
+    script = "make_folder; stat -c %a $folder; echo $folder; rmdir $folder"
+    long = "/tmp/a-folder-of-many-characters"
+    note, mode, folder = on_node(script, EMPO_RLLIB_TMP=long).splitlines()
+    assert f"{long} is too long for Ray's sockets" in note
+    assert mode == "700"
+    assert folder.startswith("/tmp/empo-")
+
+
+def test_the_longest_folder_leaves_room_for_rays_sockets():
+    """Ray 2.60 takes at most 39 characters with a dashboard, and hangs with more."""
+    longest = int(re.search(r"longest=(\d+)", SCRIPTS["node.sh"])[1])
+    assert longest + len("/empo-XXXXXX/ray") <= 39
+    assert f"at most {longest} characters" in GUIDE
+    assert f"at most {longest} characters" in SITE

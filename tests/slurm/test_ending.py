@@ -1,0 +1,264 @@
+"""How jobs end: out of time, cancelled, preempted, killed; and what they leave behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import SUITE
+from repository import wait_until
+from researcher import IMAGE, SMOKE, SPREAD, Job, Researcher, wait_for_nothing_left
+from slurm import USERS, Slurm
+
+HOME = Path("/home")
+
+
+def kill(slurm: Slurm, node: str, pattern: str) -> None:
+    """SIGKILLs the processes of a node whose command line matches."""
+    listed = slurm.nodes[node].run(["ps", "-e", "--no-headers", "-o", "pid=,args="]).stdout
+    found = [line.split()[0] for line in listed.splitlines() if re.search(pattern, line)]
+    assert found, f"{pattern}: no such process on {node}:\n{listed}"
+    slurm.nodes[node].run(["kill", "-KILL", *found], check=False)
+
+
+def record_end(name: str, job: Job, seconds: float, expected: tuple[str, int]) -> None:
+    end = (job.state, job.exit_code)
+    measured = {"state": end[0], "exit_code": end[1], "nothing_left_after_s": round(seconds, 1)}
+    met = end == expected and seconds < 60
+    SUITE.record(name, f"{expected}, nothing left within 60 s", measured, met)
+    assert met, f"{measured}\n{job.log}"
+
+
+def write_experiment(ada: Researcher, time_s: float) -> None:
+    path = ada.folder / "strikes.yaml"
+    experiment = yaml.safe_load((ada.folder / "tune_configs/smoke.yaml").read_text())
+    experiment |= {"name": "strikes", "stop": {"time_s": time_s, "env_steps": None}}
+    experiment["logging"] = {"wandb": {"project": "p", "mode": "online"}}
+    path.write_text(yaml.safe_dump(experiment))
+    os.chown(path, USERS["ada"], USERS["ada"])
+
+
+@pytest.mark.usefixtures("clean")
+def test_bar_the_time_limit_strikes_twice(ada: Researcher) -> None:
+    """SLURM's own limit, half a minute before which USR1 comes; W&B logs offline.
+
+    How much is trained in two minutes nobody knows: when the limit has struck twice, the run gets
+    a little more to do, as `--resume` allows.
+    """
+    write_experiment(ada, time_s=3000)
+    short = ("--nodes=2", "--time=2", "--signal=B:USR1@30")
+    job = ada.sbatch(*short, "--", "--config", "strikes.yaml", *SPREAD)
+    wait_until(lambda: job.restarts == 2, "the second strike", timeout_s=500)
+    write_experiment(ada, time_s=round(ada.column("strikes", "time_s")[-1]) + 3)
+    job.check()
+    trial = ada.summary("strikes")["trials"][0]
+    folder = ada.folder / "results" / "strikes" / "trial_00000"
+    runs = {path.name.rpartition("-")[2] for path in folder.glob("wandb/offline-run-*")}
+    measured = {
+        "requeued": job.restarts,
+        "iterations": len(ada.rows("strikes")),
+        "env_steps": trial["env_steps"],
+        "wandb_runs": len(runs),
+        "status": trial["status"],
+    }
+    met = job.restarts == 2 and ada.is_continuous("strikes") and len(runs) == 1
+    met = met and trial["status"] == "finished"
+    SUITE.record("the time limit strikes twice", "one curve, finished", measured, met)
+    assert met, f"{measured}\n{job.log}"
+    assert [session["slurm"]["restarts"] for session in ada.sessions("strikes")] == [0, 1, 2]
+
+
+def test_requeues_are_bounded(slurm: Slurm, ada: Researcher) -> None:
+    job = ada.start("bounded", "--signal=B:USR1@30", env={"EMPO_RLLIB_MAX_REQUEUES": "0"})
+    ada.type("scancel", "--batch", "--signal=USR1", job.number)
+    job.check(75)
+    assert "not requeued: that was done 0 times (EMPO_RLLIB_MAX_REQUEUES)" in job.log
+    assert ada.summary("bounded")["status"] == "interrupted"
+    wait_for_nothing_left(slurm, list(slurm.nodes))
+
+
+@pytest.fixture(scope="module")
+def running(ada: Researcher) -> Job:
+    """A job that trains until `test_bar_scancel` cancels it."""
+    return ada.start("cancelled")
+
+
+def head_folder(slurm: Slurm) -> str:
+    return slurm.nodes["node1"].run(["bash", "-c", "echo /tmp/empo-*"]).stdout.strip()
+
+
+def read_token(slurm: Slurm) -> str:
+    return slurm.nodes["node1"].run(["cat", f"{head_folder(slurm)}/token"]).stdout.strip()
+
+
+def test_the_token_is_private_and_shows_nowhere(slurm: Slurm, ada: Researcher, running: Job):
+    token = read_token(slurm)
+    assert re.fullmatch("[0-9a-f]{64}", token)
+    shown = running.log + ada.type("scontrol", "show", "job", "-dd", running.number).stdout
+    for host in slurm.nodes.values():
+        modes = host.run(["bash", "-c", "stat -c '%a %U' /tmp/empo-* /tmp/empo-*/token"]).stdout
+        assert modes.splitlines() == ["700 ada", "600 ada"]
+        shown += host.run(["ps", "-e", "-o", "args="]).stdout
+    assert "ray" in shown
+    assert token not in shown
+    # In nothing that SLURM keeps of the job, nor in the clone.
+    kept = slurm.login.run(["grep", "-rlF", token, str(slurm.folder)], check=False)
+    assert kept.stdout == ""
+
+
+def test_bar_a_client_without_the_jobs_token_is_refused(slurm: Slurm, running: Job) -> None:
+    """By `ray.init` and at the dashboard, on the node itself."""
+    cluster = f"{head_folder(slurm)}/ray/ray_current_cluster"
+    address = slurm.nodes["node1"].run(["cat", cluster]).stdout.strip()
+    dashboard = re.search(r"127\.0\.0\.1:(\d+)", running.log)[0]
+    clients = {
+        "nobody's": ("ben", None),
+        "none": ("ada", None),
+        "wrong": ("ada", "f" * 64),
+        "right": ("ada", read_token(slurm)),
+    }
+    with ThreadPoolExecutor() as pool:  # who is refused waits long for it
+        joined = {name: pool.submit(join, slurm, address, *who) for name, who in clients.items()}
+    measured = {
+        name: (joined[name].result(), ask_dashboard(slurm, dashboard, token))
+        for name, (_, token) in clients.items()
+    }
+    refused = {"nobody's": "401", "none": "401", "wrong": "403"}
+    met = all(measured[name] == ("refused", code) for name, code in refused.items())
+    SUITE.record("a client without the job's token", "refused", measured, met)
+    assert met, measured
+    assert measured["right"] == ("accepted", "200"), "the attempts themselves fail"
+
+
+def join(slurm: Slurm, address: str, user: str, token: str | None) -> str:
+    script = f"import ray; ray.init('{address}', log_to_driver=False); print(len(ray.nodes()))"
+    settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {}
+    env = {**slurm.env, "HOME": f"/home/{user}", **settings}
+    command = ["apptainer", "--silent", "exec", IMAGE, "timeout", "60", "python", "-c", script]
+    done = slurm.nodes["node1"].run(command, env, user=user, cwd=HOME / user, check=False)
+    return "accepted" if done.returncode == 0 and done.stdout.strip() == "2" else "refused"
+
+
+def ask_dashboard(slurm: Slurm, address: str, token: str | None) -> str:
+    header = ["--header", f"Authorization: Bearer {token}"] if token else []
+    url = f"http://{address}/api/jobs/"
+    curl = ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", *header]
+    return slurm.nodes["node1"].run([*curl, url]).stdout
+
+
+def test_the_command_that_prints_the_token_works_for_the_jobs_user_only(
+    slurm: Slurm, ada: Researcher, ben: Researcher, running: Job
+) -> None:
+    command = re.search(r"its token: (srun .*)", running.log)[1].split()
+    assert ada.type(*command).stdout.strip() == read_token(slurm)
+    assert ben.type(*command, check=False).returncode != 0
+
+
+def test_bar_scancel(slurm: Slurm, ada: Researcher, running: Job) -> None:
+    ada.type("scancel", running.number)
+    seconds = wait_for_nothing_left(slurm, list(slurm.nodes))
+    running.wait()
+    record_end("scancel", running, seconds, ("CANCELLED", 75))
+    assert running.restarts == 0
+    assert ada.summary("cancelled")["status"] == "interrupted"
+    assert ada.is_continuous("cancelled")
+    saved = ada.summary("cancelled")["trials"][0]["checkpoint"]
+    assert saved == f"trial_00000/checkpoint_{len(ada.rows('cancelled')):06d}"
+
+
+def test_bar_driver_crash(slurm: Slurm, ada: Researcher) -> None:
+    job = ada.start("crash")
+    kill(slurm, "node1", r"python -m empo_rllib\.service\.slurm_job")
+    seconds = wait_for_nothing_left(slurm, list(slurm.nodes))
+    job.wait()
+    record_end("driver crash", job, seconds, ("FAILED", 128 + signal.SIGKILL))
+    assert "error: the experiment was ended by signal 9" in job.log
+
+
+def test_bar_head_killed(slurm: Slurm, ada: Researcher) -> None:
+    job = ada.start("headless")
+    kill(slurm, "node1", r"/gcs_server ")
+    seconds = wait_for_nothing_left(slurm, list(slurm.nodes))
+    job.wait()
+    record_end("kill -9 of the head", job, seconds, ("FAILED", 1))
+    assert "node1: error: the Ray head ended: it lost gcs_server" in job.log
+
+
+def test_a_killed_worker_comes_back_and_the_run_goes_on(slurm: Slurm, ada: Researcher) -> None:
+    job = ada.start("worker")
+    kill(slurm, "node2", r"/raylet ")
+    before = len(ada.rows("worker"))
+    ada.wait_for_rows(job, "worker", before + 30)
+    assert "node2: starting Ray here again (2 of 3)" in job.log
+    ada.type("scancel", job.number)
+    wait_for_nothing_left(slurm, list(slurm.nodes))
+    assert ada.is_continuous("worker")
+
+
+@pytest.mark.usefixtures("clean")
+def test_bar_a_node_dies(slurm: Slurm, ada: Researcher) -> None:
+    """SLURM notices after a while, ends the job and starts it again when it has two nodes."""
+    limits = ("--set", "stop.env_steps=null", "--set", "stop.time_s=20", "--set", "name=node")
+    job = ada.sbatch("--nodes=2", "--", *SMOKE, *SPREAD, *limits)
+    ada.wait_for_rows(job, "node", 4)
+    slurm.nodes["node2"].kill()
+    try:
+        wait_until(lambda: job.restarts == 1, "SLURM to requeue the job")
+        seconds = wait_for_nothing_left(slurm, ["node1"])
+    finally:
+        slurm.reboot("node2")
+    job.check()
+    trial = ada.summary("node")["trials"][0]
+    measured = {"nothing_left_after_s": round(seconds, 1), "requeued": job.restarts}
+    met = trial["status"] == "finished" and ada.is_continuous("node") and seconds < 60
+    SUITE.record("kill -9 of a worker node", "requeued, resumed, nothing left", measured, met)
+    assert met, f"{measured} {trial}\n{job.log}"
+    assert "SLURM started this job again (1)" in job.log
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_preempted_job_is_requeued_by_slurm_and_goes_on(ada: Researcher, ben: Researcher) -> None:
+    limits = ("--set", "stop.env_steps=null", "--set", "stop.time_s=15", "--set", "name=preempted")
+    job = ada.sbatch("--nodes=2", "--", *SMOKE, *SPREAD, *limits)
+    ada.wait_for_rows(job, "preempted", 4)
+    urgent = ("--partition=urgent", "--exclusive", "--nodes=2", "--wrap", "sleep 1")
+    ben.type("sbatch", "--output=/dev/null", *urgent)
+    wait_until(lambda: job.restarts == 1, "SLURM to requeue the job")
+    job.check()
+    assert "SLURM ends this job" in job.log
+    assert ada.is_continuous("preempted")
+    assert ada.summary("preempted")["status"] == "finished"
+
+
+FAILING = """
+from ray.rllib.callbacks.callbacks import RLlibCallback
+
+class Failing(RLlibCallback):
+    def on_train_result(self, **kwargs):
+        raise RuntimeError("on purpose")
+"""
+
+
+def test_bar_exit_codes(slurm: Slurm, ada: Researcher) -> None:
+    """Side by side: a run that trains, one whose callback fails, one with a mistake in it."""
+    module = ada.folder / "failing.py"
+    module.write_text(FAILING)
+    os.chown(module, USERS["ada"], USERS["ada"])
+    fails = ("algorithm.callbacks=[failing:Failing]", "tune.max_failures=0")
+    changes = {0: (), 1: fails, 2: ("algorithm.params.lrr=1",)}
+    jobs = {}
+    for code, keys in changes.items():
+        overrides = [part for key in (*keys, f"name=code{code}") for part in ("--set", key)]
+        jobs[code] = ada.sbatch("--", *SMOKE, *overrides)
+    measured = {code: job.wait().exit_code for code, job in jobs.items()}
+    met = all(code == seen for code, seen in measured.items())
+    SUITE.record("experiment exit codes 0, 1, 2", "seen as the job's", measured, met)
+    assert met, f"{measured}\n{jobs[1].log}"
+    assert "on purpose" in jobs[1].log
+    assert "Did you mean 'lr'?" in jobs[2].log
+    wait_for_nothing_left(slurm, list(slurm.nodes))

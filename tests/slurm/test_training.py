@@ -1,0 +1,170 @@
+"""Jobs that train: on several nodes, side by side, with GPUs, without a container."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from conftest import SUITE
+from repository import wait_until
+from researcher import IMAGE, SHARED, SMOKE, SPREAD, Job, Researcher, wait_for_nothing_left
+from slurm import Slurm
+
+# Says that it has as many GPUs as the file beside it has lines.
+NVIDIA_SMI = """#!/bin/sh
+[ "$1" = -L ] || exit 1
+seq "$(cat /home/shared/gpus/count)" | sed 's/.*/GPU &: stand-in/'
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(slurm: Slurm, ada: Researcher) -> Job:
+    """A job that trained smoke.yaml with an env runner on each of its two nodes."""
+    job = ada.sbatch("--nodes=2", "--", *SMOKE, *SPREAD).check()
+    wait_for_nothing_left(slurm, list(slurm.nodes))
+    return job
+
+
+def started(job: Job) -> float:
+    return datetime.fromisoformat(job.facts()["StartTime"]).astimezone().timestamp()
+
+
+def test_bar_two_nodes_train_as_one_machine(ada: Researcher, trained: Job, image: float) -> None:
+    """The same experiment on the login node, as on a laptop, with the same image."""
+    local = ["--set", "resources.num_env_runners=2", "--set", "name=local"]
+    local += ["--set", "algorithm.params.num_cpus_per_env_runner=0.5"]
+    cache = f"NUMBA_CACHE_DIR={SHARED}/cache/numba"
+    exec_ = ["apptainer", "--silent", "exec", "--bind", f"{SHARED}/cache", IMAGE]
+    python = [*exec_, "env", cache, "python"]
+    ada.type(*python, "-m", "empo_rllib.tune", *SMOKE, *local)
+    trial, other = (ada.summary(name)["trials"][0] for name in ("smoke", "local"))
+    names = ("env_steps", "episodes", "episode_return_mean")
+    both = [{name: t[name] for name in names} for t in (trial, other)]
+    hosts = sorted(trial["env_runner_hosts"])
+    measured = {"hosts": hosts, "slurm": both[0], "local": both[1], "image_s": round(image)}
+    met = hosts == ["node1", "node2"] and both[0] == both[1]
+    SUITE.record("2-node job in the built image", "both nodes, as a local run", measured, met)
+    assert met, measured
+
+
+def test_bar_start_to_first_iteration(ada: Researcher, trained: Job) -> None:
+    seconds = round(ada.column("smoke", "timestamp")[0] - started(trained), 1)
+    SUITE.record("job start to first iteration, 2 nodes", "under 40 s", seconds, seconds < 40)
+    assert seconds > 0
+
+
+def test_provenance_names_the_job_and_the_clone(ada: Researcher, trained: Job) -> None:
+    (session,) = ada.sessions("smoke")
+    assert session["slurm"] == {"job_id": trained.number, "restarts": 0, "nodes": "node[1-2]"}
+    assert session["code"]["from"] == "mounted clone"
+    assert session["hardware"]["cluster_nodes"] == 2
+    resources = session["hardware"]["cluster_resources"]
+    # Of each node 4 CPUs and 8 GB, three tenths of it for the object store.
+    assert resources["CPU"] == 8
+    assert resources["memory"] == pytest.approx(2 * 0.7 * 8192 * 1e6, rel=0.01)
+
+
+def test_a_finished_run_is_not_started_again(ada: Researcher, trained: Job) -> None:
+    before = ada.rows("smoke")
+    ada.type("scontrol", "requeue", trained.number)
+    wait_until(lambda: "SLURM started this job again (1)" in trained.log, "the job's restart")
+    trained.check()
+    assert ada.rows("smoke") == before
+    assert trained.log.count("status       finished") == 2
+
+
+def test_bar_three_jobs_at_once(slurm: Slurm, ada: Researcher, ben: Researcher) -> None:
+    """Each on both nodes: two of one user, one of another."""
+    whose = {"first": ada, "second": ada, "third": ben}
+    jobs = {
+        name: user.sbatch("--nodes=2", "--", *SMOKE, *SPREAD, "--set", f"name={name}")
+        for name, user in whose.items()
+    }
+    wait_until(lambda: all(job.state == "RUNNING" for job in jobs.values()), "all three to run")
+    for job in jobs.values():
+        job.check()
+    nodes, hosts = {}, {}
+    for name, user in whose.items():
+        nodes[name] = user.sessions(name)[0]["hardware"]["cluster_nodes"]
+        hosts[name] = sorted(user.summary(name)["trials"][0]["env_runner_hosts"])
+    measured = {"cluster_nodes": nodes, "env_runner_hosts": hosts}
+    apart = set(nodes.values()) == {2} and all(h == ["node1", "node2"] for h in hosts.values())
+    SUITE.record("3 jobs at once on 2 nodes, of 2 users", "all finish, apart", measured, apart)
+    assert apart, measured
+    wait_for_nothing_left(slurm, list(slurm.nodes))
+
+
+def test_one_node_and_the_default_experiment(ada: Researcher) -> None:
+    """`sbatch cluster/ray_slurm.sh` alone runs tune_configs/ppo.yaml."""
+    job = ada.sbatch("--").check()
+    assert ada.summary("empty-8x8-ppo")["trials"][0]["episode_return_mean"] >= 0.95
+    assert "--config tune_configs/ppo.yaml" in job.log
+
+
+def test_settings_of_the_submitting_shell_do_not_leak_in(ada: Researcher) -> None:
+    broken = ada.folder.parent / "broken"
+    broken.mkdir()
+    (broken / "ray.py").write_text("raise RuntimeError('this is the wrong Python path')\n")
+    foreign = {
+        "RAY_ADDRESS": "10.1.2.3:6379",
+        "RAY_AUTH_TOKEN": "0" * 64,
+        "RAY_TMPDIR": "/nowhere",
+        "PYTHONPATH": f"/home/{ada.user}/broken",
+        "PYTHONHOME": "/nowhere",
+        "APPTAINERENV_PYTHONPATH": f"/home/{ada.user}/broken",
+        "TUNE_MAX_LEN_IDENTIFIER": "1",
+        "VIRTUAL_ENV": "/nowhere",
+    }
+    ada.sbatch("--", *SMOKE, "--set", "name=foreign", env=foreign).check()
+
+
+@pytest.fixture
+def gpus(slurm: Slurm) -> Path:
+    """A folder with a stand-in for nvidia-smi; `count` says how many GPUs it finds."""
+    folder = slurm.home / "shared" / "gpus"
+    folder.mkdir(exist_ok=True)
+    (folder / "nvidia-smi").write_text(NVIDIA_SMI)
+    (folder / "nvidia-smi").chmod(0o755)
+    return folder
+
+
+def test_gpus_of_the_allocation_are_offered_to_ray(
+    slurm: Slurm, ada: Researcher, gpus: Path
+) -> None:
+    """SLURM's GPUs here are pretended ones: nothing is trained on them."""
+    (gpus / "count").write_text("2\n")
+    env = {"PATH": f"/home/shared/gpus:{slurm.env['PATH']}"}
+    on_cpu = ("--set", "resources.num_gpus_per_learner=0", "--set", "name=gpus")
+    options = ("--nodes=2", "--gpus-per-node=2")
+    ada.sbatch(*options, "--", *SMOKE, *on_cpu, env=env).check()
+    assert ada.sessions("gpus")[0]["hardware"]["cluster_resources"]["GPU"] == 4
+
+
+def test_a_gpu_that_the_container_does_not_see_is_found_on_its_node(
+    slurm: Slurm, ada: Researcher, gpus: Path
+) -> None:
+    (gpus / "count").write_text("1\n")
+    env = {"PATH": f"/home/shared/gpus:{slurm.env['PATH']}"}
+    job = ada.sbatch("--nodes=2", "--gpus-per-node=2", "--", *SMOKE, env=env).check(2)
+    for node in slurm.nodes:
+        assert f"{node}: error: the job has 2 GPUs here and the container sees 1" in job.log
+
+
+def test_submit_without_a_container(slurm: Slurm) -> None:
+    """`submit --slurm`, as root, who may use the .venv of these tests."""
+    root = Researcher(slurm, "root")
+    submit = [sys.executable, "-m", "empo_rllib", "submit", "--slurm", "--no-container"]
+    env = {"EMPO_RLLIB_VENV": sys.prefix, "EMPO_RLLIB_SBATCH_OPTIONS": "--comment='a site'"}
+    options = ("--nodes", "2", "--cpus-per-node", "3", "--time", "10:00")
+    done = root.type(*submit, *options, *SMOKE, "--set", "name=venv", env=env)
+    job = Job(root, re.search(r"Submitted batch job (\d+)", done.stdout)[1]).check()
+    facts = job.facts()
+    assert (facts["JobName"], facts["TimeLimit"], facts["NumNodes"]) == ("venv", "00:10:00", "2")
+    (session,) = root.sessions("venv")
+    assert session["hardware"]["cluster_resources"]["CPU"] == 6
+    assert "from" not in session["code"]  # no image's
+    assert root.summary("venv")["status"] == "finished"
+    wait_for_nothing_left(slurm, list(slurm.nodes))

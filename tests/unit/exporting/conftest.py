@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from empo_rllib.exporting import check
+
+# What users may write: environments with unusual spaces, and networks of their own.
+OWN_CODE = '''
+import numpy as np
+import torch
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis import ValueFunctionAPI
+from ray.rllib.core.rl_module.torch import TorchRLModule
+
+from empo_rllib.rl_modules.actor_critic import ActorCritic
+
+OBSERVATIONS = {
+    "nested": spaces.Dict({
+        "b.c": spaces.Tuple([spaces.MultiBinary(3), spaces.Box(0, 255, (2, 2, 3), np.uint8)]),
+        "a": spaces.MultiDiscrete([3, 4], start=[1, 0]),
+        "far": spaces.Box(-np.inf, np.inf, (2,), np.float64),
+        "count": spaces.Discrete(5, start=-2),
+    }),
+    "picture": spaces.Box(0, 255, (12, 14, 3), np.uint8),
+    "words": spaces.Text(4),
+}
+ACTIONS = {
+    "discrete": spaces.Discrete(4),
+    "multi": spaces.MultiDiscrete([2, 5, 3]),
+    "box": spaces.Box(np.array([-1.0, 2.0]), np.array([0.0, 9.0]), dtype=np.float64),
+    "free": spaces.Box(-np.inf, np.inf, (3,), np.float32),
+    "both": spaces.Dict({"turn": spaces.Discrete(2), "speed": spaces.Discrete(3)}),
+}
+
+
+class Any_(ParallelEnv):
+    metadata = {"name": "any", "render_modes": []}
+    render_mode = None
+
+    def __init__(self, observations, actions, num_agents):
+        self.possible_agents = [f"agent_{i}" for i in range(num_agents)]
+        self.spaces = {
+            a: (OBSERVATIONS[observations], ACTIONS[actions]) for a in self.possible_agents
+        }
+
+    def observation_space(self, agent):
+        return self.spaces[agent][0]
+
+    def action_space(self, agent):
+        return self.spaces[agent][1]
+
+    def reset(self, seed=None, options=None):
+        self.agents = self.possible_agents[:]
+        self.step_count = 0
+        if seed is not None:
+            for observations, _ in self.spaces.values():
+                observations.seed(seed)
+        return self._observe(), {a: {} for a in self.agents}
+
+    def _observe(self):
+        return {a: self.observation_space(a).sample() for a in self.agents}
+
+    def step(self, actions):
+        for agent, action in actions.items():
+            assert self.action_space(agent).contains(action), action
+        self.step_count += 1
+        observations, agents, over = self._observe(), self.agents, self.step_count == 10
+        self.agents = [] if over else agents
+        flags = dict.fromkeys(agents, over)
+        rewards, cut_off = dict.fromkeys(agents, 0.0), dict.fromkeys(agents, False)
+        return observations, rewards, flags, cut_off, {a: {} for a in agents}
+
+
+def make(observations="nested", actions="discrete", num_agents=2):
+    return Any_(observations, actions, num_agents)
+
+
+class Plain(ActorCritic):
+    """Works."""
+
+
+class TakesLen(ActorCritic):
+    """Fixes the size of batches."""
+
+    def _forward(self, batch, **kwargs):
+        outputs = super()._forward(batch, **kwargs)
+        logits = outputs[Columns.ACTION_DIST_INPUTS]
+        return {Columns.ACTION_DIST_INPUTS: logits + torch.zeros(len(logits), 1)}
+
+
+class Branches(ActorCritic):
+    """Does what depends on numbers, which no trace can tell."""
+
+    def _forward(self, batch, **kwargs):
+        outputs = super()._forward(batch, **kwargs)
+        if outputs[Columns.ACTION_DIST_INPUTS].sum() > 0:
+            return {Columns.ACTION_DIST_INPUTS: -outputs[Columns.ACTION_DIST_INPUTS]}
+        return outputs
+
+
+class Noisy(ActorCritic):
+    """Decides with random numbers, greedy or not."""
+
+    def _forward(self, batch, **kwargs):
+        logits = super()._forward(batch, **kwargs)[Columns.ACTION_DIST_INPUTS]
+        return {Columns.ACTION_DIST_INPUTS: torch.rand_like(logits)}
+
+
+class Decides(ActorCritic):
+    """Returns actions itself."""
+
+    def _forward(self, batch, **kwargs):
+        logits = super()._forward(batch, **kwargs)[Columns.ACTION_DIST_INPUTS]
+        return {Columns.ACTIONS: logits.argmax(-1)}
+
+
+class Explores(ActorCritic):
+    """Explores otherwise than by its greedy probabilities."""
+
+    def _forward_exploration(self, batch, **kwargs):
+        logits = self._forward(batch)[Columns.ACTION_DIST_INPUTS]
+        return {Columns.ACTION_DIST_INPUTS: logits * 0}
+
+
+class Remembers(TorchRLModule, ValueFunctionAPI):
+    """A GRU over sequences, as RLlib wants it."""
+
+    def setup(self):
+        self.gru = torch.nn.GRU(3, 8, batch_first=True)
+        self.head = torch.nn.Linear(8, 4)
+
+    def get_initial_state(self):
+        return {"h": torch.zeros(8)}
+
+    def _forward(self, batch, **kwargs):
+        state = batch[Columns.STATE_IN]["h"].unsqueeze(0)
+        features, state = self.gru(batch[Columns.OBS], state)
+        return {
+            Columns.ACTION_DIST_INPUTS: self.head(features),
+            Columns.STATE_OUT: {"h": state.squeeze(0)},
+        }
+
+    def compute_values(self, batch, embeddings=None):
+        raise NotImplementedError
+'''
+
+
+@pytest.fixture
+def own_code(tmp_path, monkeypatch):
+    """A module `own_code` of a user's."""
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "own_code.py").write_text(OWN_CODE)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(check, "NUM_OBSERVATIONS", 100)
+    yield
+    sys.modules.pop("own_code", None)
