@@ -85,7 +85,7 @@ check_nodes() {
   return "$status"
 }
 
-# Of the port of ray:// there is no "any free one", and two heads that share one would not notice.
+# For Ray's ports that cannot be "any free one": heads that start at the same time must not meet at the default.
 free_port() {
   local port
   port=$(shuf -i 20000-32000 -n 1)
@@ -98,7 +98,8 @@ start_head() {
   make_folder
   (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$folder/token")
   EMPO_RLLIB_HEAD=$(node_address)
-  start_ray --head --port=0 --dashboard-host=127.0.0.1 "--ray-client-server-port=$(free_port)"
+  start_ray --head --port=0 --dashboard-host=127.0.0.1 \
+    "--dashboard-port=$(free_port)" "--ray-client-server-port=$(free_port)"
   for ((i = 0; i < start_s * 5; i++)); do
     if [ -n "$asked" ]; then return 75; fi
     if grep -q 'Ray runtime started' "$folder/ray.log"; then

@@ -33,8 +33,8 @@ find_source() {
       echo "docker-archive:$(realpath "$1")"
       ;;
     *)
-      if ! command -v docker >/dev/null; then
-        fail "$1: there is no Docker here to take it from. Give docker://REGISTRY/$1 or an archive (--help)"
+      if ! docker version >/dev/null 2>&1; then
+        fail "$1: no Docker engine answers here that it could be taken from. Give docker://REGISTRY/$1 or an archive (--help)"
       elif ! docker image inspect "$1" >/dev/null 2>&1; then
         fail "$1: this machine's Docker has no such image. Build it with: make build"
       fi

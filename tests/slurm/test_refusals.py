@@ -138,7 +138,7 @@ def test_typed_without_sbatch(ada: Researcher) -> None:
     [
         ("/home/ada/no.tar", "no such archive. Make it with: docker save"),
         ("/home/ada/empo_rllib/README.tar", "could not be made into an image"),
-        ("empo_rllib:latest", "there is no Docker here"),
+        ("empo_rllib:latest", "no Docker engine answers here"),
         ("docker://127.0.0.1:1/team/empo_rllib:1", "could not be made into an image"),
     ],
 )

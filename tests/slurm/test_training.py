@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from conftest import SUITE
@@ -13,10 +12,10 @@ from repository import wait_until
 from researcher import IMAGE, SHARED, SMOKE, SPREAD, Job, Researcher, wait_for_nothing_left
 from slurm import Slurm
 
-# Says that it has as many GPUs as the file beside it has lines.
+# A stand-in that finds so many GPUs.
 NVIDIA_SMI = """#!/bin/sh
 [ "$1" = -L ] || exit 1
-seq "$(cat /home/shared/gpus/count)" | sed 's/.*/GPU &: stand-in/'
+seq {count} | sed 's/.*/GPU &: stand-in/'
 """
 
 
@@ -35,7 +34,7 @@ def started(job: Job) -> float:
 def test_bar_two_nodes_train_as_one_machine(ada: Researcher, trained: Job, image: float) -> None:
     """The same experiment on the login node, as on a laptop, with the same image."""
     local = ["--set", "resources.num_env_runners=2", "--set", "name=local"]
-    local += ["--set", "algorithm.params.num_cpus_per_env_runner=0.5"]
+    local += ["--set", "algorithm.params.num_cpus_per_env_runner=0"]
     cache = f"NUMBA_CACHE_DIR={SHARED}/cache/numba"
     exec_ = ["apptainer", "--silent", "exec", "--bind", f"{SHARED}/cache", IMAGE]
     python = [*exec_, "env", cache, "python"]
@@ -121,22 +120,18 @@ def test_settings_of_the_submitting_shell_do_not_leak_in(ada: Researcher) -> Non
     ada.sbatch("--", *SMOKE, "--set", "name=foreign", env=foreign).check()
 
 
-@pytest.fixture
-def gpus(slurm: Slurm) -> Path:
-    """A folder with a stand-in for nvidia-smi; `count` says how many GPUs it finds."""
-    folder = slurm.home / "shared" / "gpus"
-    folder.mkdir(exist_ok=True)
-    (folder / "nvidia-smi").write_text(NVIDIA_SMI)
+def with_gpus(slurm: Slurm, count: int) -> dict[str, str]:
+    """Puts a stand-in for nvidia-smi on the PATH, where Apptainer's --nv looks for it."""
+    folder = slurm.home / "shared" / f"gpus{count}"
+    folder.mkdir()
+    (folder / "nvidia-smi").write_text(NVIDIA_SMI.format(count=count))
     (folder / "nvidia-smi").chmod(0o755)
-    return folder
+    return {"PATH": f"{SHARED}/{folder.name}:{slurm.env['PATH']}"}
 
 
-def test_gpus_of_the_allocation_are_offered_to_ray(
-    slurm: Slurm, ada: Researcher, gpus: Path
-) -> None:
+def test_gpus_of_the_allocation_are_offered_to_ray(slurm: Slurm, ada: Researcher) -> None:
     """SLURM's GPUs here are pretended ones: nothing is trained on them."""
-    (gpus / "count").write_text("2\n")
-    env = {"PATH": f"/home/shared/gpus:{slurm.env['PATH']}"}
+    env = with_gpus(slurm, 2)
     on_cpu = ("--set", "resources.num_gpus_per_learner=0", "--set", "name=gpus")
     options = ("--nodes=2", "--gpus-per-node=2")
     ada.sbatch(*options, "--", *SMOKE, *on_cpu, env=env).check()
@@ -144,10 +139,9 @@ def test_gpus_of_the_allocation_are_offered_to_ray(
 
 
 def test_a_gpu_that_the_container_does_not_see_is_found_on_its_node(
-    slurm: Slurm, ada: Researcher, gpus: Path
+    slurm: Slurm, ada: Researcher
 ) -> None:
-    (gpus / "count").write_text("1\n")
-    env = {"PATH": f"/home/shared/gpus:{slurm.env['PATH']}"}
+    env = with_gpus(slurm, 1)
     job = ada.sbatch("--nodes=2", "--gpus-per-node=2", "--", *SMOKE, env=env).check(2)
     for node in slurm.nodes:
         assert f"{node}: error: the job has 2 GPUs here and the container sees 1" in job.log
