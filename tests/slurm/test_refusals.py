@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from conftest import SUITE
+from repository import ROOT
 from researcher import IMAGE, SHARED, SMOKE, Job, Researcher, leftovers, wait_for_nothing_left
 from slurm import Slurm
 
@@ -116,6 +119,15 @@ def test_bar_each_within_a_minute() -> None:
     slowest = max(MEASURED.values())
     SUITE.record("what cannot work", "one line within 60 s", MEASURED, slowest < 60)
     assert len(MEASURED) >= 10
+
+
+def test_bar_shellcheck() -> None:
+    scripts = [path for part in ("cluster", "tests") for path in (ROOT / part).rglob("*.sh")]
+    shellcheck = Path(sys.prefix, "bin", "shellcheck")
+    done = subprocess.run([shellcheck, *scripts], capture_output=True, text=True)
+    measured = {"scripts": len(scripts), "findings": done.stdout}
+    SUITE.record("shellcheck", "clean", measured, done.returncode == 0)
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_job_from_elsewhere(slurm: Slurm, ada: Researcher) -> None:

@@ -131,7 +131,7 @@ def with_gpus(slurm: Slurm, count: int) -> dict[str, str]:
 
 def test_gpus_of_the_allocation_are_offered_to_ray(slurm: Slurm, ada: Researcher) -> None:
     """SLURM's GPUs here are pretended ones: nothing is trained on them."""
-    env = with_gpus(slurm, 2)
+    env = {**with_gpus(slurm, 2), "EMPO_RLLIB_INTERFACE": "eth0"}
     on_cpu = ("--set", "resources.num_gpus_per_learner=0", "--set", "name=gpus")
     options = ("--nodes=2", "--gpus-per-node=2")
     ada.sbatch(*options, "--", *SMOKE, *on_cpu, env=env).check()
