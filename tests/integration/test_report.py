@@ -115,7 +115,9 @@ def test_bar_a_report_of_twelve_trials_is_quick_small_and_needs_no_network(writt
     foreign = [url for url in asked if url != out.as_uri() and not url.startswith("data:")]
     told = f"{seconds:.1f} s, 1 file, {size:.2f} MB, {len(foreign)} requests"
     met = seconds < 30 and size < 5 and not foreign
-    record_bar("report of 12 trials", "under 30 s, 1 file, under 5 MB, no request", told, met)
+    record_bar(
+        "make test", "report of 12 trials", "under 30 s, 1 file, under 5 MB, no request", told, met
+    )
     print(f"report of 12 trials: {told}")
 
     assert foreign == []
