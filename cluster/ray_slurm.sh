@@ -70,13 +70,22 @@ load_modules() {
   module load $EMPO_RLLIB_MODULES || fail "EMPO_RLLIB_MODULES = $EMPO_RLLIB_MODULES cannot be loaded"
 }
 
-on_nodes() { # on_nodes COUNT COMMAND...: once on each of so many nodes, with all that the job has of them
-  local nodes=$1
-  shift
-  srun --quiet --overlap --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=0 "$@"
+# use_nodes COUNT: sets `on_nodes`, what runs a command once on each of so many nodes, with all that the job has of them.
+use_nodes() {
+  on_nodes=(srun --quiet --overlap "--nodes=$1" "--ntasks=$1" --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=0)
 }
 
-# Of the port of ray:// there is no "any free one", and two heads that share one would not notice.
+check_nodes() {
+  local errors status
+  use_nodes "$SLURM_JOB_NUM_NODES"
+  # What srun itself says matters only where no check could run.
+  { errors=$("${on_nodes[@]}" cluster/slurm/check.sh </dev/null 2>&1 >&3); } 3>&1
+  status=$?
+  if [ "$status" -ne 0 ] && [ "$status" -ne 2 ]; then say "error: the nodes cannot be checked: $errors"; fi
+  return "$status"
+}
+
+# For Ray's ports that cannot be "any free one": heads that start at the same time must not meet at the default.
 free_port() {
   local port
   port=$(shuf -i 20000-32000 -n 1)
@@ -89,7 +98,8 @@ start_head() {
   make_folder
   (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$folder/token")
   EMPO_RLLIB_HEAD=$(node_address)
-  start_ray --head --port=0 --dashboard-host=127.0.0.1 "--ray-client-server-port=$(free_port)"
+  start_ray --head --port=0 --dashboard-host=127.0.0.1 \
+    "--dashboard-port=$(free_port)" "--ray-client-server-port=$(free_port)"
   for ((i = 0; i < start_s * 5; i++)); do
     if [ -n "$asked" ]; then return 75; fi
     if grep -q 'Ray runtime started' "$folder/ray.log"; then
@@ -104,8 +114,8 @@ start_head() {
 
 start_workers() {
   if [ "$SLURM_JOB_NUM_NODES" -eq 1 ]; then return; fi
-  # shellcheck disable=SC2002  # nothing that outlives this node's processes has a file of theirs open
-  cat "$folder/token" | on_nodes $((SLURM_JOB_NUM_NODES - 1)) --exclude="$node" cluster/slurm/worker.sh &
+  use_nodes $((SLURM_JOB_NUM_NODES - 1))
+  "${on_nodes[@]}" --exclude="$node" cluster/slurm/worker.sh <"$folder/token" &
   workers=$!
 }
 
@@ -122,8 +132,8 @@ tell_about_dashboard() {
   say "its token: srun --jobid=$SLURM_JOB_ID --overlap --nodes=1 --ntasks=1 -w $node cat $folder/token"
 }
 
-# shellcheck disable=SC2329  # the traps call it
 # Seconds until SLURM ends the job for its time limit, less what it takes to leave the nodes.
+# shellcheck disable=SC2329  # the trap calls it
 time_left_s() {
   local end
   end=$(date -d "$(squeue --noheader --job="$SLURM_JOB_ID" --format=%e)" +%s 2>/dev/null) || end=$(($(date +%s) + 60))
@@ -156,7 +166,7 @@ wait_for_driver() {
     wait $! # a trap runs at once
   done
   status=$(exit_code driver)
-  if [ "$status" -gt 128 ] && [ "$asked" = USR1 ]; then return 75; fi # it did not listen yet: nothing to save
+  if [ "$status" -gt 128 ] && [ -n "$asked" ]; then return 75; fi # it did not listen yet: nothing to save
   if [ "$status" -gt 128 ]; then
     say "error: the experiment was ended by signal $((status - 128)). --resume goes on from the last checkpoint"
   fi
@@ -189,7 +199,7 @@ main() {
   if [ "$restarts" -gt 0 ]; then say "SLURM started this job again ($restarts): it goes on from what was saved"; fi
   clean_environment
   load_modules
-  on_nodes "$SLURM_JOB_NUM_NODES" cluster/slurm/check.sh </dev/null || return 2
+  check_nodes || return
   start_head || return
   start_workers
   start_driver

@@ -33,8 +33,8 @@ find_source() {
       echo "docker-archive:$(realpath "$1")"
       ;;
     *)
-      if ! command -v docker >/dev/null; then
-        fail "$1: there is no Docker here to take it from. Give docker://REGISTRY/$1 or an archive (--help)"
+      if ! docker version >/dev/null 2>&1; then
+        fail "$1: no Docker engine answers here that it could be taken from. Give docker://REGISTRY/$1 or an archive (--help)"
       elif ! docker image inspect "$1" >/dev/null 2>&1; then
         fail "$1: this machine's Docker has no such image. Build it with: make build"
       fi
@@ -53,8 +53,8 @@ build() { # build SOURCE FILE
 # As a job runs it: read-only, this clone's code, nothing of this shell's Python.
 in_image() {
   apptainer --silent exec --cleanenv --no-home --pwd "$repository" \
-    --bind "$repository" --bind "$repository:/workspace" --bind "$temporary" "$part" \
-    env "TMPDIR=$temporary" "HOME=$temporary" "NUMBA_CACHE_DIR=${EMPO_RLLIB_CACHE:-$repository/.cache}/numba" "$@"
+    --bind "$repository" --bind "$repository:/workspace" --bind "$temporary" --bind "$cache" "$part" \
+    env "TMPDIR=$temporary" "HOME=$temporary" "NUMBA_CACHE_DIR=$cache/numba" "$@"
 }
 
 check() {
@@ -84,6 +84,8 @@ target=$(realpath -m "${2:-${EMPO_RLLIB_SIF:-$repository/empo_rllib.sif}}")
 mkdir -p "$(dirname "$target")" 2>/dev/null || fail "$(dirname "$target") cannot be made: name another FILE.sif"
 if [ ! -w "$(dirname "$target")" ]; then fail "$(dirname "$target") cannot be written: name another FILE.sif"; fi
 part=$target.part-$$.sif
+cache=${EMPO_RLLIB_CACHE:-$repository/.cache}
+mkdir -p "$cache"
 temporary=$(mktemp -d "${TMPDIR:-/var/tmp}/empo-XXXXXX")
 trap 'rm -rf "$temporary" "$part"' EXIT
 trap 'exit 130' INT TERM

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from empo_rllib.command_line import SetOption, reporting_errors
+from empo_rllib.results.commands import crossplay, evaluate
 from empo_rllib.service.commands import jobs, logs, stop
 from empo_rllib.service.submit_command import submit
 
@@ -38,31 +39,8 @@ _Greedy = Annotated[
 ]
 
 
-@app.command()
-def evaluate(
-    run: _Run,
-    episodes: Annotated[int, typer.Option(help="How many to play.")] = 100,
-    seed: _Seed = 0,
-    greedy: _Greedy = True,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
-) -> None:
-    """Play episodes and print return, success rate and length, with their uncertainty.
-
-    Each episode runs to its end. The same arguments give the same numbers.
-    """
-    from rich.console import Console
-
-    from empo_rllib.results.evaluate import check_protocol, evaluate
-    from empo_rllib.results.table import render_evaluation
-
-    check_protocol(episodes, seed)
-    trained = _find(run)
-    with Console(stderr=True).status(f"Playing {_count(episodes)}"):
-        result = evaluate(trained, episodes=episodes, seed=seed, greedy=greedy)
-    if json:
-        typer.echo(result.to_json())
-    else:
-        Console(highlight=False).print(render_evaluation(result))
+app.command()(evaluate)
+app.command()(crossplay)
 
 
 @app.command()
@@ -95,6 +73,39 @@ def record(
     with Console(stderr=True).status(f"Filming {_count(episodes)}"):
         num_frames = record(trained, out, episodes=episodes, seed=seed, greedy=greedy, fps=fps)
     typer.echo(f"{out}: {_count(episodes)}, {num_frames} frames")
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run folders.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option(help="The report: a file ending in .html.", show_default=False)
+    ],
+    episodes: Annotated[
+        int, typer.Option(help="How many each trial plays; 0: none, only what is on disk.")
+    ] = 20,
+    seed: _Seed = 0,
+    crossplay: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What `crossplay` has written, to be shown too."),
+    ] = None,
+) -> None:
+    """Write one HTML file about runs: curves, evaluation, hyperparameters, films.
+
+    It needs no network and runs no code from a checkpoint.
+    """
+    from rich.console import Console
+
+    from empo_rllib.experiment.cluster import quiet_ray
+    from empo_rllib.results.report.write import write_report
+
+    quiet_ray()
+    _open_no_window()
+    with Console(stderr=True).status("Reading") as status:
+        written = write_report(runs, out, episodes, seed, crossplay, status.update)
+    typer.echo(f"{out}: {written}")
 
 
 @app.command()

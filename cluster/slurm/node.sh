@@ -74,7 +74,9 @@ object_store_mb() {
 
 # in_image COMMAND...: becomes that command, in the container (or, with --no-container, in .venv).
 in_image() {
-  local settings=(
+  local addresses settings options
+  addresses=$(job_addresses)
+  settings=(
     "EMPO_RLLIB_FOLDER=$folder"
     "TMPDIR=$folder"
     "XDG_CACHE_HOME=$folder/cache"
@@ -89,14 +91,16 @@ in_image() {
     "RAY_AUTH_TOKEN_PATH=$folder/token"
     "RAY_USAGE_STATS_ENABLED=0"
     "AUTOSCALER_METRIC_PORT=0" # any free one
-    "NO_PROXY=$(job_addresses)"
-    "no_proxy=$(job_addresses)"
+    "NO_PROXY=$addresses"
+    "no_proxy=$addresses"
     "SDL_VIDEODRIVER=dummy"
   )
   if [ "$EMPO_RLLIB_CONTAINER" = no ]; then
     exec env "${settings[@]}" "PATH=$venv/bin:$PATH" "$@"
   fi
-  local options=(--pwd "$repository" --bind "$repository" --bind "$repository:/workspace" --bind "$folder")
+  mkdir -p "$cache"
+  options=(--pwd "$repository" --bind "$repository:/workspace")
+  options+=(--bind "$repository" --bind "$folder" --bind "$cache")
   if [ -n "${EMPO_RLLIB_BIND:-}" ]; then options+=(--bind "$EMPO_RLLIB_BIND"); fi
   if [ "${SLURM_GPUS_ON_NODE:-0}" -gt 0 ]; then options+=(--nv); fi
   exec apptainer --silent exec "${options[@]}" "$image" env "${settings[@]}" "$@"

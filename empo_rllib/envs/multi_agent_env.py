@@ -108,6 +108,10 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         infos = _infos_of(observations, infos)
         return self._transformed(observations), rewards, terminateds, truncateds, infos
 
+    def observation_adapter(self, agent: str) -> Transform | None:
+        """Returns what makes of `agent`'s observation in `env` the one seen here; None: nothing."""
+        return self._transforms.get(agent)
+
     def render(self) -> Any:
         """Renders the wrapped environment in its render mode."""
         return self.env.render()

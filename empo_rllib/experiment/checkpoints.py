@@ -120,7 +120,7 @@ def _read_state(checkpoint: Path) -> dict[str, Any]:
                 raise ValueError(f"counters below 0: {state['counters']}")
     except FileNotFoundError:
         raise CheckpointError(f"{checkpoint}: not a checkpoint: it has no state.json.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{checkpoint}: damaged state.json: {error}") from error
     if state["format"] != FORMAT:
         raise CheckpointError(

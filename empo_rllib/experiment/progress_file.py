@@ -97,6 +97,8 @@ def read_progress(folder: Path) -> list[dict[str, float]]:
     rows = []
     lines = path.read_text().splitlines(keepends=True)
     for raw in csv.DictReader(line for line in lines if line.endswith("\n")):
+        if None in raw:  # more cells than columns
+            continue
         try:
             row = {key: _number(value) for key, value in raw.items() if value}
         except (TypeError, ValueError):

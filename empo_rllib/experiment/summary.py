@@ -152,5 +152,5 @@ def read_summary(folder: Path) -> ExperimentResult:
         return ExperimentResult.model_validate({**content, "folder": str(folder)})
     except FileNotFoundError:
         raise RunError(f"{folder}: not a run folder: it has no {SUMMARY_FILE}.") from None
-    except (OSError, ValueError, TypeError, ValidationError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, ValidationError) as error:
         raise RunError(f"{path}: damaged: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from empo_rllib.algorithms.policies import adapt
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv, episode_success
 from empo_rllib.envs.registry import make_env
+from empo_rllib.results.evaluation import PlayedEpisode
 
 if TYPE_CHECKING:
     from empo_rllib.results.policy import ActingPolicies
@@ -39,6 +41,7 @@ class Episode:
         observations: of the agents that act next; empty when the episode is over.
         actions: the last action of every agent that has acted.
         returns: the sum of rewards of every agent that has taken part.
+        lengths: the steps that every agent has acted in.
         length: env steps so far.
         over: whether it has ended.
     """
@@ -47,6 +50,7 @@ class Episode:
         self.env = env
         self.seed = seed
         self.actions: dict[str, Any] = {}
+        self.lengths: Counter[str] = Counter()
         self.length = 0
         self.observations, self._infos = env.reset(seed=seed)
         self.returns = dict.fromkeys(self.observations, 0.0)
@@ -56,6 +60,7 @@ class Episode:
         """Plays one step."""
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
         self.actions.update(actions)
+        self.lengths.update(dict.fromkeys(actions, 1))
         self._infos.update(infos)
         self.length += 1
         for agent, reward in rewards.items():
@@ -71,6 +76,12 @@ class Episode:
     def success(self) -> bool | None:
         """Whether it succeeded; None while it goes on, or where the environment does not tell."""
         return episode_success(self._infos) if self.over else None
+
+    def played(self) -> PlayedEpisode:
+        """Returns what came out of it."""
+        return PlayedEpisode(
+            self.seed, dict(self.returns), dict(self.lengths), self.length, self.success
+        )
 
 
 def play_episodes(

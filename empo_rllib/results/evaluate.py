@@ -2,79 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from empo_rllib.config.schema import EnvConfig, ExperimentConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial, locate
-from empo_rllib.results.statistics import Estimate, estimate
+from empo_rllib.results.evaluation import (
+    EvaluationResult,
+    Protocol,
+    RandomReference,
+    References,
+    Source,
+    build_result,
+    success_rate,
+)
+from empo_rllib.results.settings import env_of, with_settings
+from empo_rllib.results.statistics import estimate
 
 if TYPE_CHECKING:
-    from empo_rllib.results.episodes import Episode
+    from empo_rllib.results.stage import Stage
 
-# More environments make larger batches, which pays until about this many.
-MAX_ENVS = 32
+#: Episodes of the random policy: enough for a line to compare with.
+RANDOM_EPISODES = 100
 _MAX_SEED = 2**32
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How an evaluation was done: enough to do it again.
-
-    Attributes:
-        checkpoint: folder of the checkpoint.
-        env: `id`, `num_agents` and `kwargs` of the environment.
-        episodes: how many were played, episode i on an environment reset with seed + i.
-        seed: of the environments and of the actions drawn.
-        greedy: whether the policies took their most likely action or drew one.
-    """
-
-    checkpoint: str
-    env: dict[str, Any]
-    episodes: int
-    seed: int
-    greedy: bool
-
-
-@dataclass(frozen=True)
-class EvaluationResult:
-    """What an evaluation measured; returns are sums over agents unless the name says `agent_`.
-
-    Attributes:
-        protocol: how.
-        episode_return: the return of an episode.
-        agent_return: of each agent, over the episodes that it took part in.
-        policy_return: of each policy, the sum over its agents.
-        episode_length: env steps of an episode.
-        success_rate: share of episodes that succeeded; None where the environment does not tell.
-        episodes: `seed`, `episode_return`, `episode_length` and `success` of each.
-    """
-
-    protocol: Protocol
-    episode_return: Estimate
-    agent_return: dict[str, Estimate]
-    policy_return: dict[str, Estimate]
-    episode_length: Estimate
-    success_rate: float | None
-    episodes: list[dict[str, Any]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the result as plain data."""
-        return {
-            "protocol": vars(self.protocol),
-            "episode_return": self.episode_return.to_dict(),
-            "agent_return": {key: value.to_dict() for key, value in self.agent_return.items()},
-            "policy_return": {key: value.to_dict() for key, value in self.policy_return.items()},
-            "episode_length": self.episode_length.to_dict(),
-            "success_rate": self.success_rate,
-            "episodes": self.episodes,
-        }
-
-    def to_json(self) -> str:
-        """Returns the result as JSON text."""
-        return json.dumps(self.to_dict(), indent=2)
 
 
 def evaluate(
@@ -82,6 +34,8 @@ def evaluate(
     episodes: int = 100,
     seed: int = 0,
     greedy: bool = True,
+    settings: Iterable[str] = (),
+    references: bool = True,
 ) -> EvaluationResult:
     """Plays episodes with trained policies and measures them.
 
@@ -93,44 +47,115 @@ def evaluate(
         episodes: How many to play, each to its end.
         seed: Episode i is played on an environment reset with `seed + i`.
         greedy: Take the most likely actions; otherwise draw them as in training.
+        settings: `env.key=value` texts that change the environment that was trained in.
+        references: Also play the random policy, and search for the optimum.
 
     Raises:
-        ConfigError: an argument has an impossible value, or what the experiment needs is gone.
+        ConfigError: an argument has an impossible value, the policies do not fit the settings, or
+            what the experiment needs is gone.
         RunError: there is no run folder, trial or checkpoint.
         CheckpointError: the checkpoint is damaged.
     """
     check_protocol(episodes, seed)
     trained = find_trained(run_or_checkpoint)
+    settings = tuple(settings)
+    config = with_settings(trained.config, settings)
+    return Evaluator(episodes, seed, greedy, references).evaluate(trained, config, settings)
 
-    from empo_rllib.results.episodes import build_env, play_episodes
-    from empo_rllib.results.policy import load_policies, repeatable
 
-    policies = load_policies(trained)
-    envs: list[Any] = []
-    try:
-        with repeatable(seed):
-            for _ in range(min(episodes, MAX_ENVS)):
-                envs.append(build_env(trained.config, policies))
-            played = play_episodes(policies, envs, range(seed, seed + episodes), greedy)
-    finally:
-        for env in envs:
-            env.close()
-    env_config = trained.config.env
-    return build_result(
-        Protocol(
+class Evaluator:
+    """Evaluates runs one after the other, by one protocol.
+
+    Args:
+        episodes: as in `evaluate`, and so are the others.
+        seed: see there.
+        greedy: see there.
+        references: see there; they are found once for each environment.
+    """
+
+    def __init__(self, episodes: int, seed: int, greedy: bool, references: bool) -> None:
+        self._episodes, self._seed, self._greedy = episodes, seed, greedy
+        self._wants_references = references
+        self._references: dict[str, References] = {}
+
+    def evaluate(
+        self,
+        trained: TrainedTrial,
+        config: ExperimentConfig,
+        settings: Sequence[str] = (),
+        name: str = "",
+    ) -> EvaluationResult:
+        """Evaluates a checkpoint.
+
+        Args:
+            trained: the checkpoint.
+            config: its experiment, after `with_settings`.
+            settings: what that was told.
+            name: what tables call it; by default the run's name.
+        """
+        from empo_rllib.results.policy import repeatable
+        from empo_rllib.results.stage import Stage
+        from empo_rllib.results.teams import load_team
+
+        team = load_team(trained, config)
+        stage = Stage(config.env, self._episodes)
+        try:
+            with repeatable(self._seed):
+                played = stage.play(team, self._seeds, self._greedy)
+            references = self._find_references(config.env, stage)
+        finally:
+            stage.close()
+        protocol = Protocol(
             checkpoint=str(trained.checkpoint),
-            env={
-                "id": env_config.id,
-                "num_agents": env_config.num_agents,
-                "kwargs": env_config.kwargs,
-            },
-            episodes=episodes,
-            seed=seed,
-            greedy=greedy,
-        ),
-        played,
-        policies.of_agent,
+            env=env_of(config),
+            episodes=self._episodes,
+            seed=self._seed,
+            greedy=self._greedy,
+            settings=tuple(settings),
+            played_in=stage.played_in,
+            num_envs=stage.num_envs,
+        )
+        source = Source(
+            name or trained.config.name,
+            str(trained.run),
+            trained.trial.trial_id,
+            trained.config.seed,
+        )
+        return build_result(protocol, played, team.of_agent, references, source)
+
+    @property
+    def _seeds(self) -> range:
+        return range(self._seed, self._seed + self._episodes)
+
+    def _find_references(self, env: EnvConfig, stage: Stage) -> References | None:
+        key = env.model_dump_json()
+        if self._wants_references and key not in self._references:
+            self._references[key] = find_references(stage, self._seeds)
+        return self._references.get(key)
+
+
+def find_references(stage: Stage, seeds: range) -> References:
+    """Plays the random policy and searches for the optimum.
+
+    Args:
+        stage: where episodes are played.
+        seeds: of the episodes to compare with, of which the random policy plays the first.
+    """
+    from empo_rllib.results.optimum import optimal_return
+    from empo_rllib.results.policy import repeatable
+    from empo_rllib.results.teams import random_team
+
+    env = stage.env
+    team = random_team({a: env.action_space(a) for a in env.possible_agents}, seeds[0])
+    with repeatable(seeds[0]):
+        played = stage.play(team, seeds[:RANDOM_EPISODES], greedy=False)
+    random_policy = RandomReference(
+        episodes=len(played),
+        episode_return=estimate([episode.episode_return for episode in played]),
+        episode_length=estimate([episode.length for episode in played]),
+        success_rate=success_rate(played),
     )
+    return References(random_policy, optimal_return(env, seeds))
 
 
 def check_protocol(episodes: int, seed: int) -> None:
@@ -150,46 +175,3 @@ def find_trained(run_or_checkpoint: str | Path | TrainedTrial) -> TrainedTrial:
     if isinstance(run_or_checkpoint, TrainedTrial):
         return run_or_checkpoint
     return locate(run_or_checkpoint)
-
-
-def build_result(
-    protocol: Protocol, played: list[Episode], policy_of_agent: dict[str, str]
-) -> EvaluationResult:
-    """Sums up finished episodes.
-
-    Args:
-        protocol: how they were played.
-        played: the episodes, all over.
-        policy_of_agent: the policy that acts for each agent.
-    """
-    agents = [agent for agent in policy_of_agent if any(agent in e.returns for e in played)]
-    by_agent = {a: [e.returns[a] for e in played if a in e.returns] for a in agents}
-    by_policy: dict[str, list[float]] = {}
-    for policy in dict.fromkeys(policy_of_agent[agent] for agent in agents):
-        sums = [_policy_return(episode, policy, policy_of_agent) for episode in played]
-        by_policy[policy] = [value for value in sums if value is not None]
-    successes = [episode.success for episode in played]
-    known = [success for success in successes if success is not None]
-    return EvaluationResult(
-        protocol=protocol,
-        episode_return=estimate([sum(episode.returns.values()) for episode in played]),
-        agent_return={agent: estimate(values) for agent, values in by_agent.items()},
-        policy_return={policy: estimate(values) for policy, values in by_policy.items()},
-        episode_length=estimate([episode.length for episode in played]),
-        success_rate=sum(known) / len(known) if known else None,
-        episodes=[
-            {
-                "seed": episode.seed,
-                "episode_return": sum(episode.returns.values()),
-                "episode_length": episode.length,
-                "success": success,
-            }
-            for episode, success in zip(played, successes, strict=True)
-        ],
-    )
-
-
-def _policy_return(episode: Episode, policy: str, policy_of_agent: dict[str, str]) -> float | None:
-    """The sum over the policy's agents, or None when none of them took part."""
-    returns = [r for agent, r in episode.returns.items() if policy_of_agent[agent] == policy]
-    return sum(returns) if returns else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from empo_rllib.errors import ConfigError
+from empo_rllib.results.output import check_output, refusing_unwritable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,14 +33,7 @@ def check_film(out: Path, fps: float | None) -> None:
     Raises:
         ConfigError: the suffix or the folder is wrong, or `fps` is out of range.
     """
-    if out.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"--out {out}: the file's name must end in {' or '.join(SUFFIXES)}.")
-    if out.is_dir():
-        raise ConfigError(f"--out {out} is a folder. Give the name of a file.")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no folder {out.parent}.")
-    if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise ConfigError(f"--out {out}: no permission to write to {out.parent}.")
+    check_output("--out", out, SUFFIXES)
     if fps is not None and not 0 < fps <= MAX_FPS:
         raise ConfigError(f"--fps {fps:g} must be greater than 0 and at most {MAX_FPS:g}.")
 
@@ -63,7 +56,7 @@ def write_film(frames: Iterable[Frame], out: Path, fps: float) -> int:
     write = _write_gif if out.suffix.lower() == ".gif" else _write_mp4
     try:
         num_frames = write(frames, temporary, fps)
-        with _refusing_unwritable(temporary):
+        with refusing_unwritable("--out", out):
             os.replace(temporary, out)
     finally:
         temporary.unlink(missing_ok=True)
@@ -78,7 +71,7 @@ def _write_gif(frames: Iterable[Frame], path: Path, fps: float) -> int:
         # Without dithering, which would make flat areas flicker.
         images.append(frame.image.quantize(dither=Image.Dither.NONE))
         durations.append(round(1000 / fps) * frame.repeat)
-    with _refusing_unwritable(path):
+    with refusing_unwritable("--out", path.parent):
         images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)
     return len(images)
 
@@ -89,7 +82,7 @@ def _write_mp4(frames: Iterable[Frame], path: Path, fps: float) -> int:
     writer, num_frames = None, 0
     try:
         for frame in frames:
-            with _refusing_unwritable(path):
+            with refusing_unwritable("--out", path.parent):
                 if writer is None:
                     size = frame.image.size
                     writer = write_frames(str(path), size, fps=fps, quality=8, macro_block_size=2)
@@ -99,15 +92,6 @@ def _write_mp4(frames: Iterable[Frame], path: Path, fps: float) -> int:
             num_frames += 1
     finally:
         if writer is not None:
-            with _refusing_unwritable(path):
+            with refusing_unwritable("--out", path.parent):
                 writer.close()
     return num_frames
-
-
-@contextlib.contextmanager
-def _refusing_unwritable(path: Path) -> Iterator[None]:
-    """Turns a disk's errors, and only those, into messages: frames may raise errors as well."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"--out: cannot write to {path.parent}: {error}") from error

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -30,10 +30,20 @@ from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 
 from empo_rllib.algorithms.builder import build_algorithm_config, build_rl_modules
 from empo_rllib.algorithms.policies import Policy, build_policies, policy_mapping
-from empo_rllib.errors import ConfigError
+from empo_rllib.errors import CheckpointError, ConfigError
 from empo_rllib.experiment.checkpoints import load_weights, read_counters, read_policy
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.experiment.trial import seed_everything
+
+
+class Acts(Protocol):
+    """What acts for one agent or several: an `ActingPolicy`, or chance."""
+
+    def act(self, observations: Sequence[Any], greedy: bool) -> list[Any]:
+        """See `ActingPolicy.act`."""
+
+    def choose(self, observations: Any, greedy: bool) -> Any:
+        """See `ActingPolicy.choose`."""
 
 
 class ActingPolicy:
@@ -83,7 +93,20 @@ class ActingPolicy:
                 checkpoint: draw from the distribution; DQN takes random actions with the
                 probability `epsilon` that its schedule gives there. Draws use torch's generator.
         """
-        inputs = {Columns.OBS: convert_to_torch_tensor(batch(list(observations)))}
+        chosen = unbatch(self.choose(batch(list(observations)), greedy))
+        return [self._for_env(action) for action in chosen]
+
+    def choose(self, observations: Any, greedy: bool) -> Any:
+        """Chooses actions as the policy's distribution has them, which discrete ones are taken as.
+
+        Args:
+            observations: Arrays [B, ...], nested as the policy's observation space is.
+            greedy: As in `act`.
+
+        Returns:
+            Arrays [B, ...].
+        """
+        inputs = {Columns.OBS: convert_to_torch_tensor(observations)}
         with torch.no_grad():
             if greedy:
                 outputs = self.module.forward_inference(inputs)
@@ -93,7 +116,7 @@ class ActingPolicy:
                 actions = outputs[Columns.ACTIONS]
             else:
                 actions = self._draw(outputs, greedy)
-        return [self._for_env(action) for action in unbatch(convert_to_numpy(actions))]
+        return convert_to_numpy(actions)
 
     def _draw(self, outputs: Mapping[str, Any], greedy: bool) -> Any:
         if Columns.ACTION_DIST_INPUTS not in outputs:
@@ -130,11 +153,14 @@ class ActingPolicies:
         by_name: each policy.
         of_agent: the name of the policy that acts for each agent.
         specs: what `build_policies` returned for the experiment.
+        adapters: for agents whose observations are not yet as their policies read them, what makes
+            one so.
     """
 
-    by_name: dict[str, ActingPolicy]
+    by_name: dict[str, Acts]
     of_agent: dict[str, str]
     specs: dict[str, Policy]
+    adapters: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
 
     def act(self, observations: Sequence[Mapping[str, Any]], greedy: bool) -> list[dict[str, Any]]:
         """Chooses the actions of several episodes at once, in one batch per policy.
@@ -152,11 +178,16 @@ class ActingPolicies:
                 places.setdefault(self.of_agent[agent], []).append((episode, agent))
         actions: list[dict[str, Any]] = [dict.fromkeys(seen) for seen in observations]
         for name, agents in places.items():
-            inputs = [observations[episode][agent] for episode, agent in agents]
+            inputs = [self.adapted(agent, observations[e][agent]) for e, agent in agents]
             chosen = self.by_name[name].act(inputs, greedy)
             for (episode, agent), action in zip(agents, chosen, strict=True):
                 actions[episode][agent] = action
         return actions
+
+    def adapted(self, agent: str, observation: Any) -> Any:
+        """Returns an observation as the agent's policy reads it."""
+        adapter = self.adapters.get(agent)
+        return observation if adapter is None else adapter(observation)
 
 
 def load_policies(trained: TrainedTrial) -> ActingPolicies:
@@ -171,10 +202,12 @@ def load_policies(trained: TrainedTrial) -> ActingPolicies:
     algorithm = build_algorithm_config(config, specs)
     modules = build_rl_modules(algorithm, specs)
     env_steps = read_counters(trained.checkpoint)["env_steps"]
-    by_name = {}
+    by_name: dict[str, Acts] = {}
     for name, spec in specs.items():
         source = f"{trained.checkpoint}: policy {name!r}"
-        load_weights(modules[name], read_policy(trained.checkpoint, name), source)
+        weights = read_policy(trained.checkpoint, name)
+        _check_numbers(weights, source)
+        load_weights(modules[name], weights, source)
         by_name[name] = ActingPolicy(
             modules[name],
             spec.action_space,
@@ -183,6 +216,15 @@ def load_policies(trained: TrainedTrial) -> ActingPolicies:
             env_steps=env_steps,
         )
     return ActingPolicies(by_name, policy_mapping(specs), specs)
+
+
+def _check_numbers(weights: Mapping[str, np.ndarray], source: str) -> None:
+    for key, values in weights.items():
+        if np.issubdtype(values.dtype, np.floating) and np.isnan(values).any():
+            raise CheckpointError(
+                f"{source}: {key} is not a number (NaN): the training has diverged, or the file is "
+                "damaged. Take an earlier checkpoint."
+            )
 
 
 @contextlib.contextmanager

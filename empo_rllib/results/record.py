@@ -14,6 +14,7 @@ from empo_rllib.results.film import Frame, check_film, write_film
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL import Image
 
     from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
     from empo_rllib.results.captions import Colour, Layout
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 # In a grid world every step is a decision to look at.
 GRID_FPS = 5.0
 OTHER_FPS = 15.0
-_HOLD_LAST_S = 1.5
+HOLD_LAST_S = 1.5
 _SHOWN_NUMBERS = 4
 
 
@@ -67,16 +68,21 @@ def record(
 
     policies = load_policies(trained)
     with repeatable(seed):
-        env = _build_filmed_env(trained, policies)
+        env = build_filmed_env(trained, policies)
         try:
-            fps = fps or _default_fps(env)
+            fps = fps or default_fps(env)
             frames = _film(policies, env, range(seed, seed + episodes), greedy, fps)
             return write_film(frames, out, fps)
         finally:
             env.close()
 
 
-def _build_filmed_env(trained: TrainedTrial, policies: ActingPolicies) -> ParallelMultiAgentEnv:
+def build_filmed_env(trained: TrainedTrial, policies: ActingPolicies) -> ParallelMultiAgentEnv:
+    """Makes the experiment's environment for its policies, with pictures.
+
+    Raises:
+        EnvError: it cannot be made, or not with pictures.
+    """
     from empo_rllib.results.episodes import build_env
 
     try:
@@ -87,7 +93,8 @@ def _build_filmed_env(trained: TrainedTrial, policies: ActingPolicies) -> Parall
         ) from error
 
 
-def _default_fps(env: ParallelMultiAgentEnv) -> float:
+def default_fps(env: ParallelMultiAgentEnv) -> float:
+    """Returns the env steps per second that a film of `env` shows."""
     from empo_rllib.results.film import MAX_FPS
 
     if _grid_agents(env):
@@ -102,26 +109,51 @@ def _film(
     greedy: bool,
     fps: float,
 ) -> Iterator[Frame]:
-    from empo_rllib.results.captions import Layout
     from empo_rllib.results.episodes import Episode
 
-    layout = None
+    camera = Camera(env)
     for number, seed in enumerate(seeds, start=1):
         episode = Episode(env, seed)
         title = f"episode {number}/{len(seeds)}"
         while True:
-            picture = _render(env)
-            if layout is None:
-                size = (picture.shape[1], picture.shape[0])
-                layout = Layout(
-                    size, env.possible_agents, bool(_grid_agents(env)), _longest_action(env)
-                )
-            frame = _draw(layout, picture, title, episode)
+            frame = camera.draw(title, episode)
             if episode.over:
-                yield Frame(frame, repeat=max(1, round(_HOLD_LAST_S * fps)))
+                yield Frame(frame, repeat=max(1, round(HOLD_LAST_S * fps)))
                 break
             yield Frame(frame)
             episode.step(policies.act([episode.observations], greedy)[0])
+
+
+class Camera:
+    """Draws an environment's episodes, in the same layout all along.
+
+    Args:
+        env: Made by `build_filmed_env`.
+    """
+
+    def __init__(self, env: ParallelMultiAgentEnv) -> None:
+        self._env = env
+        self._layout: Layout | None = None
+
+    def draw(self, title: str, episode: Episode) -> Image.Image:
+        """Returns what the environment looks like now, with a caption.
+
+        Args:
+            title: What the episode is called.
+            episode: The environment's present episode.
+
+        Raises:
+            EnvError: the environment draws no picture.
+        """
+        from empo_rllib.results.captions import Layout
+
+        picture = _render(self._env)
+        if self._layout is None:
+            agents = self._env.possible_agents
+            coloured = bool(_grid_agents(self._env))
+            size = (picture.shape[1], picture.shape[0])
+            self._layout = Layout(size, agents, coloured, _longest_action(self._env))
+        return _draw(self._layout, picture, title, episode)
 
 
 def _render(env: ParallelMultiAgentEnv) -> np.ndarray:

@@ -44,6 +44,35 @@ class Estimate:
         }
 
 
+@dataclass(frozen=True)
+class GroupEstimate:
+    """What several runs say of the settings that they have in common.
+
+    Attributes:
+        n: number of runs.
+        mean: of their scores.
+        interquartile_mean: mean of the scores between the quartiles.
+        low: lower end of the 95 % interval of the interquartile mean; None for fewer than two runs.
+        high: its upper end.
+    """
+
+    n: int
+    mean: float
+    interquartile_mean: float
+    low: float | None
+    high: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the numbers under the names that the result files use."""
+        interval = None if self.low is None or self.high is None else (self.low, self.high)
+        return {
+            "n": self.n,
+            "mean": self.mean,
+            "interquartile_mean": self.interquartile_mean,
+            "interquartile_mean_interval_95": interval,
+        }
+
+
 def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
     """Returns the statistics of at least one value.
 
@@ -83,3 +112,52 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
         low=low,
         high=high,
     )
+
+
+def stratified_estimate(strata: Sequence[Sequence[float]], seed: int = 0) -> GroupEstimate:
+    """Returns the interquartile mean of runs' scores with a stratified bootstrap interval.
+
+    As Agarwal et al. 2021 (section 4.1): runs are drawn with replacement within each stratum, all
+    scores are pooled, and the interval is the percentile bootstrap's.
+
+    Args:
+        strata: for each environment one score per run, at least one in all.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: there is no score.
+    """
+    import numpy as np
+    from scipy import stats
+
+    samples = [np.sort(np.asarray(scores, dtype=np.float64)) for scores in strata if len(scores)]
+    if not samples:
+        raise ValueError("an estimate needs at least one value")
+    pooled = np.concatenate(samples)
+    low = high = None
+    if max(len(sample) for sample in samples) > 1:
+        rng = np.random.default_rng(seed)
+        resampled = [
+            sample[rng.integers(len(sample), size=(BOOTSTRAP_RESAMPLES, len(sample)))]
+            for sample in samples
+        ]
+        means = stats.trim_mean(np.concatenate(resampled, axis=1), 0.25, axis=1)
+        low, high = (float(end) for end in np.quantile(means, [0.025, 0.975]))
+    return GroupEstimate(
+        n=len(pooled),
+        mean=float(pooled.mean()),
+        interquartile_mean=float(stats.trim_mean(pooled, 0.25)),
+        low=low,
+        high=high,
+    )
+
+
+def share_interval(successes: int, n: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a share of `n` episodes (Wilson 1927).
+
+    Unlike a bootstrap's it has a width where all episodes came out the same.
+    """
+    from scipy import stats
+
+    interval = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)

@@ -1,40 +1,76 @@
-"""An evaluation as people read it on a terminal."""
+"""Evaluations as people read them on a terminal."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from empo_rllib.results.evaluate import EvaluationResult
-from empo_rllib.results.statistics import Estimate
+from empo_rllib.results.evaluation import EvaluationResult, Protocol, RandomReference, References
+from empo_rllib.results.runs import EvaluationGroup, RunsEvaluation
+from empo_rllib.results.statistics import Estimate, GroupEstimate
+
+_STUCK = (
+    "A greedy policy repeats itself: where its most likely action changes nothing, it "
+    "is stuck.\nCompare with --sampled."
+)
+
+_INTERVALS = (
+    "Intervals: of a run for its mean over episodes; of seeds for the interquartile mean\n"
+    "(IQM) over runs, by stratified bootstrap."
+)
 
 
 def render_evaluation(result: EvaluationResult) -> RenderableType:
     """Returns the protocol, a table of the estimates and what to keep in mind."""
     protocol = result.protocol
-    how = "greedy actions" if protocol.greedy else "sampled actions"
     lines: list[RenderableType] = [
-        Text(f"{protocol.env['id']}: {protocol.episodes} episodes, {how}, seed {protocol.seed}"),
+        Text(f"{protocol.env['id']}: {_how(protocol)}"),
         Text(protocol.checkpoint, style="dim", overflow="fold"),
         Text(),
         _table(result),
     ]
-    if protocol.greedy and result.success_rate is not None and result.success_rate < 1:
-        lines.append(
-            Text(
-                "A greedy policy repeats itself: where its most likely action changes nothing, it "
-                "is stuck.\nCompare with --sampled."
-            )
-        )
-    return Group(*lines)
+    return Group(*lines, *_remarks([result]))
+
+
+def render_runs(evaluation: RunsEvaluation) -> RenderableType:
+    """Returns the protocol, a row for each run and group, and what to keep in mind."""
+    runs = evaluation.runs
+    ids = list(dict.fromkeys(run.protocol.env["id"] for run in runs))
+    lines: list[RenderableType] = [
+        Text(f"{', '.join(ids)}: {_how(runs[0].protocol)}"),
+        Text(),
+        _runs_table(evaluation),
+    ]
+    if evaluation.groups:
+        lines.append(Text(_INTERVALS))
+    return Group(*lines, *_remarks(runs))
+
+
+def new_table(*titles: str) -> Table:
+    """Returns an empty table whose first column has no title, and whose others hold numbers."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", overflow="fold")
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def _how(protocol: Protocol) -> str:
+    actions = "greedy actions" if protocol.greedy else "sampled actions"
+    changed = "".join(f", {setting}" for setting in protocol.settings)
+    return f"{protocol.episodes} episodes, {actions}, seed {protocol.seed}{changed}"
+
+
+def _remarks(results: Sequence[EvaluationResult]) -> list[RenderableType]:
+    failed = any(r.success_rate is not None and r.success_rate < 1 for r in results)
+    return [Text(_STUCK)] if failed and results[0].protocol.greedy else []
 
 
 def _table(result: EvaluationResult) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("")
-    for title in ("mean", "95 % interval", "interquartile mean"):
-        table.add_column(title, justify="right")
+    table = new_table("mean", "95 % interval", "interquartile mean")
     table.add_row("return", *_cells(result.episode_return, 3))
     if set(result.policy_return) != set(result.agent_return):
         for policy, estimate in result.policy_return.items():
@@ -42,13 +78,89 @@ def _table(result: EvaluationResult) -> Table:
     if len(result.agent_return) > 1:
         for agent, estimate in result.agent_return.items():
             table.add_row(f"  {agent}", *_cells(estimate, 3))
+    if result.references is not None:
+        _add_references(table, result.references)
     table.add_row("episode length", *_cells(result.episode_length, 1))
-    rate = "not told by this env" if result.success_rate is None else f"{result.success_rate:.0%}"
-    table.add_row("success rate", rate)
+    for agent, estimate in result.agent_length.items():
+        if estimate != result.episode_length:
+            table.add_row(f"  {agent}", *_cells(estimate, 1))
+    interval = result.success_interval_95
+    ends = "" if interval is None else " – ".join(f"{end:.0%}" for end in interval)
+    told = "not told by this env" if result.success_rate is None else _share(result.success_rate)
+    table.add_row("success rate", told, ends)
     return table
 
 
+def _add_references(table: Table, references: References) -> None:
+    table.add_row("  random policy", *_cells(references.random_policy.episode_return, 3))
+    table.add_row("  optimum", _optimum(references))
+
+
+def _runs_table(evaluation: RunsEvaluation) -> Table:
+    table = new_table("return", "95 % interval", "IQM", "length", "success")
+    for run in evaluation.runs:
+        mean, interval, middle = _cells(run.episode_return, 3)
+        length = f"{run.episode_length.mean:.1f}"
+        table.add_row(run.source.name, mean, interval, middle, length, _share(run.success_rate))
+    for group in evaluation.groups:
+        table.add_section()
+        _add_group(table, group)
+    _add_references_of_runs(table, evaluation.runs)
+    return table
+
+
+def _add_group(table: Table, group: EvaluationGroup) -> None:
+    """Adds what a group comes to; its intervals are of the interquartile mean over runs."""
+    length = "–" if group.episode_length is None else f"{group.episode_length.mean:.1f}"
+    success = _share(None if group.success_rate is None else group.success_rate.mean)
+    if group.episode_return is not None:
+        name = f"{len(group.names)} seeds"
+        table.add_row(name, *_group_cells(group.episode_return), length, success)
+        return
+    name = f"{len(group.names)} runs, {group.num_envs} envs"
+    if group.normalised_return is not None:
+        name += ": 0 random, 1 optimum"
+    table.add_row(name, *_group_cells(group.normalised_return), length, success)
+
+
+def _add_references_of_runs(table: Table, runs: Sequence[EvaluationResult]) -> None:
+    found = {}
+    for run in runs:
+        if run.references is not None:
+            key = str(run.protocol.env)
+            found[key] = (run.protocol.env["id"], run.references)
+    for env_id, references in found.values():
+        where = "" if len(found) == 1 else f" in {env_id}"
+        _add_random_row(table, f"random policy{where}", references.random_policy)
+        table.add_row(f"optimum{where}", _optimum(references))
+
+
+def _add_random_row(table: Table, name: str, reference: RandomReference) -> None:
+    length = f"{reference.episode_length.mean:.1f}"
+    cells = _cells(reference.episode_return, 3)
+    table.add_row(name, *cells, length, _share(reference.success_rate))
+
+
+def _optimum(references: References) -> str:
+    return "unknown" if references.optimum is None else f"{references.optimum:.3f}"
+
+
+def _share(rate: float | None) -> str:
+    return "–" if rate is None else f"{rate:.0%}"
+
+
 def _cells(estimate: Estimate, digits: int) -> tuple[str, str, str]:
-    interval = estimate.interval_95
-    between = "–" if interval is None else " – ".join(f"{end:.{digits}f}" for end in interval)
+    between = _between(estimate, digits)
     return f"{estimate.mean:.{digits}f}", between, f"{estimate.interquartile_mean:.{digits}f}"
+
+
+def _group_cells(estimate: GroupEstimate | None) -> tuple[str, str, str]:
+    if estimate is None:
+        return "–", "–", "–"
+    return f"{estimate.mean:.3f}", _between(estimate, 3), f"{estimate.interquartile_mean:.3f}"
+
+
+def _between(estimate: Estimate | GroupEstimate, digits: int) -> str:
+    if estimate.low is None or estimate.high is None:
+        return "–"
+    return f"{estimate.low:.{digits}f} – {estimate.high:.{digits}f}"

@@ -125,7 +125,8 @@ def build_job(
     silenced = {variable for option in names for variable in variables_of(option)}
     kept = {key: value for key, value in environment.items() if key not in silenced}
     site = parse_options(environment.get(SITE_OPTIONS, ""), SITE_OPTIONS)
-    defaults = override([Option("job-name", name), *header], site)
+    others = [option for option in header if option.name != "job-name"]
+    defaults = override([Option("job-name", name), *others], site)
     options = override(without_rivals_of(kept, defaults), typed)
     return SlurmJob(options, list(arguments), kept)
 

@@ -103,7 +103,10 @@ def test_the_wheel_holds_the_license_and_every_data_file(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    data = {p.relative_to(ROOT).as_posix() for p in (ROOT / "empo_rllib").rglob("*.json")}
+    kinds = ("*.json", "*.css", "*.js", "*.jinja")
+    files = [path for kind in kinds for path in (ROOT / "empo_rllib").rglob(kind)]
+    data = {path.relative_to(ROOT).as_posix() for path in files}
+    assert {Path(name).suffix for name in data} == {kind[1:] for kind in kinds}
     assert data - set(names) == set()
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith("tests/")]

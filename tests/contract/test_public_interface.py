@@ -53,7 +53,10 @@ def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
         ("register_envs", {}),
         ("load_config", {"overrides": ()}),
         ("run", {"resume": False, "address": None}),
-        ("evaluate", {"episodes": 100, "seed": 0, "greedy": True}),
+        (
+            "evaluate",
+            {"episodes": 100, "seed": 0, "greedy": True, "settings": (), "references": True},
+        ),
         ("load_bundle", {"seed": None}),
     ],
 )
@@ -101,6 +104,8 @@ def test_importing_imports_neither_ray_nor_torch(imports: str) -> None:
         (["empo_rllib.tune", "--config", "tune_configs/ppo.yaml", "--set", "seed"], 2),
         (["empo_rllib.tune", "--config", "tune_configs/ppo.yaml", "--set", "sede=1"], 2),
         (["empo_rllib", "evaluate", "no_such_run"], 2),
+        (["empo_rllib", "crossplay", "--help"], 0),
+        (["empo_rllib", "crossplay", "no_such_run", "nor_this"], 2),
         (["empo_rllib", "export", "no_such_run", "--out", "no_such_bundle"], 2),
         (["empo_rllib.bundle", "no_such_bundle"], 2),
     ],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -89,3 +91,86 @@ def test_every_documented_job_is_understood(line):
 
 def test_the_guide_has_jobs_to_test():
     assert len(documented()) >= 8
+
+
+def on_node(function: str, **env: str) -> str:
+    """What a function of node.sh prints on a node of a job with these variables."""
+    job = {"SLURMD_NODENAME": "localhost", "EMPO_RLLIB_REPOSITORY": str(ROOT)}
+    job |= {"SLURM_CPUS_ON_NODE": "4", "PATH": os.environ["PATH"]}
+    script = f". {FOLDER}/node.sh; {function}"
+    answer = subprocess.run(
+        ["bash", "-uc", script], env={**job, **env}, capture_output=True, text=True, check=True
+    )
+    assert answer.stderr == ""
+    return answer.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("env", "memory_mb"),
+    [
+        ({"SLURM_MEM_PER_NODE": "9000", "SLURM_MEM_PER_CPU": "1"}, 9000),
+        ({"SLURM_MEM_PER_CPU": "2000"}, 8000),
+        ({"SLURM_MEM_PER_GPU": "5000", "SLURM_GPUS_ON_NODE": "2"}, 10000),
+    ],
+)
+def test_memory_is_what_the_job_has(env, memory_mb):
+    assert on_node("node_memory_mb", **env) == str(memory_mb)
+
+
+def test_memory_that_is_not_limited_is_shared_as_the_cpus_are():
+    total_kb = int(Path("/proc/meminfo").read_text().split()[1])
+    cpus = os.cpu_count() or 1
+    half = on_node("node_memory_mb", SLURM_CPUS_ON_NODE=str(cpus / 2))
+    assert int(half) == pytest.approx(total_kb / 1024 / 2, abs=1)
+    assert int(on_node("node_memory_mb", SLURM_CPUS_ON_NODE="99999")) <= total_kb / 1024
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"), [("0,3", 2), ("7", 1), ("GPU-ab,MIG-cd,2", 3), ("", 0), ("NoDevFiles", 0)]
+)
+def test_gpus_are_those_that_are_visible(visible, count):
+    assert on_node("node_gpus", CUDA_VISIBLE_DEVICES=visible) == str(count)
+    assert on_node("node_gpus") == "0"
+
+
+def test_the_object_store_is_bounded_by_memory_and_by_what_is_free():
+    small = int(on_node("object_store_mb", SLURM_MEM_PER_NODE="100"))
+    assert small == 30
+    shm = shutil.disk_usage("/dev/shm").free / 2**20
+    large = int(on_node("object_store_mb", SLURM_MEM_PER_NODE="100000000"))
+    assert large == pytest.approx(0.8 * shm, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("2026 INFO x.py:1 -- Ray runtime started.\n\n", "Ray runtime started."),
+        ("Traceback\nValueError: bad port\n", "ValueError: bad port"),
+        (
+            "2026 ERR s.py:1 -- Some Ray subprocesses exited unexpectedly:\n"
+            "2026 ERR s.py:2 --   gcs_server [exit code=-9]\n[state-dump] 1\n"
+            "2026 ERR s.py:3 -- Remaining processes will be killed.\n",
+            "it lost gcs_server [exit code=-9]",
+        ),
+    ],
+)
+def test_rays_last_words_tell_what_was_lost(tmp_path, log, words):
+    (tmp_path / "ray.log").write_text(log)
+    assert on_node(f"folder={tmp_path}; last_words") == words
+
+
+def test_a_long_folder_is_replaced_and_it_says_so():
+    script = "make_folder; stat -c %a $folder; echo $folder; rmdir $folder"
+    long = "/tmp/a-folder-of-many-characters"
+    note, mode, folder = on_node(script, EMPO_RLLIB_TMP=long).splitlines()
+    assert f"{long} is too long for Ray's sockets" in note
+    assert mode == "700"
+    assert folder.startswith("/tmp/empo-")
+
+
+def test_the_longest_folder_leaves_room_for_rays_sockets():
+    """Ray 2.60 takes at most 39 characters with a dashboard, and hangs with more."""
+    longest = int(re.search(r"longest=(\d+)", SCRIPTS["node.sh"])[1])
+    assert longest + len("/empo-XXXXXX/ray") <= 39
+    assert f"at most {longest} characters" in GUIDE
+    assert f"at most {longest} characters" in SITE

@@ -6,10 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import torch
+from commands import CONFIGS
 from PIL import Image
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
@@ -144,3 +146,62 @@ def test_a_corrupt_checkpoint_ends_the_real_commands_with_one_message(run_folder
         assert "agent_0.safetensors: damaged weights" in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+@pytest.fixture(scope="module")
+def seeds(smoke_place):
+    """Run folders of two seeds of the smoke experiment, very short."""
+    names = ("seed-1", "seed-2")
+    for number, name in enumerate(names, start=1):
+        settings = (f"name={name}", f"seed={number}", "stop.env_steps=200")
+        sets = [part for setting in settings for part in ("--set", setting)]
+        smoke_place.tune("--config", CONFIGS / "smoke.yaml", *sets).check()
+    return [smoke_place.run(name).folder for name in names]
+
+
+def test_seeds_are_evaluated_together(seeds, tmp_path):
+    out = tmp_path / "seeds.json"
+
+    done = run_command("evaluate", *seeds, "--sampled", "--episodes", 5, "--out", out)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 seeds" in done.stdout
+    written = json.loads(out.read_text())
+    assert [run["source"]["training_seed"] for run in written["runs"]] == [1, 2]
+    assert written["groups"][0]["runs"] == ["seed-1", "seed-2"]
+    for run in written["runs"]:  # statistics can be computed again
+        returns = [episode["episode_return"] for episode in run["episodes"]]
+        assert run["episode_return"]["mean"] == pytest.approx(np.mean(returns))
+
+
+def test_seeds_play_with_each_other(seeds, tmp_path):
+    out, figure = tmp_path / "cross.json", tmp_path / "cross.png"
+    options = ("--sampled", "--episodes", 5, "--out", out, "--figure", figure)
+
+    done = run_command("crossplay", *seeds, *options)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    written = json.loads(out.read_text())
+    assert [player["name"] for player in written["players"]] == ["seed-1", "seed-2"]
+    assert np.array(written["returns"]).shape == (2, 2)
+    assert Image.open(figure).format == "PNG"
+
+
+def test_bar_evaluate_1000_greedy_episodes_of_empty_8x8(run_folder):
+    """Prints the time. A policy of few iterations is stuck: no episode could be longer."""
+    settings = ("--set", "env.id=MultiGrid-Empty-8x8-v0", "--set", "env.kwargs={}")
+    seconds = {}
+    for episodes in (1, 1, 1000):  # the first compiles what is not yet cached
+        started = time.perf_counter()
+        done = run_command("evaluate", run_folder, *settings, "--episodes", episodes, "--json")
+        seconds[episodes] = time.perf_counter() - started
+        assert done.returncode == 0, done.stderr
+    written = json.loads(done.stdout)
+    assert len(written["episodes"]) == 1000
+    assert written["protocol"]["played_in"] == "kernels"
+    print(
+        f"bar: 1,000 greedy episodes of Empty-8x8, {written['episode_length']['mean']:.0f} env "
+        f"steps long: {seconds[1000] - seconds[1]:.1f} s after a start-up of {seconds[1]:.1f} s "
+        "(at most 10 s)"
+    )

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import typer.main
 from commands import PYTHON, ROOT, Outcome, Running, Workplace
 from ray_head import Head, ray_head
 
@@ -35,7 +34,6 @@ PAGES = [
     *(f"docs/howto/{path.name}" for path in sorted((ROOT / "docs/howto").glob("*.md"))),
     "examples/README.md",
 ]
-COMMANDS = typer.main.get_command(cli.app).commands.keys()
 # A training of the guides in env steps, divided by this, is a training here.
 SCALE = 80
 # The longest episode is 256 steps: each batch holds the end of one.
@@ -58,14 +56,6 @@ class Step(NamedTuple):
     @property
     def name(self) -> str:
         return f"{Path(self.page).stem}-{self.number}"
-
-    @property
-    def needs(self) -> str | None:
-        """The command without which this cannot run, if it is not there yet."""
-        words = shlex.split(self.text) if self.is_command else []
-        if words[3:4] == ["evaluate"] and len(runs_in(words)) > 1:
-            return "crossplay"  # came with an `evaluate` of several runs
-        return words[3] if words[2:3] == ["empo_rllib"] else None
 
 
 def runs_in(words: list[str]) -> list[str]:
@@ -191,8 +181,6 @@ def test_a_guide_uses_no_run_of_another_page(page: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_what_a_guide_says_to_type_works(step: Step, typed: Callable[[Step], Outcome]) -> None:
-    if step.needs and step.needs not in COMMANDS:
-        pytest.skip(f"there is no command {step.needs} yet")
     outcome = typed(step).check()
     assert step.is_command or outcome.stdout.strip(), "a block that prints nothing shows nothing"
 

@@ -139,10 +139,10 @@ class Researcher:
 
 
 def processes(slurm: Slurm, node: str) -> list[str]:
-    """Returns the command lines of users' processes on a node."""
+    """Returns the command lines of users' processes on a node; root's are the node's own."""
     listed = slurm.nodes[node].run(["ps", "-e", "--no-headers", "-o", "uid=,stat=,args="]).stdout
     fields = [line.split(None, 2) for line in listed.splitlines()]
-    users = {str(number) for number in USERS.values()}
+    users = {str(number) for number in USERS.values() if number}
     return [f[-1] for f in fields if f[0] in users and not f[1].startswith("Z")]
 
 

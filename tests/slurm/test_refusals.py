@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from conftest import SUITE
+from repository import ROOT
 from researcher import IMAGE, SHARED, SMOKE, Job, Researcher, leftovers, wait_for_nothing_left
 from slurm import Slurm
 
@@ -118,6 +121,15 @@ def test_bar_each_within_a_minute() -> None:
     assert len(MEASURED) >= 10
 
 
+def test_bar_shellcheck() -> None:
+    scripts = [path for part in ("cluster", "tests") for path in (ROOT / part).rglob("*.sh")]
+    shellcheck = Path(sys.prefix, "bin", "shellcheck")
+    done = subprocess.run([shellcheck, *scripts], capture_output=True, text=True)
+    measured = {"scripts": len(scripts), "findings": done.stdout}
+    SUITE.record("shellcheck", "clean", measured, done.returncode == 0)
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_job_from_elsewhere(slurm: Slurm, ada: Researcher) -> None:
     command = ["sbatch", "--parsable", "--output=/home/ada/elsewhere.out"]
     script = "/home/ada/empo_rllib/cluster/ray_slurm.sh"
@@ -138,7 +150,7 @@ def test_typed_without_sbatch(ada: Researcher) -> None:
     [
         ("/home/ada/no.tar", "no such archive. Make it with: docker save"),
         ("/home/ada/empo_rllib/README.tar", "could not be made into an image"),
-        ("empo_rllib:latest", "there is no Docker here"),
+        ("empo_rllib:latest", "no Docker engine answers here"),
         ("docker://127.0.0.1:1/team/empo_rllib:1", "could not be made into an image"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import time
 
@@ -25,8 +26,7 @@ class Suite:
 
     def record(self, name: str, asked: str, measured: object, met: bool) -> None:
         """Adds a measured value; a time is recorded whether or not it is met, never asserted."""
-        bar = {"suite": self._target, "asked": asked, "measured": measured, "met": met}
-        _write({**read_bars(), name: bar})
+        record_bar(self._target, name, asked, measured, met)
 
     def show(self, terminal: pytest.TerminalReporter) -> None:
         """Prints the bars, with the time that all of the tests took."""
@@ -44,8 +44,17 @@ class Suite:
                 )
 
 
+def record_bar(suite: str, name: str, asked: str, measured: object, met: bool) -> None:
+    """Adds a measured value of a test that belongs to a make target."""
+    bar = {"suite": suite, "asked": asked, "measured": measured, "met": met}
+    with BARS_FILE.open("a") as file:  # `make test` runs several tests at a time
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _write({**read_bars(), name: bar})
+
+
 def read_bars() -> dict[str, dict]:
-    return json.loads(BARS_FILE.read_text()) if BARS_FILE.exists() else {}
+    text = BARS_FILE.read_text() if BARS_FILE.exists() else ""
+    return json.loads(text or "{}")
 
 
 def _write(bars: dict[str, dict]) -> None:

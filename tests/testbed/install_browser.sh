@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install_browser.sh: Chromium, to look at the Ray dashboard with. Debian's; playwright's own is not needed.
+# install_browser.sh: Chromium, to look at reports and the Ray dashboard with. Debian's; playwright's own is not needed.
 set -euo pipefail
 
 if ! command -v chromium >/dev/null; then

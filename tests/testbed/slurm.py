@@ -18,11 +18,11 @@ from pathlib import Path
 from engine import run
 from repository import wait_until
 
-USERS = {"ada": 1234, "ben": 1235}
+USERS = {"root": 0, "ada": 1234, "ben": 1235}
 _NETWORK = "10.77.0"
 _START_S = 60.0
 # Each node says that it has these, whatever the machine has: jobs must fit side by side.
-CPUS, MEMORY_MB = 16, 24_000
+CPUS, MEMORY_MB = 16, 64_000
 
 _SLURM_CONF = """
 ClusterName=tests
@@ -232,9 +232,10 @@ class Slurm:
         addresses = {host.name: host.address for host in (self.login, *self.nodes.values())}
         hosts = ["127.0.0.1 localhost", *(f"{a} {name}" for name, a in addresses.items())]
         self._write("hosts", hosts)
-        users = [f"{name}:x:{n}:{n}::/home/{name}:/bin/bash" for name, n in USERS.items()]
+        people = {name: number for name, number in USERS.items() if number}
+        users = [f"{name}:x:{n}:{n}::/home/{name}:/bin/bash" for name, n in people.items()]
         self._write("passwd", [*Path("/etc/passwd").read_text().splitlines(), *users])
-        groups = [f"{name}:x:{number}:" for name, number in USERS.items()]
+        groups = [f"{name}:x:{number}:" for name, number in people.items()]
         self._write("group", [*Path("/etc/group").read_text().splitlines(), *groups])
         settings = {"folder": self.folder, "nodes": len(self.nodes), "network": _NETWORK}
         conf = _SLURM_CONF.format(**settings, cpus=CPUS, memory=MEMORY_MB)

@@ -1,6 +1,7 @@
 """MultiGrid as kernels over arrays, many copies at a time.
 
 multigrid.py   BatchedMultiGrid, the `VectorEnv`
+seeded.py      SeededMultiGrid, which plays the episodes of given seeds as the Python environment
 support.py     which environments it can run, and why not the others
 state.py       the arrays, and how a Python environment's state gets into them
 step.py        one step: actions, then what it pays and who leaves

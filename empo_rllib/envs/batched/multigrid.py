@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from gymnasium.spaces import Dict
 
-from empo_rllib.envs.batched.layouts import native_layout
+from empo_rllib.envs.batched.layouts import NativeLayout, native_layout
 from empo_rllib.envs.batched.random import first_states
 from empo_rllib.envs.batched.rules import read_rule, rule_of
 from empo_rllib.envs.batched.state import (
@@ -69,12 +69,9 @@ class BatchedMultiGrid(VectorEnv):
             self.success,
         )
         self._rule = rule_of(template.env)
-        self._native = native_layout(template)
         self._templates = [template]
-        if self._native is None:
-            self._templates += [make() for _ in range(1, num_envs)]
-        else:
-            self._worlds = self._native.prepare(self._worlds)
+        self._native: NativeLayout | None = None
+        self._prepare_layouts(make)
         self._compile()
 
     def reset(self, seed: int | None = None) -> None:
@@ -89,6 +86,13 @@ class BatchedMultiGrid(VectorEnv):
     def close(self) -> None:
         for template in self._templates:
             template.close()
+
+    def _prepare_layouts(self, make: Callable[[], MultiGridParallelEnv]) -> None:
+        self._native = native_layout(self._templates[0])
+        if self._native is None:
+            self._templates += [make() for _ in range(1, self.num_envs)]
+        else:
+            self._worlds = self._native.prepare(self._worlds)
 
     def _play(self, actions: Sequence[np.ndarray], draw_order: bool) -> None:
         played = np.ascontiguousarray(actions[0], np.int64)

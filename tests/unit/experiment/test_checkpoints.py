@@ -161,7 +161,9 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
         '{"format": 1, "counters": {}}',
         "\xff\x00",
         '{"counters": {}}',
+        "[" * 100_000,
     ],
+    ids=lambda content: content[:30],
 )
 def test_a_damaged_state_is_refused(tmp_path, content):
     checkpoint = save(tmp_path, 1)

@@ -110,6 +110,13 @@ def test_a_last_line_cut_short_is_left_out(tmp_path, cut):
     assert [one["training_iteration"] for one in read_progress(tmp_path)] == [1, 2, 3, 4]
 
 
+def test_a_row_with_more_cells_than_columns_is_left_out(tmp_path):
+    write(tmp_path, [1, 2])
+    with (tmp_path / PROGRESS_FILE).open("a") as file:
+        file.write("1,2,3,4,5,6,7\n")
+    assert [one["training_iteration"] for one in read_progress(tmp_path)] == [1, 2]
+
+
 def test_a_folder_without_progress_has_no_rows(tmp_path):
     assert read_progress(tmp_path) == []
     (tmp_path / PROGRESS_FILE).write_text("")

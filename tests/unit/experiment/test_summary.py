@@ -119,7 +119,11 @@ def test_a_folder_without_summary_is_no_run(tmp_path):
     assert raised.value.exit_code == 2
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"status": "odd"}', "\xff\x00"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", "{}", '{"status": "odd"}', "\xff\x00", "[" * 100_000],
+    ids=lambda content: content[:9],
+)
 def test_a_damaged_summary_is_refused_with_its_file(tmp_path, content):
     (tmp_path / SUMMARY_FILE).write_text(content, encoding="latin-1")
     with pytest.raises(RunError) as raised:

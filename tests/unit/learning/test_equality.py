@@ -234,6 +234,7 @@ def test_optimisers_stay_fused_when_rllibs_state_is_restored():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_gradients_that_are_not_finite_are_treated_as_rllib_treats_them(bad, caplog):
+    caplog.set_level("WARNING", logger="ray.rllib")  # commands, run in this process, quiet it
     team = TEAMS["a policy each"]
     ours, stock = pair(team, lr=1e-3)
     for learner in (ours, stock):

@@ -12,7 +12,7 @@ import empo_rllib
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.errors import ConfigError
 from empo_rllib.results.episodes import play_episodes
-from empo_rllib.results.evaluate import Protocol, build_result
+from empo_rllib.results.evaluation import Protocol, build_result
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 
@@ -75,6 +75,7 @@ def play(num_envs, seeds, **attributes):
 
 
 def result_of(episodes, policy_of_agent=None):
+    episodes = [episode.played() for episode in episodes]
     protocol = Protocol("checkpoint", {"id": "x"}, len(episodes), 0, True)
     return build_result(protocol, episodes, policy_of_agent or {"short": "a", "long": "b"})
 
@@ -118,7 +119,31 @@ def test_result_holds_returns_per_agent_and_policy_success_and_length():
         "episode_return": 22.0,
         "episode_length": 2,
         "success": True,
+        "agent_return": {"short": 2.0, "long": 20.0},
+        "agent_length": {"short": 2, "long": 2},
     }
+
+
+def test_an_agents_length_is_the_steps_that_it_acted_in_and_a_policys_their_mean():
+    episodes, _ = play(2, range(4))
+
+    result = result_of(episodes, {"short": "both", "long": "both"})
+
+    assert result.agent_length["short"].mean == 1.75
+    assert result.agent_length["long"].mean == 2.5
+    assert result.policy_length["both"].mean == (1.75 + 2.5) / 2
+
+
+def test_success_is_told_with_an_interval_and_per_agent_and_policy():
+    episodes, _ = play(2, range(4))
+    del episodes[0].returns["short"]  # it was not there
+
+    result = result_of(episodes)
+
+    assert result.agent_success_rate == {"short": 2 / 3, "long": 0.5}
+    assert result.policy_success_rate == {"a": 2 / 3, "b": 0.5}
+    low, high = result.success_interval_95
+    assert low < 0.5 < high
 
 
 def test_a_policys_return_is_the_sum_over_its_agents():
@@ -160,6 +185,16 @@ def test_evaluate_says_what_it_did_and_starts_no_ray(run_folder):
         "episodes": 3,
         "seed": 5,
         "greedy": False,
+        "settings": [],
+        "played_in": "kernels",
+        "num_envs": 3,
+        "package_version": empo_rllib.__version__,
+    }
+    assert written["source"] == {
+        "name": "small",
+        "run": str(run_folder),
+        "trial": "trial_00000",
+        "training_seed": 0,
     }
     assert [episode["seed"] for episode in written["episodes"]] == [5, 6, 7]
     assert set(written["episode_return"]) == {"n", "mean", "interquartile_mean", "interval_95"}

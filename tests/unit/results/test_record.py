@@ -105,7 +105,7 @@ def test_a_full_disk_is_a_readable_error(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(ConfigError, match=r"cannot write to .*No space left"):
+    with pytest.raises(ConfigError, match=r"--out .*: cannot be written: .*No space left"):
         write_film([Frame(Image.new("RGB", (64, 64)))], tmp_path / "film.gif", 5.0)
 
 
@@ -170,9 +170,9 @@ def test_fps_are_the_environments_own_within_what_a_gif_can_show(run_folder):
         env = None
         metadata = {"render_fps": 120}
 
-    assert recording._default_fps(Env) == 50.0
+    assert recording.default_fps(Env) == 50.0
     Env.metadata = {}
-    assert recording._default_fps(Env) == recording.OTHER_FPS
+    assert recording.default_fps(Env) == recording.OTHER_FPS
 
 
 @pytest.mark.parametrize("size", [(64, 48), (449, 333), (1601, 401)])

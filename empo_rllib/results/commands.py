@@ -1,0 +1,158 @@
+"""`evaluate` and `crossplay` of `python -m empo_rllib`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from empo_rllib.experiment.run_folder import TrainedTrial
+
+_Runs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RUN",
+        help="Run folders (the best trial), trials (the newest checkpoint) or checkpoints.",
+        show_default=False,
+    ),
+]
+_Episodes = Annotated[int, typer.Option(help="How many to play.")]
+_Seed = Annotated[int, typer.Option(help="Episode i is played with seed + i.")]
+_Greedy = Annotated[
+    bool,
+    typer.Option("--greedy/--sampled", help="Take the most likely actions, or draw them."),
+]
+_Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Play in another environment: env.kwargs.size=16; repeatable.",
+    ),
+]
+_References = Annotated[
+    bool,
+    typer.Option(
+        "--references/--no-references",
+        help="Also play the random policy and search for the optimum.",
+    ),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+_Out = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.json", help="Also write the JSON to a file.", show_default=False),
+]
+_Figure = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Draw a heat map: a file ending in .png or .svg.", show_default=False
+    ),
+]
+
+
+def evaluate(
+    runs: _Runs,
+    episodes: _Episodes = 100,
+    seed: _Seed = 0,
+    greedy: _Greedy = True,
+    settings: _Settings = None,
+    references: _References = True,
+    json: _Json = False,
+    out: _Out = None,
+) -> None:
+    """Play episodes and print return, success rate and length, with their uncertainty.
+
+    Each episode runs to its end. The same arguments give the same numbers. Runs that
+    differ only in the seed are also summed up.
+    """
+    from rich.console import Console
+
+    from empo_rllib.results.evaluate import check_protocol
+    from empo_rllib.results.runs import evaluate_runs
+    from empo_rllib.results.table import render_evaluation, render_runs
+
+    check_protocol(episodes, seed)
+    out = _checked("--out", out, ".json")
+    trained = find_runs(runs, settings or [])
+    with Console(stderr=True).status(f"Playing {episodes} episodes of {len(trained)} runs"):
+        found = evaluate_runs(trained, episodes, seed, greedy, settings or [], references)
+    one = found.runs[0] if len(found.runs) == 1 else None
+    text = found.to_json() if one is None else one.to_json()
+    _report(text, render_runs(found) if one is None else render_evaluation(one), json, out)
+
+
+def crossplay(
+    runs: _Runs,
+    episodes: _Episodes = 100,
+    seed: _Seed = 0,
+    greedy: _Greedy = True,
+    settings: _Settings = None,
+    json: _Json = False,
+    out: _Out = None,
+    figure: _Figure = None,
+) -> None:
+    """Play the policies of several runs with each other, and each with random partners.
+
+    Rows play the first agent (or those of the first policy), columns all others.
+    Drop: what a player earns with itself less what it earns with others.
+    """
+    from rich.console import Console
+
+    from empo_rllib.results.crossplay import check_players, crossplay
+    from empo_rllib.results.crossplay_table import render_crossplay
+    from empo_rllib.results.evaluate import check_protocol
+    from empo_rllib.results.heat_map import draw_crossplay
+    from empo_rllib.results.output import write_output
+    from empo_rllib.results.settings import with_settings
+
+    check_protocol(episodes, seed)
+    out = _checked("--out", out, ".json")
+    figure = _checked("--figure", figure, ".png", ".svg")
+    trained = find_runs(runs, settings or [])
+    check_players([with_settings(one.config, settings or []) for one in trained])
+    with Console(stderr=True).status(f"Playing {len(trained)} x {len(trained)} pairs"):
+        result = crossplay(trained, episodes, seed, greedy, settings or [])
+    if figure is not None:
+        write_output("--figure", figure, draw_crossplay(result, figure.suffix.lower()))
+    _report(result.to_json(), render_crossplay(result), json, out)
+
+
+def find_runs(runs: Sequence[Path], settings: Sequence[str]) -> list[TrainedTrial]:
+    """Finds checkpoints before anything imports Ray, so that a mistake is answered at once."""
+    from empo_rllib.experiment.cluster import quiet_ray
+    from empo_rllib.experiment.run_folder import locate
+    from empo_rllib.results.settings import with_settings
+
+    trained = [locate(run) for run in runs]
+    for one in trained:
+        with_settings(one.config, settings)
+    quiet_ray()
+    return trained
+
+
+def _checked(option: str, path: Path | None, *suffixes: str) -> Path | None:
+    """Returns the path of a file that can be written, or None where none was asked for."""
+    from empo_rllib.results.output import check_output
+
+    if path is None:
+        return None
+    check_output(option, path.expanduser(), suffixes)
+    return path.expanduser()
+
+
+def _report(text: str, table: RenderableType, json: bool, out: Path | None) -> None:
+    from rich.console import Console
+
+    from empo_rllib.results.output import write_output
+
+    if out is not None:
+        write_output("--out", out, text + "\n")
+    if json:
+        typer.echo(text)
+    else:
+        Console(highlight=False).print(table)

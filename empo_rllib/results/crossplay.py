@@ -1,0 +1,292 @@
+"""Policies that play with the policies of other seeds: who needs the partners it was trained with?
+
+Cross-play as in zero-shot coordination: Hu, Lerer, Peysakhovich and Foerster 2020, "Other-Play" for
+zero-shot coordination. docs/evaluate.md defines every number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from empo_rllib import __version__
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.errors import ConfigError
+from empo_rllib.experiment.run_folder import TrainedTrial
+from empo_rllib.results.evaluate import check_protocol, find_trained
+from empo_rllib.results.evaluation import PlayedEpisode, success_rate
+from empo_rllib.results.runs import run_names
+from empo_rllib.results.settings import env_of, with_settings
+from empo_rllib.results.statistics import Estimate, estimate
+
+if TYPE_CHECKING:
+    from empo_rllib.results.policy import ActingPolicies
+    from empo_rllib.results.stage import Stage
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Player:
+    """Whose policies play.
+
+    Attributes:
+        name: what tables call it.
+        run: the run folder.
+        trial: the trial's id.
+        checkpoint: the checkpoint's folder.
+    """
+
+    name: str
+    run: str
+    trial: str
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class CrossplayResult:
+    """What every player earns with every other; all returns are sums over agents.
+
+    Attributes:
+        env: `id`, `num_agents` and `kwargs` of the environment.
+        protocol: `episodes` of each pair, `seed`, `greedy` and more.
+        players: P of them.
+        sides: the agents that the first player of a pair acts for, and those of the second.
+        sides_averaged: whether pairs were played both ways round, and each counts half.
+        returns: P by P, row: the first player.
+        success_rates: P by P; None where the environment does not tell.
+        random_first: what each player earns on the second side, with a random policy on the first.
+        random_second: the other way round.
+    """
+
+    env: dict[str, Any]
+    protocol: dict[str, Any]
+    players: list[Player]
+    sides: tuple[list[str], list[str]]
+    sides_averaged: bool
+    returns: list[list[Estimate]]
+    success_rates: list[list[float | None]]
+    random_first: list[Estimate]
+    random_second: list[Estimate]
+
+    @property
+    def means(self) -> list[list[float]]:
+        """The mean returns, P by P."""
+        return [[cell.mean for cell in row] for row in self.returns]
+
+    @property
+    def self_play(self) -> list[float]:
+        """What each player earns with itself."""
+        return [row[i] for i, row in enumerate(self.means)]
+
+    @property
+    def cross_play(self) -> list[float]:
+        """What each player earns with the others, on both sides."""
+        found = []
+        for i, row in enumerate(self.means):
+            others = [j for j in range(len(row)) if j != i]
+            found.append(sum(row[j] + self.means[j][i] for j in others) / (2 * len(others)))
+        return found
+
+    @property
+    def random_partner(self) -> list[float]:
+        """What each player earns with a random policy, on both sides."""
+        pairs = zip(self.random_first, self.random_second, strict=True)
+        return [(first.mean + second.mean) / 2 for first, second in pairs]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the result as plain data."""
+        self_play, cross_play, partner = self.self_play, self.cross_play, self.random_partner
+        return {
+            "format": FORMAT,
+            "package_version": __version__,
+            "env": self.env,
+            "protocol": self.protocol,
+            "players": [vars(player) for player in self.players],
+            "sides": list(self.sides),
+            "sides_averaged": self.sides_averaged,
+            "returns": self.means,
+            "intervals_95": [[[cell.low, cell.high] for cell in row] for row in self.returns],
+            "success_rates": self.success_rates,
+            "self_play": self_play,
+            "cross_play": cross_play,
+            "drop": [own - other for own, other in zip(self_play, cross_play, strict=True)],
+            "random_partner": partner,
+            "random_partner_drop": [own - p for own, p in zip(self_play, partner, strict=True)],
+        }
+
+    def to_json(self) -> str:
+        """Returns the result as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+
+def crossplay(
+    runs: Iterable[str | Path | TrainedTrial],
+    episodes: int = 100,
+    seed: int = 0,
+    greedy: bool = True,
+    settings: Iterable[str] = (),
+) -> CrossplayResult:
+    """Plays every player with every player, and each with random partners.
+
+    In a pair the first player acts for the agents of its first policy, or for the first agent
+    where one policy serves all; the second acts for all others, each agent by the policy that was
+    trained for it. All pairs play the same episodes. The same arguments give the same numbers.
+
+    Args:
+        runs: Two or more run folders (their best trials), trials (their newest checkpoints) or
+            checkpoints, trained in the same environment.
+        episodes: How many each pair plays.
+        seed: Episode i is played on an environment reset with `seed + i`.
+        greedy: Take the most likely actions; otherwise draw them as in training.
+        settings: `env.key=value` texts that change the environment that was trained in.
+
+    Raises:
+        ConfigError: fewer than two players, players that do not fit together, or what `evaluate`
+            refuses.
+        RunError: there is no run folder, trial or checkpoint.
+        CheckpointError: a checkpoint is damaged.
+    """
+    check_protocol(episodes, seed)
+    trained = [find_trained(run) for run in runs]
+    settings = tuple(settings)
+    configs = [with_settings(one.config, settings) for one in trained]
+    check_players(configs)
+
+    from empo_rllib.results.stage import Stage
+    from empo_rllib.results.teams import load_team
+
+    teams = [load_team(one, config) for one, config in zip(trained, configs, strict=True)]
+    stage = Stage(configs[0].env, episodes)
+    try:
+        pairs = _Pairs(stage, teams, range(seed, seed + episodes), greedy)
+        table = [[pairs.play(i, j) for j in range(len(teams))] for i in range(len(teams))]
+        random_first = [pairs.play(None, i) for i in range(len(teams))]
+        random_second = [pairs.play(i, None) for i in range(len(teams))]
+    finally:
+        stage.close()
+    return CrossplayResult(
+        env=env_of(configs[0]),
+        protocol={
+            "episodes": episodes,
+            "seed": seed,
+            "greedy": greedy,
+            "settings": list(settings),
+            "played_in": stage.played_in,
+            "num_envs": stage.num_envs,
+        },
+        players=[
+            Player(name, str(one.run), one.trial.trial_id, str(one.checkpoint))
+            for name, one in zip(run_names(trained), trained, strict=True)
+        ],
+        sides=pairs.sides,
+        sides_averaged=pairs.symmetric,
+        returns=[[_returns(cell) for cell in row] for row in table],
+        success_rates=[[success_rate(cell) for cell in row] for row in table],
+        random_first=[_returns(cell) for cell in random_first],
+        random_second=[_returns(cell) for cell in random_second],
+    )
+
+
+def check_players(configs: Sequence[ExperimentConfig]) -> None:
+    """Refuses players that cannot play with each other, as far as their experiments tell.
+
+    Raises:
+        ConfigError: as said.
+    """
+    if len(configs) < 2:
+        raise ConfigError("crossplay takes at least two runs, trials or checkpoints.")
+    first = configs[0].env.model_dump()
+    for config in configs[1:]:
+        for key, value in config.env.model_dump().items():
+            if value != first[key]:
+                raise ConfigError(
+                    f"{configs[0].name} and {config.name} were trained in other environments: "
+                    f"env.{key} = {first[key]!r} and {value!r}. Say which one to play in: --set "
+                    f"env.{key}=VALUE."
+                )
+
+
+class _Pairs:
+    """Plays pairs of players; a player that is None acts at random."""
+
+    def __init__(
+        self, stage: Stage, teams: Sequence[ActingPolicies], seeds: range, greedy: bool
+    ) -> None:
+        self._stage, self._teams, self._seeds, self._greedy = stage, teams, seeds, greedy
+        self.sides = _sides(stage.env.possible_agents, teams)
+        one_policy = all(len(team.by_name) == 1 for team in teams)
+        self.symmetric = one_policy and len(self.sides[0]) == len(self.sides[1])
+        self._played: dict[tuple[int | None, int | None], list[PlayedEpisode]] = {}
+
+    def play(self, first: int | None, second: int | None) -> list[PlayedEpisode]:
+        """Plays a pair's episodes; where sides are alike, both ways round."""
+        played = self._play(first, second)
+        if self.symmetric and first != second:
+            return played + self._play(second, first)
+        return played
+
+    def _play(self, first: int | None, second: int | None) -> list[PlayedEpisode]:
+        from empo_rllib.results.policy import repeatable
+
+        pair = first, second
+        if pair not in self._played:
+            with repeatable(self._seeds[0]):
+                played = self._stage.play(self._join(first, second), self._seeds, self._greedy)
+            self._played[pair] = list(played)
+        return self._played[pair]
+
+    def _join(self, first: int | None, second: int | None) -> ActingPolicies:
+        from empo_rllib.results.teams import join_teams
+
+        if first == second:  # as `evaluate` plays it, also where one policy acts on both sides
+            return self._team(first)
+        return join_teams(
+            {
+                "first": (self._team(first), self.sides[0]),
+                "second": (self._team(second), self.sides[1]),
+            }
+        )
+
+    def _team(self, player: int | None) -> ActingPolicies:
+        from empo_rllib.results.teams import random_team
+
+        if player is not None:
+            return self._teams[player]
+        env = self._stage.env
+        spaces = {agent: env.action_space(agent) for agent in env.possible_agents}
+        return random_team(spaces, self._seeds[0])
+
+
+def _sides(agents: Sequence[str], teams: Sequence[ActingPolicies]) -> tuple[list[str], list[str]]:
+    """Returns the agents of the first player of a pair, and those of the second.
+
+    Raises:
+        ConfigError: there is one agent only, or the players' policies divide the agents otherwise.
+    """
+    if len(agents) < 2:
+        raise ConfigError("crossplay needs an environment with at least two agents.")
+    found = []
+    for team in teams:
+        first = team.of_agent[agents[0]]
+        side = [agent for agent in agents if team.of_agent[agent] == first]
+        found.append(side if len(side) < len(agents) else [agents[0]])
+    for side in found[1:]:
+        if side != found[0]:
+            raise ConfigError(
+                f"the first policy of one player acts for {', '.join(found[0])}, that of another "
+                f"for {', '.join(side)}: they cannot take each other's place. Cross-play runs "
+                "whose policies divide the agents alike."
+            )
+    return found[0], [agent for agent in agents if agent not in found[0]]
+
+
+def _returns(played: Sequence[PlayedEpisode]) -> Estimate:
+    """Estimates the return; an episode that was played both ways round counts once."""
+    by_seed: dict[int, list[float]] = {}
+    for episode in played:
+        by_seed.setdefault(episode.seed, []).append(episode.episode_return)
+    return estimate([sum(returns) / len(returns) for returns in by_seed.values()])

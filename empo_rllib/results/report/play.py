@@ -1,0 +1,237 @@
+"""Episodes that are played for a report: trials are evaluated, the best ones also watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from empo_rllib.errors import ConfigError
+from empo_rllib.experiment.run_folder import TrainedTrial
+from empo_rllib.results.evaluate import evaluate
+from empo_rllib.results.evaluation import EvaluationResult
+from empo_rllib.results.report.runs import ReportedRun, ReportedTrial
+
+if TYPE_CHECKING:
+    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+    from empo_rllib.results.episodes import Episode
+
+# Of each run, the best ones by its metric; and of all runs, those whose best trial is watched.
+MAX_EVALUATED = 24
+MAX_WATCHED = 4
+# Copies of an environment that is watched.
+_MAX_ENVS = 32
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluated trial."""
+
+    run: ReportedRun
+    trial: ReportedTrial
+    result: EvaluationResult
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is the same in a grid in all episodes: bool arrays of shape (width, height)."""
+
+    walls: np.ndarray
+    goals: np.ndarray
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What happened in an episode.
+
+    Attributes:
+        actions: of the agents that acted, step by step.
+        places: column and row of the agents still there, from the reset on; nothing outside of
+            MultiGrid.
+    """
+
+    actions: list[dict[str, Any]]
+    places: list[dict[str, tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Episodes of one trial, sampled actions, with all that happened.
+
+    Attributes:
+        run: whose.
+        trained: the checkpoint.
+        agents: of the environment.
+        episodes: all over, in the order of their seeds.
+        traces: one per episode.
+        grid: None for an environment that is no MultiGrid.
+    """
+
+    run: ReportedRun
+    trained: TrainedTrial
+    agents: Sequence[str]
+    episodes: Sequence[Episode]
+    traces: Sequence[Trace]
+    grid: Grid | None
+
+
+@dataclass(frozen=True)
+class Played:
+    """All that was played; nothing where `episodes` is 0 or no trial has a checkpoint."""
+
+    episodes: int
+    seed: int
+    evaluations: Sequence[Evaluation] = ()
+    watched: Sequence[Watched] = ()
+
+
+def play(runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell) -> Played:
+    """Evaluates and watches trained trials.
+
+    Args:
+        runs: whose trials.
+        episodes: how many per trial; 0: none.
+        seed: episode i is played with `seed + i`.
+        tell: is told what is being done.
+
+    Raises:
+        CheckpointError: a checkpoint is damaged.
+        ConfigError: an environment or a class that an experiment names is not there.
+    """
+    if episodes == 0:
+        return Played(episodes, seed)
+    try:
+        evaluations = list(_evaluate(runs, episodes, seed, tell))
+        watched = [
+            watch(run, trained, episodes, seed)
+            for run in runs[:MAX_WATCHED]
+            for trial in run.ranked()[:1]
+            if (trained := run.trained(trial)) is not None
+        ]
+    except ConfigError as error:
+        raise type(error)(f"{error}\n--episodes 0 makes the report without playing.") from error
+    return Played(episodes, seed, evaluations, watched)
+
+
+def _evaluate(
+    runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell
+) -> Iterator[Evaluation]:
+    for run in runs:
+        ranked = run.ranked()[:MAX_EVALUATED]
+        for number, trial in enumerate(ranked, start=1):
+            tell(f"Playing {run.label}: trial {number} of {len(ranked)}")
+            trained = run.trained(trial)
+            if trained is None:
+                continue
+            for greedy in (False, True) if number == 1 else (False,):
+                yield Evaluation(
+                    run, trial, evaluate(trained, episodes, seed, greedy, references=False)
+                )
+
+
+class _WatchedEnv:
+    """An environment that remembers its episodes by their seeds."""
+
+    def __init__(self, env: ParallelMultiAgentEnv) -> None:
+        self._env = env
+        self.traces: dict[int, Trace] = {}
+        self._trace = Trace([], [])
+        self.grids: list[Grid] = []
+
+    @property
+    def agents(self) -> list[str]:
+        return self._env.agents
+
+    @property
+    def possible_agents(self) -> list[str]:
+        return self._env.possible_agents
+
+    def reset(self, *, seed: int) -> Any:
+        answer = self._env.reset(seed=seed)
+        self._trace = self.traces[seed] = Trace([], [places_of(self._env)])
+        grid = grid_of(self._env)
+        if grid is not None:
+            self.grids.append(grid)
+        return answer
+
+    def step(self, actions: Mapping[str, Any]) -> Any:
+        answer = self._env.step(dict(actions))
+        self._trace.actions.append(dict(actions))
+        places = places_of(self._env)
+        self._trace.places.append({a: place for a, place in places.items() if a in actions})
+        return answer
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def watch(run: ReportedRun, trained: TrainedTrial, episodes: int, seed: int) -> Watched:
+    """Plays episodes with sampled actions in Python, and keeps all that happened.
+
+    They start as those of `evaluate`, whose kernels draw other actions.
+
+    Args:
+        run: whose checkpoint it is.
+        trained: the checkpoint.
+        episodes: at least one.
+        seed: of the first one.
+    """
+    from empo_rllib.results.episodes import build_env, play_episodes
+    from empo_rllib.results.policy import load_policies, repeatable
+
+    policies = load_policies(trained)
+    envs: list[Any] = []
+    try:
+        with repeatable(seed):
+            for _ in range(min(episodes, _MAX_ENVS)):
+                envs.append(_WatchedEnv(build_env(trained.config, policies)))
+            played = play_episodes(policies, envs, range(seed, seed + episodes), greedy=False)
+        traces = {key: trace for env in envs for key, trace in env.traces.items()}
+        grids = [grid for env in envs for grid in env.grids]
+        return Watched(
+            run=run,
+            trained=trained,
+            agents=envs[0].possible_agents,
+            episodes=played,
+            traces=[traces[episode.seed] for episode in played],
+            grid=_common(grids),
+        )
+    finally:
+        for env in envs:
+            env.close()
+
+
+def places_of(env: ParallelMultiAgentEnv) -> dict[str, tuple[int, int]]:
+    """Returns column and row of MultiGrid's agents; nothing for another environment."""
+    from empo_rllib.envs.multigrid import MultiGridParallelEnv
+
+    if not isinstance(env.env, MultiGridParallelEnv):
+        return {}
+    agents = env.env.env.unwrapped.agents
+    places = [tuple(map(int, agent.state.pos)) for agent in agents]
+    return dict(zip(env.possible_agents, places, strict=True))
+
+
+def grid_of(env: ParallelMultiAgentEnv) -> Grid | None:
+    """Returns where MultiGrid's walls and goals are now; None for another environment."""
+    from empo_rllib.envs.multigrid import MultiGridParallelEnv
+
+    if not isinstance(env.env, MultiGridParallelEnv):
+        return None
+    from multigrid.core.constants import Type
+
+    types = env.env.env.unwrapped.grid.state[..., 0]
+    return Grid(types == Type.wall.to_index(), types == Type.goal.to_index())
+
+
+def _common(grids: Sequence[Grid]) -> Grid | None:
+    if not grids or len({grid.walls.shape for grid in grids}) > 1:
+        return None
+    return Grid(
+        np.all([grid.walls for grid in grids], axis=0),
+        np.all([grid.goals for grid in grids], axis=0),
+    )

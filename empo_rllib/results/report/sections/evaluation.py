@@ -1,0 +1,102 @@
+"""Section: trials evaluated on new episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from empo_rllib.results.report.groups import label_of, trial_label
+from empo_rllib.results.report.numbers import (
+    NOTHING,
+    count,
+    estimate_cells,
+    fixed,
+    interval,
+    percent,
+    plural,
+)
+from empo_rllib.results.report.parts import Cell, Paragraph, Part, Section, Table
+from empo_rllib.results.report.play import MAX_EVALUATED, Evaluation, Played
+from empo_rllib.results.report.runs import ReportedRun
+
+NOT_PLAYED = "Nothing was played: the report was made with --episodes 0."
+NOT_SAVED = "No trial has saved a checkpoint yet, so there is nothing to play with."
+
+
+def build_evaluation(runs: Sequence[ReportedRun], played: Played) -> Section:
+    """Returns the returns of trained policies, of the team, of each policy and of each agent."""
+    title = "Evaluation"
+    if not played.evaluations:
+        return Section("evaluation", title, [Paragraph(why_not_played(played))])
+    parts: list[Part] = [Paragraph(_explain(runs, played)), _table(runs, played.evaluations)]
+    if details := _details(runs, played.evaluations):
+        parts.append(details)
+    return Section("evaluation", title, parts)
+
+
+def why_not_played(played: Played) -> str:
+    """Returns the reason why no episode was played."""
+    return NOT_PLAYED if played.episodes == 0 else NOT_SAVED
+
+
+def _explain(runs: Sequence[ReportedRun], played: Played) -> str:
+    text = (
+        f"Newest checkpoints, {plural(played.episodes, 'new episode')} each to its end, seeds "
+        f"{played.seed} to {played.seed + played.episodes - 1}. Sampled actions are drawn as in "
+        "training; greedy ones are the most likely, for the best trial of each run. A greedy "
+        "policy can be stuck where its most likely action changes nothing."
+    )
+    if any(len(run.ranked()) > MAX_EVALUATED for run in runs):
+        text += f" Evaluated are the {MAX_EVALUATED} best trials of each run by its metric."
+    return text
+
+
+def _table(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> Table:
+    columns = (
+        "trial",
+        "settings",
+        "seed",
+        "actions",
+        "return",
+        "95 % interval",
+        "interquartile mean",
+        "success rate",
+        "episode length",
+    )
+    rows = []
+    for one in evaluations:
+        result = one.result
+        success = percent(result.success_rate) if result.success_rate is not None else None
+        rows.append(
+            [
+                Cell(trial_label(one.run, one.trial, len(runs) > 1)),
+                Cell(label_of(one.trial.summary.params) or NOTHING),
+                count(one.trial.summary.seed),
+                Cell("greedy" if result.protocol.greedy else "sampled"),
+                *estimate_cells(result.episode_return),
+                success or Cell("not told"),
+                fixed(result.episode_length.mean, 1),
+            ]
+        )
+    return Table("Evaluation: the return of an episode, a sum over agents", columns, rows)
+
+
+def _details(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> Table | None:
+    """Policies and agents of the best trials, where there is more than one of either."""
+    rows = []
+    for one in evaluations:
+        best = one.run.result.best()
+        if best is None or one.trial.id != best.trial_id:
+            continue
+        result = one.result
+        of_policies = {f"policy {name}": e for name, e in result.policy_return.items()}
+        if set(result.policy_return) == set(result.agent_return):
+            of_policies = {}  # one agent each: the same numbers
+        for name, estimate in [*of_policies.items(), *result.agent_return.items()]:
+            actions = "greedy" if result.protocol.greedy else "sampled"
+            heading = trial_label(one.run, one.trial, len(runs) > 1)
+            mean, ends = fixed(estimate.mean), interval(estimate.interval_95)
+            rows.append([Cell(heading), Cell(name), Cell(actions), mean, ends])
+    if len(rows) <= len({id(one.run) for one in evaluations}):
+        return None
+    columns = ("trial", "whose", "actions", "return", "95 % interval")
+    return Table("Best trials: returns of single policies and agents", columns, rows)

@@ -1,0 +1,85 @@
+"""Section: learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from empo_rllib.results.report.charts.lines import draw_lines
+from empo_rllib.results.report.curves import MAX_POINTS, build_series
+from empo_rllib.results.report.groups import TrialGroup, drawn_groups, group_trials
+from empo_rllib.results.report.numbers import plural
+from empo_rllib.results.report.parts import (
+    AxisChoice,
+    Chart,
+    Charts,
+    Legend,
+    Paragraph,
+    Part,
+    Section,
+)
+from empo_rllib.results.report.runs import ReportedRun
+from empo_rllib.results.report.sections.setup import policies_of
+
+AXES = (("env_steps", "env steps"), ("time_s", "seconds of training"))
+_TEAM = (("episode_return_mean", "return (sum over agents)"), ("success_rate", "success rate"))
+# The curves of a hundred policies would be a file that nobody opens.
+_MAX_POLICIES = 8
+
+
+def build_curves(runs: Sequence[ReportedRun]) -> Section:
+    """Returns the curves of the team and of each policy, seeds joined."""
+    groups = group_trials(runs)
+    drawn = drawn_groups(groups)
+    policies = list(dict.fromkeys(policy for run in runs for policy in policies_of(run)))
+    columns = _columns(policies[:_MAX_POLICIES])
+    charts = [chart for column, title in columns if (chart := _chart(drawn, column, title))]
+    if not charts:
+        text = "No trial has finished an episode yet, so there is nothing to draw."
+        return Section("curves", "Learning curves", [Paragraph(text)])
+    parts: list[Part] = [
+        Paragraph(_explain(runs, groups, drawn)),
+        AxisChoice(AXES),
+        Legend([(number, group.label) for number, group in enumerate(drawn)]),
+        Charts(charts),
+    ]
+    if len(policies) > _MAX_POLICIES:
+        parts.append(Paragraph(f"Drawn are the first {_MAX_POLICIES} of {len(policies)} policies."))
+    return Section("curves", "Learning curves", parts)
+
+
+def _columns(policies: Sequence[str]) -> list[tuple[str, str]]:
+    return [*_TEAM, *((f"policy_return_mean/{p}", f"return of policy {p}") for p in policies)]
+
+
+def _chart(groups: Sequence[TrialGroup], column: str, title: str) -> Chart | None:
+    views = []
+    for axis, label in AXES:
+        series = build_series(groups, column, axis)
+        if not series:
+            return None
+        views.append(draw_lines(title, series, axis, label))
+    return Chart(title, views)
+
+
+def _explain(
+    runs: Sequence[ReportedRun], groups: Sequence[TrialGroup], drawn: Sequence[TrialGroup]
+) -> str:
+    window = {
+        run.config.algorithm.params.get("metrics_num_episodes_for_smoothing", 100) for run in runs
+    }
+    episodes = " or ".join(str(size) for size in sorted(window, key=str))
+    text = (
+        f"Each value is the mean over the last {episodes} training episodes, as in progress.csv; "
+        "nothing else is smoothed. Point at a chart, or go to it and use the arrow keys, to read "
+        "its values off. "
+    )
+    if any(len(group.trials) > 1 for group in drawn):
+        text += (
+            "A thick line is the mean over the seeds of the same settings, from where all have a "
+            "value; a seed that has ended counts with its last one. Thin lines are the seeds, and "
+            "the area is the 95 % bootstrap interval of the mean, which is too narrow for a "
+            "handful of seeds. "
+        )
+    if len(drawn) < len(groups):
+        text += f"Drawn are the {len(drawn)} best of {plural(len(groups), 'group')} of trials. "
+    return text + f"Tables have at most {MAX_POINTS} rows, values between two rows interpolated."

@@ -1,0 +1,114 @@
+"""Means over seeds and their intervals are those that anyone would compute."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sweeps import edit_summary, row, write_rows, write_sweep
+
+from empo_rllib.results.report.curves import MAX_POINTS, build_series, interval_of_mean, read_curve
+from empo_rllib.results.report.groups import MAX_DRAWN, drawn_groups, group_trials
+from empo_rllib.results.report.runs import ReportedTrial, read_runs
+from empo_rllib.results.statistics import estimate
+
+RETURN = "episode_return_mean"
+
+
+def groups_of(folder):
+    return group_trials(read_runs([folder]))
+
+
+def rewrite(folder, number, rows):
+    """Replaces a trial's rows, and what the summary says of its end."""
+    write_rows(folder / f"trial_{number:05d}", rows)
+    steps = rows[-1]["env_steps"]
+    edit_summary(folder, lambda content: content["trials"][number].update(env_steps=steps))
+
+
+def test_seeds_of_the_same_settings_are_one_series(sweep):
+    series = build_series(groups_of(sweep), RETURN, "env_steps")
+
+    assert [(one.label, one.number, len(one.curves)) for one in series] == [
+        ("lr 0.001", 0, 3),
+        ("lr 0.01", 1, 3),
+    ]
+    np.testing.assert_allclose(series[0].xs, [100, 200, 300, 400])
+    np.testing.assert_allclose(series[0].mean, np.array([1, 2, 3, 4]) / 4 * 0.11)
+
+
+@pytest.mark.parametrize(("axis", "end"), [("env_steps", 400), ("time_s", 8)])
+def test_curves_lie_against_env_steps_or_seconds(sweep, axis, end):
+    assert build_series(groups_of(sweep), RETURN, axis)[0].xs[-1] == end
+
+
+def test_the_interval_is_the_bootstrap_of_summary_json():
+    ends = np.random.default_rng(1).normal(size=8)
+
+    low, high = interval_of_mean(np.stack([ends, 2 * ends], axis=1))
+
+    expected = estimate(ends.tolist())
+    assert low[0] == pytest.approx(expected.low, abs=0.05)
+    assert high[0] == pytest.approx(expected.high, abs=0.05)
+    assert low[1] == pytest.approx(2 * low[0])
+
+
+def test_the_interval_of_two_seeds_spans_them():
+    low, high = interval_of_mean(np.array([[1.0, np.nan], [3.0, 4.0]]))
+
+    assert (low[0], high[0]) == (1.0, 3.0)
+    assert np.isnan([low[1], high[1]]).all()
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    folder = write_sweep(tmp_path / "run", seeds=(0,))
+
+    series = build_series(groups_of(folder), RETURN, "env_steps")[0]
+
+    assert np.isnan(series.low).all()
+    assert np.isnan(series.high).all()
+    assert np.isfinite(series.mean).all()
+
+
+def test_a_seed_that_has_ended_counts_with_its_last_value(tmp_path):
+    folder = write_sweep(tmp_path / "run", lrs=(0.01,), seeds=(0, 1))
+    rewrite(folder, 0, [row(1, 10.0), row(2, 20.0)])
+    rewrite(folder, 1, [row(2, 40.0), row(4, 60.0)])
+
+    (series,) = build_series(groups_of(folder), RETURN, "env_steps")
+
+    assert series.xs.tolist() == [100, 200, 400]
+    np.testing.assert_allclose(series.mean, [np.nan, 30.0, 40.0])
+
+
+def test_rows_without_a_finite_value_are_left_out(sweep_run):
+    rows = [row(1, float("nan")), row(2, float("inf")), row(3, 3.0), {"env_steps": 4, "time_s": 8}]
+    trial = ReportedTrial(sweep_run.folder, sweep_run.trials[0].summary, sweep_run.config, rows)
+
+    curve = read_curve(trial, RETURN, "env_steps")
+
+    assert (curve.xs.tolist(), curve.ys.tolist()) == ([300.0], [3.0])
+
+
+def test_a_column_that_nobody_has_gives_no_series(sweep):
+    assert build_series(groups_of(sweep), "success_rate", "env_steps") == []
+
+
+def test_long_curves_are_told_at_few_places(tmp_path):
+    folder = write_sweep(tmp_path / "run", num_rows=500)
+
+    series = build_series(groups_of(folder), RETURN, "env_steps")[0]
+
+    assert len(series.xs) == MAX_POINTS
+    np.testing.assert_allclose(series.mean, series.xs / 50_000 * 0.11)
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_the_best_groups_are_drawn_where_there_are_too_many(tmp_path, mode):
+    lrs = [0.001 * i for i in range(1, MAX_DRAWN + 3)]
+    folder = write_sweep(tmp_path / "run", lrs=lrs, seeds=(0,))
+    edit_summary(folder, lambda content: content.update(mode=mode))
+
+    drawn = drawn_groups(groups_of(folder))
+
+    shown = [group.trials[0].summary.params["algorithm.params.lr"] for group in drawn]
+    assert shown == (lrs[2:] if mode == "max" else lrs[:-2])

@@ -1,0 +1,108 @@
+"""Which settings differ, and what goes with them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from scipy import stats
+from sweeps import edit_summary, write_sweep
+
+from empo_rllib.results.report.groups import label_of, short_names
+from empo_rllib.results.report.runs import read_runs
+from empo_rllib.results.report.settings import (
+    differing_keys,
+    group_values,
+    is_numeric,
+    rank_correlation,
+    samples_of,
+)
+
+LR = "algorithm.params.lr"
+
+
+def test_only_what_differs_apart_from_seed_and_name_is_a_hyperparameter(tmp_path):
+    folders = [
+        write_sweep(tmp_path / "a"),
+        write_sweep(tmp_path / "b", model={"hidden_sizes": [8]}, checkpoint={"frequency": 3}),
+    ]
+
+    metric, samples = samples_of(read_runs(folders))
+
+    assert metric == "episode_return_mean"
+    assert differing_keys(samples) == [LR, "model.hidden_sizes"]
+    assert samples[0].label == "a/trial_00000"
+
+
+def test_nothing_differs_between_seeds(tmp_path):
+    runs = read_runs([write_sweep(tmp_path / "a", lrs=(0.1,))])
+
+    assert differing_keys(samples_of(runs)[1]) == []
+
+
+def test_a_setting_that_a_trial_lacks_is_a_value_of_its_own(tmp_path):
+    params = {"lr": {"grid_search": [0.1]}, "gamma": 0.9}
+    folders = [
+        write_sweep(tmp_path / "a", lrs=(0.1,)),
+        write_sweep(tmp_path / "b", lrs=(0.1,), algorithm={"name": "PPO", "params": params}),
+    ]
+    samples = samples_of(read_runs(folders))[1]
+
+    assert differing_keys(samples) == ["algorithm.params.gamma"]
+    assert not is_numeric("algorithm.params.gamma", samples)
+    assert [group.value for group in group_values("algorithm.params.gamma", samples)] == ["–", 0.9]
+
+
+def test_scores_by_value_are_those_of_its_trials_in_ascending_order(tmp_path):
+    runs = read_runs([write_sweep(tmp_path / "a", lrs=(0.01, 0.001))])
+
+    groups = group_values(LR, samples_of(runs)[1])
+
+    assert [group.value for group in groups] == [0.001, 0.01]
+    assert [group.estimate.n for group in groups] == [3, 3]
+    assert [group.estimate.mean for group in groups] == pytest.approx([0.11, 1.01])
+
+
+def test_the_rank_correlation_is_spearmans(tmp_path):
+    runs = read_runs([write_sweep(tmp_path / "a", lrs=(0.001, 0.002, 0.003, 0.01))])
+    samples = samples_of(runs)[1]
+    lrs = [sample.settings[LR] for sample in samples]
+    scores = [sample.score for sample in samples]
+
+    expected = stats.spearmanr(lrs, scores).statistic
+    assert rank_correlation(LR, samples) == pytest.approx(expected)
+    assert 0 < expected < 1
+
+
+def test_equal_scores_and_few_trials_have_no_correlation(sweep_run):
+    samples = samples_of([sweep_run])[1]
+
+    assert math.isnan(rank_correlation(LR, [replace(s, score=1.0) for s in samples]))
+    assert math.isnan(rank_correlation(LR, samples[:3]))
+
+
+def test_runs_of_different_metrics_are_compared_by_their_return(tmp_path):
+    folders = [write_sweep(tmp_path / "a"), write_sweep(tmp_path / "b")]
+
+    def measure(content):
+        content["metric"] = "success_rate"
+        for trial in content["trials"]:
+            trial["metric"] = 77.0
+
+    edit_summary(folders[1], measure)
+    metric, samples = samples_of(read_runs(folders))
+
+    assert metric == "episode_return_mean"
+    assert max(sample.score for sample in samples) == pytest.approx(1.02)
+
+
+def test_keys_are_shortened_as_far_as_they_still_differ():
+    names = short_names(["algorithm.params.lr", "model.kwargs.size", "stop.env_steps"])
+
+    assert list(names.values()) == ["lr", "kwargs.size", "stop.env_steps"]
+    names = short_names(["algorithm.params.size", "env.kwargs.size"])
+    assert list(names.values()) == ["algorithm.params.size", "env.kwargs.size"]
+    assert label_of({"algorithm.params.lr": 0.0005, "model.shared_trunk": True}) == (
+        "lr 0.0005, shared_trunk true"
+    )
