@@ -58,10 +58,6 @@ class Step(NamedTuple):
         return f"{Path(self.page).stem}-{self.number}"
 
 
-def runs_in(words: list[str]) -> list[str]:
-    return [word for word in words if word.startswith("results/") and "." not in word]
-
-
 def steps_of(page: str) -> list[Step]:
     """Returns what a page says to type, in its order."""
     texts = []
@@ -103,8 +99,6 @@ def small_settings(words: list[str]) -> Iterator[str]:
     if config.to_dict()["tune"]["scheduler"]:
         yield "tune.scheduler.asha.grace_period=600"
     yield f"tune.num_samples={min(config.tune.num_samples, 2)}"
-    if isinstance(config.seed, dict):
-        yield f"seed={{grid_search: {list(config.seed['grid_search'])[:2]}}}"
 
 
 @pytest.fixture(scope="module")
