@@ -87,5 +87,11 @@ def clean(slurm: Slurm) -> Iterator[None]:
     wait_for_nothing_left(slurm, list(slurm.nodes))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The time limit is each test's own: the first one's set-up makes the image."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(600, func_only=True))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     SUITE.show(terminalreporter)
