@@ -93,19 +93,20 @@ free_port() {
   echo "$port"
 }
 
-# Returns 75 when the job is to end before it is there.
+# Returns 75 when the job is to end before it is there, and the experiment's exit code when that has ended already: it
+# has a mistake in it.
 start_head() {
-  make_folder
-  (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$folder/token")
-  EMPO_RLLIB_HEAD=$(node_address)
   start_ray --head --port=0 --dashboard-host=127.0.0.1 \
     "--dashboard-port=$(free_port)" "--ray-client-server-port=$(free_port)"
   for ((i = 0; i < start_s * 5; i++)); do
     if [ -n "$asked" ]; then return 75; fi
     if grep -q 'Ray runtime started' "$folder/ray.log"; then
       EMPO_RLLIB_HEAD_PORT=$(cut -d : -f 2 "$folder/ray/ray_current_cluster")
+      echo "$EMPO_RLLIB_HEAD:$EMPO_RLLIB_HEAD_PORT" >"$folder/address.part"
+      mv "$folder/address.part" "$folder/address"
       return
     fi
+    ! has_ended driver || return "$(exit_code driver)"
     ! has_ended ray || give_up "the Ray head did not start: $(last_words)"
     sleep 0.2
   done
@@ -119,10 +120,13 @@ start_workers() {
   workers=$!
 }
 
+# It waits for the address.
 start_driver() {
   detached driver python -m empo_rllib.service.slurm_job "${arguments[@]}" \
-    --address "$EMPO_RLLIB_HEAD:$EMPO_RLLIB_HEAD_PORT" --nodes "$SLURM_JOB_NUM_NODES" --start-s "$start_s"
+    --address-file "$folder/address" --nodes "$SLURM_JOB_NUM_NODES" --start-s "$start_s"
 }
+
+make_token() { (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$folder/token"); }
 
 tell_about_dashboard() {
   local port
@@ -200,9 +204,12 @@ main() {
   clean_environment
   load_modules
   check_nodes || return
+  make_folder
+  make_token
+  EMPO_RLLIB_HEAD=$(node_address)
+  start_driver
   start_head || return
   start_workers
-  start_driver
   tell_about_dashboard
   wait_for_driver
 }

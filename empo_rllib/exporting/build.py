@@ -13,7 +13,6 @@ from typing import Any
 from pettingzoo import ParallelEnv
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils.spaces.space_utils import batch
-from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 from safetensors.numpy import load_file
 
 import empo_rllib.bundle
@@ -36,7 +35,7 @@ from empo_rllib.exporting.describe import action_names, describe_bundle, render_
 from empo_rllib.exporting.graph import PolicyGraph, export_onnx
 from empo_rllib.exporting.rules import action_rule
 from empo_rllib.exporting.spaces import space_data
-from empo_rllib.results.policy import ActingPolicies, load_policies
+from empo_rllib.results.policy import ActingPolicies, load_policies, step_inputs
 from empo_rllib.rl_modules.encoders import build_flattener
 
 # What the copy of `empo_rllib.bundle` in a bundle is called: two packages of one name would hide
@@ -146,7 +145,7 @@ class _PolicyExports:
         adapted = [part.adapted for part in seen[:_EXAMPLES]] or [spec.observation_space.sample()]
         return action_rule(
             module,
-            {"obs": convert_to_torch_tensor(batch(adapted))},
+            step_inputs(module, batch(adapted), [{} for _ in adapted]),
             spec.action_space,
             normalize_actions=self._algorithm.normalize_actions,
             clip_actions=self._algorithm.clip_actions,

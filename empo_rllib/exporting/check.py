@@ -16,12 +16,13 @@ from empo_rllib.bundle import Bundle
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.errors import BundleError
 from empo_rllib.exporting.graph import PolicyGraph
-from empo_rllib.results.episodes import Episode
-from empo_rllib.results.policy import ActingPolicies
+from empo_rllib.results.episodes import Episode, act_in
+from empo_rllib.results.policy import ActingPolicies, Memory
 
 NUM_OBSERVATIONS = 1000
 # Of an agent that is hardly ever there, fewer observations have to do.
 _MAX_ENV_STEPS = 5000
+# Small enough for pictures.
 _BATCH_SIZE = 100
 
 
@@ -39,11 +40,19 @@ class RecordingEnv(BaseParallelWrapper):
 
 @dataclass(frozen=True)
 class Seen:
-    """An agent's observation, as the environment returned it and as its policy reads it."""
+    """An agent's observation.
+
+    Attributes:
+        agent: whose.
+        raw: as the environment returned it.
+        adapted: as its policy reads it.
+        first: whether it is the agent's first one in an episode.
+    """
 
     agent: str
     raw: Any
     adapted: Any
+    first: bool
 
 
 @dataclass(frozen=True)
@@ -84,8 +93,9 @@ def record_observations(
                 seen = recorded[policies.of_agent[agent]]
                 if len(seen) < NUM_OBSERVATIONS:
                     raw = copy.deepcopy(recorder.seen[agent])
-                    seen.append(Seen(agent, raw, copy.deepcopy(adapted)))
-            episode.step(policies.act([episode.observations], greedy=False)[0])
+                    first = agent not in episode.lengths
+                    seen.append(Seen(agent, raw, copy.deepcopy(adapted), first))
+            act_in([episode], policies, greedy=False)
             num_steps += 1
         enough = all(len(seen) == NUM_OBSERVATIONS for seen in recorded.values())
         if enough or num_steps >= _MAX_ENV_STEPS:
@@ -109,16 +119,23 @@ def check_policy(
         BundleError: an action differs.
     """
     num_equal, difference = 0, 0.0
-    policy, rng = bundle.policies[name], np.random.default_rng()
-    for parts in _batches(seen):
+    original, policy = policies.by_name[name], bundle.policies[name]
+    rng = np.random.default_rng()
+    memory: Memory = {}
+    by_torch: dict[str, np.ndarray] = {}
+    by_onnxruntime: dict[str, np.ndarray] = {}
+    for parts in _batches(seen, 1 if original.recurrent else _BATCH_SIZE):
+        if parts[0].first:
+            memory, by_torch, by_onnxruntime = {}, {}, {}
         agent, raw = parts[0].agent, [part.raw for part in parts]
-        original = policies.by_name[name].act([part.adapted for part in parts], greedy=True)
-        feeds = policy.feeds(raw, agent, {})
-        by_torch = _run_torch(graph, feeds)
-        output, _ = policy.outputs(raw, agent, {})
-        chosen = [policy.rule.choose(outputs, True, rng) for outputs in (by_torch, output)]
-        num_equal += sum(map(_same, original, *chosen))
-        difference = max(difference, float(np.abs(by_torch - output).max()))
+        remembered = [memory] if original.recurrent else []
+        expected = original.act([part.adapted for part in parts], True, remembered)
+        feeds = policy.feeds(raw, agent, by_torch)
+        torch_output, by_torch = _run_torch(graph, feeds)
+        output, by_onnxruntime = policy.outputs(raw, agent, by_onnxruntime)
+        chosen = [policy.rule.choose(one, True, rng) for one in (torch_output, output)]
+        num_equal += sum(map(_same, expected, *chosen))
+        difference = max(difference, float(np.abs(torch_output - output).max()))
     if num_equal < len(seen):
         raise BundleError(
             f"policy {name!r}: {num_equal:,} of {len(seen):,} actions are the same in torch, "
@@ -128,17 +145,22 @@ def check_policy(
     return PolicyCheck(len(seen), num_equal, difference)
 
 
-def _batches(seen: Sequence[Seen]) -> Iterator[list[Seen]]:
-    """Yields batches of one agent each, small enough for pictures."""
+def _batches(seen: Sequence[Seen], size: int) -> Iterator[list[Seen]]:
+    """Yields batches of one agent each."""
     for agent in dict.fromkeys(part.agent for part in seen):
         parts = (part for part in seen if part.agent == agent)
-        while some := list(itertools.islice(parts, _BATCH_SIZE)):
+        while some := list(itertools.islice(parts, size)):
             yield some
 
 
-def _run_torch(graph: PolicyGraph, feeds: dict[str, np.ndarray]) -> np.ndarray:
+def _run_torch(
+    graph: PolicyGraph, feeds: dict[str, np.ndarray]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Returns the output and the next memory."""
     with torch.no_grad():
-        return graph(*(torch.from_numpy(feeds[name]) for name in graph.input_names))[0].numpy()
+        outputs = graph(*(torch.from_numpy(feeds[name]) for name in graph.input_names))
+    output, *memory = [tensor.numpy() for tensor in outputs]
+    return output, dict(zip(graph.memory, memory, strict=True))
 
 
 def _same(original: Any, *others: Any) -> bool:

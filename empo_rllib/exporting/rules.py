@@ -20,6 +20,7 @@ from torch import Tensor
 
 from empo_rllib.errors import BundleError
 from empo_rllib.exporting.spaces import plain
+from empo_rllib.results.policy import drop_time
 
 _DISTRIBUTIONS: tuple[tuple[str, type, type[gym.Space]], ...] = (
     ("categorical", TorchCategorical, gym.spaces.Discrete),
@@ -53,6 +54,8 @@ def action_rule(
     """
     with torch.no_grad():
         outputs = module.forward_inference(batch)
+    if module.is_stateful():
+        outputs = drop_time(outputs)
     rule: dict[str, Any] = {"kind": "actions", "can_draw": False}
     if isinstance(module, DefaultDQNRLModule):
         rule = {"kind": "q_values", "can_draw": True, "size": int(action_space.n)}  # type: ignore[attr-defined]

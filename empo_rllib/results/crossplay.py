@@ -160,7 +160,8 @@ def crossplay(
     from empo_rllib.results.teams import load_team
 
     teams = [load_team(one, config) for one, config in zip(trained, configs, strict=True)]
-    stage = Stage(configs[0].env, episodes)
+    recurrent = any(team.recurrent for team in teams)
+    stage = Stage(configs[0].env, episodes, played_in="python" if recurrent else None)
     try:
         pairs = _Pairs(stage, teams, range(seed, seed + episodes), greedy)
         table = [[pairs.play(i, j) for j in range(len(teams))] for i in range(len(teams))]

@@ -13,7 +13,7 @@ from empo_rllib.envs.registry import make_env
 from empo_rllib.results.evaluation import PlayedEpisode
 
 if TYPE_CHECKING:
-    from empo_rllib.results.policy import ActingPolicies
+    from empo_rllib.results.policy import ActingPolicies, Memory
 
 
 def build_env(
@@ -42,6 +42,7 @@ class Episode:
         actions: the last action of every agent that has acted.
         returns: the sum of rewards of every agent that has taken part.
         lengths: the steps that every agent has acted in.
+        memories: what recurrent policies remember of each agent.
         length: env steps so far.
         over: whether it has ended.
     """
@@ -51,6 +52,7 @@ class Episode:
         self.seed = seed
         self.actions: dict[str, Any] = {}
         self.lengths: Counter[str] = Counter()
+        self.memories: dict[str, Memory] = {}
         self.length = 0
         self.observations, self._infos = env.reset(seed=seed)
         self.returns = dict.fromkeys(self.observations, 0.0)
@@ -103,13 +105,19 @@ def play_episodes(
     episodes = list(live)
     while live:
         playing = [episode for episode in live if not episode.over]
-        actions = policies.act([episode.observations for episode in playing], greedy)
-        for episode, chosen in zip(playing, actions, strict=True):
-            episode.step(chosen)
+        act_in(playing, policies, greedy)
         started = [Episode(e.env, seed) for e, seed in zip(_over(live), waiting, strict=False)]
         live = [episode for episode in live if not episode.over] + started
         episodes += started
     return sorted(episodes, key=lambda episode: episode.seed)
+
+
+def act_in(episodes: Sequence[Episode], policies: ActingPolicies, greedy: bool) -> None:
+    """Plays one step of each of some episodes under way."""
+    observations = [episode.observations for episode in episodes]
+    actions = policies.act(observations, greedy, [episode.memories for episode in episodes])
+    for episode, chosen in zip(episodes, actions, strict=True):
+        episode.step(chosen)
 
 
 def _over(episodes: Iterable[Episode]) -> Iterable[Episode]:

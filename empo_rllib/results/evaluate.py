@@ -98,7 +98,7 @@ class Evaluator:
         from empo_rllib.results.teams import load_team
 
         team = load_team(trained, config)
-        stage = Stage(config.env, self._episodes)
+        stage = Stage(config.env, self._episodes, played_in="python" if team.recurrent else None)
         try:
             with repeatable(self._seed):
                 played = stage.play(team, self._seeds, self._greedy)

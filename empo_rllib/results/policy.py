@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 import torch
+import tree
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.distribution.torch.torch_distribution import TorchSquashedGaussian
 from ray.rllib.core.rl_module.rl_module import RLModule
@@ -35,11 +36,20 @@ from empo_rllib.experiment.checkpoints import load_weights, read_counters, read_
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.experiment.trial import seed_everything
 
+#: What a recurrent policy remembers of one agent's episode: its state, empty before the first step.
+Memory = dict[str, Any]
+
 
 class Acts(Protocol):
     """What acts for one agent or several: an `ActingPolicy`, or chance."""
 
-    def act(self, observations: Sequence[Any], greedy: bool) -> list[Any]:
+    @property
+    def recurrent(self) -> bool:
+        """See `ActingPolicy.recurrent`."""
+
+    def act(
+        self, observations: Sequence[Any], greedy: bool, memories: Sequence[Memory] = ()
+    ) -> list[Any]:
         """See `ActingPolicy.act`."""
 
     def choose(self, observations: Any, greedy: bool) -> Any:
@@ -50,7 +60,8 @@ class ActingPolicy:
     """One policy's network and the way from its outputs to actions.
 
     Does what RLlib's env runner and its default connectors (`GetActions`,
-    `NormalizeAndClipActions`) do, for a batch of agents.
+    `NormalizeAndClipActions`; for a recurrent network `AddStatesFromEpisodesToBatch` and
+    `RemoveSingleTsTimeRankFromBatch`) do, for a batch of agents.
 
     Args:
         module: The policy's RLModule, with its weights.
@@ -59,8 +70,8 @@ class ActingPolicy:
         clip_actions: Clip Box actions to the bounds; only where `normalize_actions` is off.
         env_steps: How long it has been trained, which decides how much DQN explores.
 
-    Raises:
-        ConfigError: the module keeps a state between steps.
+    Attributes:
+        recurrent: whether the network keeps a state between the steps of an episode.
     """
 
     def __init__(
@@ -72,18 +83,16 @@ class ActingPolicy:
         clip_actions: bool,
         env_steps: int,
     ) -> None:
-        if module.is_stateful():
-            raise ConfigError(
-                f"{type(module).__name__} keeps a state between steps; policies with a memory "
-                "cannot be evaluated or recorded."
-            )
         self.module = module
+        self.recurrent = module.is_stateful()
         self._space = get_base_struct_from_space(action_space)
         self._normalize = normalize_actions
         self._clip = clip_actions
         self._env_steps = env_steps
 
-    def act(self, observations: Sequence[Any], greedy: bool) -> list[Any]:
+    def act(
+        self, observations: Sequence[Any], greedy: bool, memories: Sequence[Memory] = ()
+    ) -> list[Any]:
         """Chooses one action for each observation.
 
         Args:
@@ -92,12 +101,17 @@ class ActingPolicy:
                 actions, the middle of the distribution). Otherwise act as in training at this
                 checkpoint: draw from the distribution; DQN takes random actions with the
                 probability `epsilon` that its schedule gives there. Draws use torch's generator.
+            memories: What a recurrent policy remembers in each of their episodes, which this
+                step changes; without them, the observations are all first ones.
         """
-        chosen = unbatch(self.choose(batch(list(observations)), greedy))
-        return [self._for_env(action) for action in chosen]
+        memories = memories or [{} for _ in observations]
+        chosen = self._choose(batch(list(observations)), greedy, memories)
+        return [self._for_env(action) for action in unbatch(chosen)]
 
     def choose(self, observations: Any, greedy: bool) -> Any:
         """Chooses actions as the policy's distribution has them, which discrete ones are taken as.
+
+        Not for a recurrent policy.
 
         Args:
             observations: Arrays [B, ...], nested as the policy's observation space is.
@@ -106,12 +120,20 @@ class ActingPolicy:
         Returns:
             Arrays [B, ...].
         """
-        inputs = {Columns.OBS: convert_to_torch_tensor(observations)}
+        return self._choose(observations, greedy, ())
+
+    def _choose(self, observations: Any, greedy: bool, memories: Sequence[Memory]) -> Any:
+        inputs = step_inputs(self.module, observations, memories)
         with torch.no_grad():
             if greedy:
                 outputs = self.module.forward_inference(inputs)
             else:
                 outputs = self.module.forward_exploration(inputs, t=self._env_steps)
+            if self.recurrent:
+                after = unbatch(convert_to_numpy(outputs[Columns.STATE_OUT]))
+                for memory, state in zip(memories, after, strict=True):
+                    memory.update(state)
+                outputs = drop_time(outputs)
             if Columns.ACTIONS in outputs:
                 actions = outputs[Columns.ACTIONS]
             else:
@@ -145,6 +167,27 @@ def _most_likely(distribution: Any) -> Any:
     return distribution.to_deterministic().sample()
 
 
+def step_inputs(module: RLModule, observations: Any, memories: Sequence[Memory]) -> dict[str, Any]:
+    """Returns what a network reads for one step of each of B episodes.
+
+    Args:
+        module: The network. A recurrent one reads sequences [B, T = 1, ...] and a state [B, ...].
+        observations: Arrays [B, ...], nested as the policy's observation space is.
+        memories: B of them, for a recurrent network; an empty one is its initial state.
+    """
+    if not module.is_stateful():
+        return {Columns.OBS: convert_to_torch_tensor(observations)}
+    states = [memory or convert_to_numpy(module.get_initial_state()) for memory in memories]
+    sequences = tree.map_structure(lambda part: part[:, None], observations)
+    return convert_to_torch_tensor({Columns.OBS: sequences, Columns.STATE_IN: batch(states)})
+
+
+def drop_time(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what decides of a recurrent network's outputs [B, T = 1, ...], as [B, ...]."""
+    decisive = outputs.keys() & {Columns.ACTIONS, Columns.ACTION_DIST_INPUTS}
+    return {key: tree.map_structure(lambda part: part[:, 0], outputs[key]) for key in decisive}
+
+
 @dataclass(frozen=True)
 class ActingPolicies:
     """All policies of a checkpoint.
@@ -162,16 +205,29 @@ class ActingPolicies:
     specs: dict[str, Policy]
     adapters: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
 
-    def act(self, observations: Sequence[Mapping[str, Any]], greedy: bool) -> list[dict[str, Any]]:
+    @property
+    def recurrent(self) -> bool:
+        """Whether one of them is."""
+        return any(policy.recurrent for policy in self.by_name.values())
+
+    def act(
+        self,
+        observations: Sequence[Mapping[str, Any]],
+        greedy: bool,
+        memories: Sequence[dict[str, Memory]] | None = None,
+    ) -> list[dict[str, Any]]:
         """Chooses the actions of several episodes at once, in one batch per policy.
 
         Args:
             observations: For each episode, those of the agents that act.
             greedy: As in `ActingPolicy.act`.
+            memories: For each episode, what is remembered of its agents, which this step changes;
+                without them, the observations are all first ones.
 
         Returns:
             For each episode, the actions in the order of its observations.
         """
+        memories = [{} for _ in observations] if memories is None else memories
         places: dict[str, list[tuple[int, str]]] = {}
         for episode, seen in enumerate(observations):
             for agent in seen:
@@ -179,7 +235,8 @@ class ActingPolicies:
         actions: list[dict[str, Any]] = [dict.fromkeys(seen) for seen in observations]
         for name, agents in places.items():
             inputs = [self.adapted(agent, observations[e][agent]) for e, agent in agents]
-            chosen = self.by_name[name].act(inputs, greedy)
+            own = [memories[e].setdefault(agent, {}) for e, agent in agents]
+            chosen = self.by_name[name].act(inputs, greedy, own)
             for (episode, agent), action in zip(agents, chosen, strict=True):
                 actions[episode][agent] = action
         return actions

@@ -109,7 +109,7 @@ def _film(
     greedy: bool,
     fps: float,
 ) -> Iterator[Frame]:
-    from empo_rllib.results.episodes import Episode
+    from empo_rllib.results.episodes import Episode, act_in
 
     camera = Camera(env)
     for number, seed in enumerate(seeds, start=1):
@@ -121,7 +121,7 @@ def _film(
                 yield Frame(frame, repeat=max(1, round(HOLD_LAST_S * fps)))
                 break
             yield Frame(frame)
-            episode.step(policies.act([episode.observations], greedy)[0])
+            act_in([episode], policies, greedy)
 
 
 class Camera:

@@ -26,7 +26,8 @@ class Stage:
     Args:
         env: the environment.
         episodes: how many will be played at most.
-        played_in: `kernels`, `python`, or None for the faster that there is.
+        played_in: `kernels`, `python`, or None for the faster that there is. Kernels play no
+            recurrent policies.
 
     Attributes:
         env: one instance, which is not played in.

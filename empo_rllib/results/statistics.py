@@ -62,14 +62,18 @@ class GroupEstimate:
     low: float | None
     high: float | None
 
+    @property
+    def interquartile_mean_interval_95(self) -> tuple[float, float] | None:
+        """Its 95 % bootstrap interval; None for fewer than two runs."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the numbers under the names that the result files use."""
-        interval = None if self.low is None or self.high is None else (self.low, self.high)
         return {
             "n": self.n,
             "mean": self.mean,
             "interquartile_mean": self.interquartile_mean,
-            "interquartile_mean_interval_95": interval,
+            "interquartile_mean_interval_95": self.interquartile_mean_interval_95,
         }
 
 

@@ -15,7 +15,7 @@ from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
-from empo_rllib.results.policy import ActingPolicies, load_policies
+from empo_rllib.results.policy import ActingPolicies, Memory, load_policies
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -30,11 +30,15 @@ class RandomPolicy:
         seed: of the draws.
     """
 
+    recurrent = False
+
     def __init__(self, action_space: gym.Space, seed: Sequence[int]) -> None:
         self._space = copy.deepcopy(action_space)
         self._space.seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
 
-    def act(self, observations: Sequence[Any], greedy: bool) -> list[Any]:
+    def act(
+        self, observations: Sequence[Any], greedy: bool, memories: Sequence[Memory] = ()
+    ) -> list[Any]:
         """Draws an action for each observation."""
         return [self._space.sample() for _ in observations]
 

@@ -1,8 +1,8 @@
 """What a SLURM job runs: `python -m empo_rllib.service.slurm_job`.
 
-cluster/ray_slurm.sh starts it on the node of the Ray cluster's head. It trains as
-`python -m empo_rllib.tune` does, once all nodes are there, and goes on with the run where SLURM
-has started the job before.
+cluster/ray_slurm.sh starts it on the node of the Ray cluster's head, beside it: what it imports
+takes as long as the head. It trains as `python -m empo_rllib.tune` does, once all nodes are there,
+and goes on with the run where SLURM has started the job before.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 import signal
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from empo_rllib.command_line import (
     reporting_errors,
 )
 from empo_rllib.config.load import load_config
+from empo_rllib.errors import ResourceError
 from empo_rllib.experiment.provenance import PROVENANCE_FILE
 from empo_rllib.experiment.run_folder import check_start_options, run_folder_of
 
@@ -34,9 +36,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def job(
     config: ConfigOption,
-    address: Annotated[str, typer.Option(help="The head of the job's Ray cluster.")],
+    address_file: Annotated[Path, typer.Option(help="Holds the head's address once it is there.")],
     nodes: Annotated[int, typer.Option(help="How many nodes the cluster is to have.")],
-    start_s: Annotated[float, typer.Option(help="How long they may take to join.")],
+    start_s: Annotated[float, typer.Option(help="How long the head, then they, may take.")],
     set_: SetOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
@@ -52,10 +54,28 @@ def job(
     from empo_rllib.experiment.outcome import exit_code, render_outcome
     from empo_rllib.experiment.tuner import run
 
+    address = wait_for_address(address_file, start_s)
     wait_for_nodes(address, nodes, start_s)
     result = run(experiment, resume=resume, overwrite=overwrite, address=address)
     typer.echo(render_outcome(result, render_sbatch(str(config), set_ or [])))
     raise typer.Exit(exit_code(result))
+
+
+def wait_for_address(file: Path, timeout_s: float) -> str:
+    """Returns the address that ray_slurm.sh writes into `file`.
+
+    Raises:
+        ResourceError: it has not after `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not file.exists():
+        if time.monotonic() > deadline:
+            raise ResourceError(
+                f"the Ray head has not started within {timeout_s:g} s. Give it longer with "
+                "EMPO_RLLIB_START_S."
+            )
+        time.sleep(0.1)
+    return file.read_text().strip()
 
 
 def was_started_by_this_job(folder: Path) -> bool:

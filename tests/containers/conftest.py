@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# For `clone` here, and for `bars`, `engine` and `repository`, which the tests on SLURM use too.
-sys.path.insert(0, str(Path(__file__).parents[1] / "testbed"))
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent))  # for `clone`
 
 from bars import Suite
 from clone import HOST_USER, Clone
@@ -23,18 +21,11 @@ from image import build_flags, import_base_image
 SUITE = Suite("make test-containers", 15 * 60)
 
 
-def _testbed() -> Path:
-    folder = os.environ.get("TESTBED")
-    if not folder:
-        pytest.exit("these tests need their test-bed. Type: make test-containers", returncode=2)
-    return Path(folder)
-
-
 @pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
+def engine(testbed: Path) -> Iterator[Engine]:
     """A Docker Engine with a stand-in for the Dockerfile's base image, and nothing else."""
     SUITE.start()
-    with running_engine(_testbed() / "docker") as engine:
+    with running_engine(testbed / "docker", fresh=True) as engine:
         import_base_image(engine)
         yield engine
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bars import record_bar
 
 from empo_rllib.experiment.run_folder import locate
 from empo_rllib.exporting.check import RecordingEnv, record_observations
@@ -102,7 +103,7 @@ def bare_python(tmp_path_factory):
 
 @pytest.mark.parametrize("package", ["empo_bundle", "empo_rllib"])
 def test_bar_1000_actions_are_equal_with_numpy_and_onnxruntime_alone(
-    bundle, recorded, bare_python, tmp_path, package, record_property
+    bundle, recorded, bare_python, tmp_path, package
 ):
     path, expected = recorded
     source = {"PYTHONPATH": str(ROOT)} if package == "empo_rllib" else {}
@@ -111,8 +112,13 @@ def test_bar_1000_actions_are_equal_with_numpy_and_onnxruntime_alone(
 
     assert answer["there"] == []
     equal = sum(a == b for a, b in zip(answer["actions"], expected, strict=True))
-    print(f"bar: {equal:,} of {OBSERVATIONS:,} actions equal with {package}, numpy, onnxruntime")
-    record_property(f"actions equal with {package}", f"{equal} of {OBSERVATIONS}")
+    record_bar(
+        "make test",
+        f"export, reloaded by {package} with numpy and onnxruntime alone",
+        f"{OBSERVATIONS:,} of {OBSERVATIONS:,} actions equal",
+        f"{equal:,} of {len(expected):,}",
+        equal == len(expected) == OBSERVATIONS,
+    )
     assert equal == len(expected) == OBSERVATIONS
     assert len(set(expected)) > 1
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from bars import record_bar
 from commands import PYTHON, ROOT, Run, Running, Workplace, snapshot
 from look_at_report import CHROMIUM, SCHEMES, WIDTHS, Look, browser
-
-sys.path.append(str(ROOT / "tests" / "testbed"))  # for `bars`
-
-from bars import record_bar
 
 SECTIONS = ["summary", "setup", "curves", "throughput", "evaluation", "crossplay"]
 SECTIONS += ["hyperparameters", "episodes", "visits", "repeat"]
@@ -185,11 +181,15 @@ def _label(group) -> str:
 
 @needs_chromium
 def test_evaluation_has_every_trial_and_the_numbers_of_the_command(look, place, run):
-    assert len(look.column("Evaluation", "trial")) == 13  # the best one also greedy
+    trials = look.column("Evaluation: the return", "trial")
+    assert len(trials) == 15  # the best one also greedy
+    assert trials[-2:] == ["random policy", "optimum"]
+    assert look.exact("Evaluation: the return", "return")[-1] > 0.5
+    assert look.exact("Seeds of the same settings, evaluated", "seeds") == [3] * 4
     arguments = ["evaluate", run.folder, "--episodes", EPISODES, "--sampled", "--json"]
     command = [PYTHON, "-m", "empo_rllib", *map(str, arguments)]
     told = json.loads(Running(command, place.folder, place.env).wait().check().stdout)
-    assert look.exact("Evaluation", "return")[0] == told["episode_return"]["mean"]
+    assert look.exact("Evaluation: the return", "return")[0] == told["episode_return"]["mean"]
     best = run.summary["best_trial"]
     assert look.exact(f"All episodes of twelve, {best}", "return") == [
         episode["episode_return"] for episode in told["episodes"]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-# For `researcher` here, and for what the container tests use too.
-sys.path.insert(0, str(Path(__file__).parents[1] / "testbed"))
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent))  # for `researcher`
 
 from bars import Suite
-from engine import running_engine
+from engine import Engine, running_engine
 from image import build_flags, import_base_image
 from repository import copy_repository
 from researcher import IMAGE, SHARED, Researcher, wait_for_nothing_left
@@ -24,17 +22,10 @@ from slurm import USERS, Slurm, running_slurm
 SUITE = Suite("make test-slurm", 20 * 60)
 
 
-def _testbed() -> Path:
-    folder = os.environ.get("TESTBED")
-    if not folder:
-        pytest.exit("these tests need their test-bed. Type: make test-slurm", returncode=2)
-    return Path(folder)
-
-
 @pytest.fixture(scope="session")
-def slurm() -> Iterator[Slurm]:
+def slurm(testbed: Path) -> Iterator[Slurm]:
     SUITE.start()
-    with running_slurm(_testbed() / "apptainer", num_nodes=2) as slurm:
+    with running_slurm(testbed / "apptainer", num_nodes=2) as slurm:
         shared = slurm.home / "shared"
         shared.mkdir()
         shared.chmod(0o1777)
@@ -44,38 +35,55 @@ def slurm() -> Iterator[Slurm]:
 
 
 @pytest.fixture(scope="session")
-def archive(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `docker save` wrote of the image that the unmodified Dockerfile makes."""
+def engine(testbed: Path) -> Iterator[Engine]:
+    """A Docker Engine that all users may use."""
+    with running_engine(testbed / "docker") as engine:
+        engine.socket.chmod(0o666)
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def archive(
+    slurm: Slurm, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Future[Path]]:
+    """What `docker save` wrote of the image that the unmodified Dockerfile makes.
+
+    It is under way while the tests run that need no image.
+    """
     clone = tmp_path_factory.mktemp("clone")
     copy_repository(clone)
-    archive = slurm.home / "shared" / "empo_rllib.tar"
-    with running_engine(_testbed() / "docker") as engine:
+
+    def build() -> Path:
         import_base_image(engine)
         engine.on_host(["make", "build"], cwd=clone, env={"DOCKER_BUILD_FLAGS": build_flags()})
+        archive = slurm.home / "shared" / "empo_rllib.tar"
         engine.docker("save", "--output", archive, "empo_rllib:latest")
-    archive.chmod(0o644)
-    return archive
+        archive.chmod(0o644)
+        return archive
+
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit(build)
 
 
 @pytest.fixture(scope="session")
-def image(slurm: Slurm, archive: Path) -> float:
-    """The image that all jobs run in, made by an ordinary user; the seconds that it took."""
-    started = time.monotonic()
-    maker = Researcher(slurm, "ada")
-    maker.type("cluster/setup_cluster_image.sh", f"{SHARED}/{archive.name}", IMAGE)
-    slurm.login.run(["chmod", "--recursive", "a+rwX", f"{SHARED}/cache"])
-    archive.unlink()
-    return time.monotonic() - started
-
-
-@pytest.fixture(scope="session")
-def ada(slurm: Slurm, image: float) -> Researcher:
+def ada(slurm: Slurm) -> Researcher:
     return Researcher(slurm, "ada")
 
 
 @pytest.fixture(scope="session")
-def ben(slurm: Slurm, image: float) -> Researcher:
+def ben(slurm: Slurm) -> Researcher:
     return Researcher(slurm, "ben")
+
+
+@pytest.fixture(scope="session")
+def image(slurm: Slurm, ada: Researcher, archive: Future[Path]) -> float:
+    """The image that jobs run in, made by an ordinary user; the seconds that it took."""
+    file = archive.result()
+    started = time.monotonic()
+    ada.type("cluster/setup_cluster_image.sh", f"{SHARED}/{file.name}", IMAGE)
+    slurm.login.run(["chmod", "--recursive", "a+rwX", f"{SHARED}/cache"])
+    file.unlink()
+    return time.monotonic() - started
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import re
 import subprocess
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 from repository import copy_repository, own, wait_until
@@ -72,6 +73,21 @@ class Job:
         """Waits, and asserts the exit code."""
         assert self.wait().exit_code == code, f"{self.facts()}\n{self.log}"
         return self
+
+
+#: Seconds until each refused job had said why, by the beginning of that.
+REFUSED: dict[str, float] = {}
+
+
+def the_error(job: Job) -> str:
+    """Returns the one line that says why a job could not run; the time it took is kept."""
+    lines = [line for line in job.log.splitlines() if "error: " in line and "srun: " not in line]
+    assert len(lines) == 1, job.log
+    assert "Traceback" not in job.log
+    facts = job.facts()
+    begin, end = (datetime.fromisoformat(facts[name]) for name in ("StartTime", "EndTime"))
+    REFUSED[lines[0].partition("error: ")[2][:50]] = (end - begin).total_seconds()
+    return lines[0].partition(": ")[2]
 
 
 class Researcher:

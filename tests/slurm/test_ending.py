@@ -17,6 +17,8 @@ from slurm import USERS, Slurm
 
 HOME = Path("/home")
 
+pytestmark = pytest.mark.usefixtures("image")
+
 
 def kill(slurm: Slurm, node: str, pattern: str) -> None:
     """SIGKILLs the processes of a node whose command line matches."""
@@ -84,7 +86,7 @@ def test_requeues_are_bounded(slurm: Slurm, ada: Researcher) -> None:
 
 @pytest.fixture(scope="module")
 def running(ada: Researcher) -> Job:
-    """A job that trains until `test_bar_scancel` cancels it."""
+    """A job that trains through these tests, until `test_bar_scancel` cancels it."""
     return ada.start("cancelled")
 
 
@@ -159,6 +161,15 @@ def test_the_command_that_prints_the_token_works_for_the_jobs_user_only(
     assert ben.type(*command, check=False).returncode != 0
 
 
+def test_a_killed_worker_comes_back_and_the_run_goes_on(
+    slurm: Slurm, ada: Researcher, running: Job
+) -> None:
+    kill(slurm, "node2", r"/raylet ")
+    ada.wait_for_rows(running, "cancelled", len(ada.rows("cancelled")) + 30)
+    assert "node2: starting Ray here again (2 of 3)" in running.log
+    assert ada.is_continuous("cancelled")
+
+
 def test_bar_scancel(slurm: Slurm, ada: Researcher, running: Job) -> None:
     ada.type("scancel", running.number)
     seconds = wait_for_nothing_left(slurm, list(slurm.nodes))
@@ -189,20 +200,11 @@ def test_bar_head_killed(slurm: Slurm, ada: Researcher) -> None:
     assert "node1: error: the Ray head ended: it lost gcs_server" in job.log
 
 
-def test_a_killed_worker_comes_back_and_the_run_goes_on(slurm: Slurm, ada: Researcher) -> None:
-    job = ada.start("worker")
-    kill(slurm, "node2", r"/raylet ")
-    before = len(ada.rows("worker"))
-    ada.wait_for_rows(job, "worker", before + 30)
-    assert "node2: starting Ray here again (2 of 3)" in job.log
-    ada.type("scancel", job.number)
-    wait_for_nothing_left(slurm, list(slurm.nodes))
-    assert ada.is_continuous("worker")
-
-
 @pytest.mark.usefixtures("clean")
-def test_bar_a_node_dies(slurm: Slurm, ada: Researcher) -> None:
-    """SLURM notices after a while, ends the job and starts it again when it has two nodes."""
+def test_bar_a_node_dies_and_later_the_job_is_preempted(
+    slurm: Slurm, ada: Researcher, ben: Researcher
+) -> None:
+    """SLURM notices a dead node after a while, and starts the job again when it has two nodes."""
     limits = ("--set", "stop.env_steps=null", "--set", "stop.time_s=20", "--set", "name=node")
     job = ada.sbatch("--nodes=2", "--", *SMOKE, *SPREAD, *limits)
     ada.wait_for_rows(job, "node", 4)
@@ -212,6 +214,11 @@ def test_bar_a_node_dies(slurm: Slurm, ada: Researcher) -> None:
         seconds = wait_for_nothing_left(slurm, ["node1"])
     finally:
         slurm.reboot("node2")
+    resumed = len(ada.rows("node"))
+    ada.wait_for_rows(job, "node", resumed + 4)
+    urgent = ("--partition=urgent", "--exclusive", "--nodes=2", "--wrap", "sleep 1")
+    ben.type("sbatch", "--output=/dev/null", *urgent)
+    wait_until(lambda: job.restarts == 2, "SLURM to requeue the job again")
     job.check()
     trial = ada.summary("node")["trials"][0]
     measured = {"nothing_left_after_s": round(seconds, 1), "requeued": job.restarts}
@@ -219,20 +226,7 @@ def test_bar_a_node_dies(slurm: Slurm, ada: Researcher) -> None:
     SUITE.record("kill -9 of a worker node", "requeued, resumed, nothing left", measured, met)
     assert met, f"{measured} {trial}\n{job.log}"
     assert "SLURM started this job again (1)" in job.log
-
-
-@pytest.mark.usefixtures("clean")
-def test_a_preempted_job_is_requeued_by_slurm_and_goes_on(ada: Researcher, ben: Researcher) -> None:
-    limits = ("--set", "stop.env_steps=null", "--set", "stop.time_s=15", "--set", "name=preempted")
-    job = ada.sbatch("--nodes=2", "--", *SMOKE, *SPREAD, *limits)
-    ada.wait_for_rows(job, "preempted", 4)
-    urgent = ("--partition=urgent", "--exclusive", "--nodes=2", "--wrap", "sleep 1")
-    ben.type("sbatch", "--output=/dev/null", *urgent)
-    wait_until(lambda: job.restarts == 1, "SLURM to requeue the job")
-    job.check()
     assert "SLURM ends this job" in job.log
-    assert ada.is_continuous("preempted")
-    assert ada.summary("preempted")["status"] == "finished"
 
 
 FAILING = """
@@ -242,23 +236,41 @@ class Failing(RLlibCallback):
     def on_train_result(self, **kwargs):
         raise RuntimeError("on purpose")
 """
+# What the shell that submits may have set for other programs, and no job is to see.
+FOREIGN = {
+    "RAY_ADDRESS": "10.1.2.3:6379",
+    "RAY_AUTH_TOKEN": "0" * 64,
+    "RAY_TMPDIR": "/nowhere",
+    "PYTHONPATH": "/home/ada/broken",
+    "PYTHONHOME": "/nowhere",
+    "APPTAINERENV_PYTHONPATH": "/home/ada/broken",
+    "TUNE_MAX_LEN_IDENTIFIER": "1",
+    "VIRTUAL_ENV": "/nowhere",
+}
 
 
 def test_bar_exit_codes(slurm: Slurm, ada: Researcher) -> None:
-    """Side by side: a run that trains, one whose callback fails, one with a mistake in it."""
+    """Side by side: a run that trains, one whose callback fails, one with a mistake in it.
+
+    The first is `sbatch cluster/ray_slurm.sh` alone, which trains tune_configs/ppo.yaml, and
+    is submitted from a shell with settings that would break it.
+    """
     module = ada.folder / "failing.py"
     module.write_text(FAILING)
     os.chown(module, USERS["ada"], USERS["ada"])
-    fails = ("algorithm.callbacks=[failing:Failing]", "tune.max_failures=0")
-    changes = {0: (), 1: fails, 2: ("algorithm.params.lrr=1",)}
-    jobs = {}
-    for code, keys in changes.items():
-        overrides = [part for key in (*keys, f"name=code{code}") for part in ("--set", key)]
-        jobs[code] = ada.sbatch("--", *SMOKE, *overrides)
+    broken = ada.folder.parent / "broken"
+    broken.mkdir()
+    (broken / "ray.py").write_text("raise RuntimeError('this is the wrong Python path')\n")
+    fails = ("algorithm.callbacks=[failing:Failing]", "tune.max_failures=0", "name=code1")
+    jobs = {0: ada.sbatch("--", env=FOREIGN)}
+    for code, keys in {1: fails, 2: ("algorithm.params.lrr=1",)}.items():
+        jobs[code] = ada.sbatch("--", *SMOKE, *(part for key in keys for part in ("--set", key)))
     measured = {code: job.wait().exit_code for code, job in jobs.items()}
     met = all(code == seen for code, seen in measured.items())
     SUITE.record("experiment exit codes 0, 1, 2", "seen as the job's", measured, met)
     assert met, f"{measured}\n{jobs[1].log}"
+    assert ada.summary("empty-8x8-ppo")["trials"][0]["episode_return_mean"] >= 0.95
+    assert "--config tune_configs/ppo.yaml" in jobs[0].log
     assert "on purpose" in jobs[1].log
     assert "Did you mean 'lr'?" in jobs[2].log
     wait_for_nothing_left(slurm, list(slurm.nodes))

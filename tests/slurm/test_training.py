@@ -1,9 +1,7 @@
-"""Jobs that train: on several nodes, side by side, with GPUs, without a container."""
+"""Jobs that train: on several nodes, side by side, with GPUs."""
 
 from __future__ import annotations
 
-import re
-import sys
 from datetime import datetime
 
 import pytest
@@ -11,6 +9,8 @@ from conftest import SUITE
 from repository import wait_until
 from researcher import IMAGE, SHARED, SMOKE, SPREAD, Job, Researcher, wait_for_nothing_left
 from slurm import Slurm
+
+pytestmark = pytest.mark.usefixtures("image")
 
 # What a laptop trains too: two agents on Empty-8x8, until they get 0.95.
 PPO = ("--config", "tune_configs/ppo.yaml")
@@ -75,51 +75,6 @@ def test_a_finished_run_is_not_started_again(ada: Researcher, trained: Job) -> N
     assert trained.log.count("status       finished") == 2
 
 
-def test_bar_three_jobs_at_once(slurm: Slurm, ada: Researcher, ben: Researcher) -> None:
-    """Each on both nodes: two of one user, one of another."""
-    whose = {"first": ada, "second": ada, "third": ben}
-    jobs = {
-        name: user.sbatch("--nodes=2", "--", *SMOKE, *SPREAD, "--set", f"name={name}")
-        for name, user in whose.items()
-    }
-    wait_until(lambda: all(job.state == "RUNNING" for job in jobs.values()), "all three to run")
-    for job in jobs.values():
-        job.check()
-    nodes, hosts = {}, {}
-    for name, user in whose.items():
-        nodes[name] = user.sessions(name)[0]["hardware"]["cluster_nodes"]
-        hosts[name] = sorted(user.summary(name)["trials"][0]["env_runner_hosts"])
-    measured = {"cluster_nodes": nodes, "env_runner_hosts": hosts}
-    apart = set(nodes.values()) == {2} and all(h == ["node1", "node2"] for h in hosts.values())
-    SUITE.record("3 jobs at once on 2 nodes, of 2 users", "all finish, apart", measured, apart)
-    assert apart, measured
-    wait_for_nothing_left(slurm, list(slurm.nodes))
-
-
-def test_one_node_and_the_default_experiment(ada: Researcher) -> None:
-    """`sbatch cluster/ray_slurm.sh` alone runs tune_configs/ppo.yaml."""
-    job = ada.sbatch("--").check()
-    assert ada.summary("empty-8x8-ppo")["trials"][0]["episode_return_mean"] >= 0.95
-    assert "--config tune_configs/ppo.yaml" in job.log
-
-
-def test_settings_of_the_submitting_shell_do_not_leak_in(ada: Researcher) -> None:
-    broken = ada.folder.parent / "broken"
-    broken.mkdir()
-    (broken / "ray.py").write_text("raise RuntimeError('this is the wrong Python path')\n")
-    foreign = {
-        "RAY_ADDRESS": "10.1.2.3:6379",
-        "RAY_AUTH_TOKEN": "0" * 64,
-        "RAY_TMPDIR": "/nowhere",
-        "PYTHONPATH": f"/home/{ada.user}/broken",
-        "PYTHONHOME": "/nowhere",
-        "APPTAINERENV_PYTHONPATH": f"/home/{ada.user}/broken",
-        "TUNE_MAX_LEN_IDENTIFIER": "1",
-        "VIRTUAL_ENV": "/nowhere",
-    }
-    ada.sbatch("--", *SMOKE, "--set", "name=foreign", env=foreign).check()
-
-
 def with_gpus(slurm: Slurm, count: int) -> dict[str, str]:
     """Puts a stand-in for nvidia-smi on the PATH, where Apptainer's --nv looks for it."""
     folder = slurm.home / "shared" / f"gpus{count}"
@@ -129,13 +84,44 @@ def with_gpus(slurm: Slurm, count: int) -> dict[str, str]:
     return {"PATH": f"{SHARED}/{folder.name}:{slurm.env['PATH']}"}
 
 
-def test_gpus_of_the_allocation_are_offered_to_ray(slurm: Slurm, ada: Researcher) -> None:
-    """SLURM's GPUs here are pretended ones: nothing is trained on them."""
+@pytest.fixture(scope="module")
+def three(slurm: Slurm, ada: Researcher, ben: Researcher) -> dict[str, Researcher]:
+    """Who has run which of three jobs, each on both nodes and all at once.
+
+    The second has GPUs. SLURM's GPUs here are pretended ones: nothing is trained on them.
+    """
+    on_cpu = ("--set", "resources.num_gpus_per_learner=0")
     env = {**with_gpus(slurm, 2), "EMPO_RLLIB_INTERFACE": "eth0"}
-    on_cpu = ("--set", "resources.num_gpus_per_learner=0", "--set", "name=gpus")
-    options = ("--nodes=2", "--gpus-per-node=2")
-    ada.sbatch(*options, "--", *SMOKE, *on_cpu, env=env).check()
-    assert ada.sessions("gpus")[0]["hardware"]["cluster_resources"]["GPU"] == 4
+    first, third = (
+        user.sbatch("--nodes=2", "--", *SMOKE, *SPREAD, "--set", f"name={name}")
+        for user, name in ((ada, "first"), (ben, "third"))
+    )
+    options = ("--nodes=2", "--gpus-per-node=2", "--", *SMOKE, *SPREAD, *on_cpu)
+    jobs = [first, ada.sbatch(*options, "--set", "name=second", env=env), third]
+    wait_until(lambda: all(job.state == "RUNNING" for job in jobs), "all three to run")
+    for job in jobs:
+        job.check()
+    wait_for_nothing_left(slurm, list(slurm.nodes))
+    return {"first": ada, "second": ada, "third": ben}
+
+
+def test_bar_three_jobs_at_once(three: dict[str, Researcher]) -> None:
+    nodes, hosts = {}, {}
+    for name, user in three.items():
+        nodes[name] = user.sessions(name)[0]["hardware"]["cluster_nodes"]
+        hosts[name] = sorted(user.summary(name)["trials"][0]["env_runner_hosts"])
+    measured = {"cluster_nodes": nodes, "env_runner_hosts": hosts}
+    apart = set(nodes.values()) == {2} and all(h == ["node1", "node2"] for h in hosts.values())
+    SUITE.record("3 jobs at once on 2 nodes, of 2 users", "all finish, apart", measured, apart)
+    assert apart, measured
+
+
+def test_gpus_of_the_allocation_are_offered_to_ray(three: dict[str, Researcher]) -> None:
+    offered = {
+        name: user.sessions(name)[0]["hardware"]["cluster_resources"].get("GPU", 0)
+        for name, user in three.items()
+    }
+    assert offered == {"first": 0, "second": 4, "third": 0}
 
 
 def test_a_gpu_that_the_container_does_not_see_is_found_on_its_node(
@@ -145,20 +131,3 @@ def test_a_gpu_that_the_container_does_not_see_is_found_on_its_node(
     job = ada.sbatch("--nodes=2", "--gpus-per-node=2", "--", *SMOKE, env=env).check(2)
     for node in slurm.nodes:
         assert f"{node}: error: the job has 2 GPUs here and the container sees 1" in job.log
-
-
-def test_submit_without_a_container(slurm: Slurm) -> None:
-    """`submit --slurm`, as root, who may use the .venv of these tests."""
-    root = Researcher(slurm, "root")
-    submit = [sys.executable, "-m", "empo_rllib", "submit", "--slurm", "--no-container"]
-    env = {"EMPO_RLLIB_VENV": sys.prefix, "EMPO_RLLIB_SBATCH_OPTIONS": "--comment='a site'"}
-    options = ("--nodes", "2", "--cpus-per-node", "3", "--time", "10:00")
-    done = root.type(*submit, *options, *SMOKE, "--set", "name=venv", env=env)
-    job = Job(root, re.search(r"Submitted batch job (\d+)", done.stdout)[1]).check()
-    facts = job.facts()
-    assert (facts["JobName"], facts["TimeLimit"], facts["NumNodes"]) == ("venv", "00:10:00", "2")
-    (session,) = root.sessions("venv")
-    assert session["hardware"]["cluster_resources"]["CPU"] == 6
-    assert "from" not in session["code"]  # no image's
-    assert root.summary("venv")["status"] == "finished"
-    wait_for_nothing_left(slurm, list(slurm.nodes))

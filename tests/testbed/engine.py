@@ -2,12 +2,13 @@
 
 The engine and the ports it publishes live in a network namespace: the machine's firewall, ports and
 other engines are untouched, and "on the host" means in that namespace. slirp4netns connects it to
-the outside, for package downloads in builds.
+the outside, for package downloads in builds. What it has built stays for the next one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -23,10 +24,16 @@ _GPU_HOOK = "#!/bin/sh\ncat >/dev/null\n"
 
 
 class Engine:
-    """A running engine; `prefix` is where tests/testbed/install_docker.sh unpacked it."""
+    """A running engine.
+
+    Args:
+        prefix: Where tests/testbed/install_docker.sh unpacked it; its images are there too.
+        folder: For all else; it goes with the engine.
+    """
 
     def __init__(self, prefix: Path, folder: Path) -> None:
         self.folder = folder
+        self._data = prefix / "data"
         folder.chmod(0o711)  # the host's user of the tests, who is not root, reaches the socket
         self.socket = folder / "docker.sock"
         hooks = folder / "hooks"
@@ -59,7 +66,7 @@ class Engine:
             lambda: "tap0" in self.on_host(["ip", "route", "show", "default"]).stdout,
             "slirp4netns",
         )
-        where = ["--data-root", self.folder / "data", "--exec-root", self.folder / "exec"]
+        where = ["--data-root", self._data, "--exec-root", self.folder / "exec"]
         where += ["--pidfile", self.folder / "pid", "--host", f"unix://{self.socket}"]
         self._start(
             [*self._enter, "dockerd", *map(str, where), "--storage-driver=overlay2"], "dockerd"
@@ -67,12 +74,17 @@ class Engine:
         self._wait(lambda: self.docker("version", check=False).returncode == 0, "dockerd")
         self.socket.chmod(0o600)
 
+    def forget(self) -> None:
+        """Removes what engines before this one have left; to be called before `start`."""
+        shutil.rmtree(self._data, ignore_errors=True)
+
     def stop(self) -> None:
-        """Ends the engine and its containers, by process id, and removes what it kept."""
+        """Ends the engine, by process id, and removes its containers and volumes."""
         if self.socket.exists():
-            names = self.docker("ps", "--quiet", check=False).stdout.split()
+            names = self.docker("ps", "--all", "--quiet", check=False).stdout.split()
             if names:
-                self.docker("kill", *names, check=False)
+                self.docker("rm", "--force", *names, check=False)
+            self.docker("volume", "prune", "--all", "--force", check=False)
         for process in reversed(self._processes):
             process.send_signal(signal.SIGTERM)
             try:
@@ -155,11 +167,20 @@ def run(
 
 
 @contextlib.contextmanager
-def running_engine(prefix: Path) -> Iterator[Engine]:
-    """A started `Engine` that is gone afterwards."""
-    engine = Engine(prefix, Path(tempfile.mkdtemp(prefix="docker-")))
+def running_engine(prefix: Path, fresh: bool = False) -> Iterator[Engine]:
+    """A started `Engine` that is gone afterwards; a `fresh` one has nothing built or pulled."""
+    lock = (prefix / "lock").open("w")
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RuntimeError(f"{prefix} is in use: wait for the other tests to end") from None
+    # Not in /tmp, which hosts of `slurm.py` do not share: they reach the socket too.
+    engine = Engine(prefix, Path(tempfile.mkdtemp(prefix="docker-", dir="/var/tmp")))
+    try:
+        if fresh:
+            engine.forget()
         engine.start()
         yield engine
     finally:
         engine.stop()
+        lock.close()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install_docker.sh PREFIX: a Docker Engine with compose and buildx, unpacked into PREFIX.
+# install_docker.sh PREFIX: a Docker Engine with compose, buildx and a registry, unpacked into PREFIX.
 #
 # For Debian 12 as root. Debian 12's own packages have no compose plugin: these are Debian 13's,
 # unpacked and not installed, so that nothing of the machine changes but a few small tools
@@ -9,7 +9,7 @@ set -euo pipefail
 prefix=$(realpath -m "${1:?usage: install_docker.sh PREFIX}")
 here=$(dirname "${BASH_SOURCE[0]}")
 suite=trixie
-packages=(docker.io containerd docker-cli docker-compose docker-buildx)
+packages=(docker.io containerd docker-cli docker-compose docker-buildx docker-registry)
 tools=(iptables runc tini slirp4netns mmdebstrap iproute2 curl)
 
 apt-get update -qq

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment.checkpoints import FORMAT
 from empo_rllib.experiment.metrics import Counters
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `recurrent_net`
 
 EMPTY_5X5 = {"id": "MultiGrid-Empty-5x5-v0", "num_agents": 2}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
-from empo_rllib.results.evaluate import evaluate
+from empo_rllib.results.evaluate import Evaluator
 from empo_rllib.results.evaluation import EvaluationResult
 from empo_rllib.results.report.runs import ReportedRun, ReportedTrial
 
@@ -29,10 +29,18 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluated trial."""
+    """An evaluated trial.
+
+    Attributes:
+        run: whose.
+        trial: which.
+        trained: its checkpoint.
+        result: with references, where actions were sampled.
+    """
 
     run: ReportedRun
     trial: ReportedTrial
+    trained: TrainedTrial
     result: EvaluationResult
 
 
@@ -120,6 +128,8 @@ def play(runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell) -> P
 def _evaluate(
     runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell
 ) -> Iterator[Evaluation]:
+    sampled = Evaluator(episodes, seed, greedy=False, references=True)
+    greedy = Evaluator(episodes, seed, greedy=True, references=False)
     for run in runs:
         ranked = run.ranked()[:MAX_EVALUATED]
         for number, trial in enumerate(ranked, start=1):
@@ -127,10 +137,10 @@ def _evaluate(
             trained = run.trained(trial)
             if trained is None:
                 continue
-            for greedy in (False, True) if number == 1 else (False,):
-                yield Evaluation(
-                    run, trial, evaluate(trained, episodes, seed, greedy, references=False)
-                )
+            for evaluator in (sampled, greedy) if number == 1 else (sampled,):
+                name = f"{run.label}/{trial.id}"
+                result = evaluator.evaluate(trained, trained.config, name=name)
+                yield Evaluation(run, trial, trained, result)
 
 
 class _WatchedEnv:

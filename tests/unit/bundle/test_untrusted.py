@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bars import record_bar
 from onnx import TensorProto, external_data_helper, helper
 from small_bundles import describe, make_model, replace
 
@@ -247,9 +248,7 @@ def test_what_is_no_folder_is_refused(tmp_path, content):
         load_bundle(tmp_path / "bundle")
 
 
-def test_bar_bad_bundles_are_a_clear_error_with_exit_code_2_and_nothing_else(
-    write_bundle, record_property
-):
+def test_bar_bad_bundles_are_a_clear_error_with_exit_code_2_and_nothing_else(write_bundle):
     refused = 0
     for name, (damage, message) in DAMAGES.items():
         folder = write_bundle()
@@ -266,10 +265,8 @@ def test_bar_bad_bundles_are_a_clear_error_with_exit_code_2_and_nothing_else(
         refused += 1
         shutil.rmtree(folder.parent)
         folder.parent.mkdir()
-    print(
-        f"bar: {refused} of {len(DAMAGES)} bad bundles: exit code 2, no code run, nothing written"
-    )
-    record_property("bad bundles refused", f"{refused} of {len(DAMAGES)}")
+    asked = "a clear error, exit code 2, no code run, nothing written"
+    record_bar("make test", "bad bundles", asked, f"{refused} of {len(DAMAGES)}", True)
 
 
 def test_a_model_with_random_errors_is_refused_or_works(write_bundle):

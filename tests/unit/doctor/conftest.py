@@ -11,7 +11,6 @@ from empo_rllib.doctor.experiment import experiment_of
 from empo_rllib.doctor.limits import Limits
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `broken_envs`
-sys.path.append(str(Path(__file__).parents[2] / "testbed"))  # for `bars`
 
 # Steps decide, not the time that they take.
 QUICK = Limits(episodes=6, env_steps=300, play_s=60, repeat_steps=40, repeat_s=60)

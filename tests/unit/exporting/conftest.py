@@ -13,8 +13,6 @@ import torch
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.rl_module.apis import ValueFunctionAPI
-from ray.rllib.core.rl_module.torch import TorchRLModule
 
 from empo_rllib.rl_modules.actor_critic import ActorCritic
 
@@ -124,28 +122,6 @@ class Explores(ActorCritic):
     def _forward_exploration(self, batch, **kwargs):
         logits = self._forward(batch)[Columns.ACTION_DIST_INPUTS]
         return {Columns.ACTION_DIST_INPUTS: logits * 0}
-
-
-class Remembers(TorchRLModule, ValueFunctionAPI):
-    """A GRU over sequences, as RLlib wants it."""
-
-    def setup(self):
-        self.gru = torch.nn.GRU(3, 8, batch_first=True)
-        self.head = torch.nn.Linear(8, 4)
-
-    def get_initial_state(self):
-        return {"h": torch.zeros(8)}
-
-    def _forward(self, batch, **kwargs):
-        state = batch[Columns.STATE_IN]["h"].unsqueeze(0)
-        features, state = self.gru(batch[Columns.OBS], state)
-        return {
-            Columns.ACTION_DIST_INPUTS: self.head(features),
-            Columns.STATE_OUT: {"h": state.squeeze(0)},
-        }
-
-    def compute_values(self, batch, embeddings=None):
-        raise NotImplementedError
 '''
 
 

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import shutil
 
+import gymnasium as gym
 import numpy as np
 import onnx
 import pytest
 import torch
 from ray.rllib.core.columns import Columns
+from recurrent_net import SIZE, Recurrent
 from safetensors.numpy import load_file
 
 from empo_rllib.bundle import load_bundle
@@ -20,7 +21,7 @@ from empo_rllib.exporting import check
 from empo_rllib.exporting.check import record_observations
 from empo_rllib.exporting.export import export
 from empo_rllib.exporting.graph import PolicyGraph, export_onnx
-from empo_rllib.results.episodes import build_env
+from empo_rllib.results.episodes import Episode, build_env
 from empo_rllib.results.policy import load_policies
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
@@ -228,10 +229,8 @@ def test_what_cannot_be_exported_is_told_and_leaves_nothing(
     assert entries(tmp_path) == ["code", "run"]
 
 
-def test_a_memory_goes_in_and_out_step_by_step(own_code):
-    import gymnasium as gym
-
-    module = importlib.import_module("own_code").Remembers(
+def test_a_memory_goes_in_and_out_step_by_step():
+    module = Recurrent(
         observation_space=gym.spaces.Box(-1, 1, (3,)),
         action_space=gym.spaces.Discrete(4),
         model_config={},
@@ -244,7 +243,7 @@ def test_a_memory_goes_in_and_out_step_by_step(own_code):
         {
             "inputs": [part],
             "agent_ids": [],
-            "memory": [{"name": "h", "shape": [8]}],
+            "memory": [{"name": "h", "shape": [SIZE]}],
             "action": {"kind": "categorical", "size": 4, "can_draw": True},
             "action_names": [],
         },
@@ -258,10 +257,32 @@ def test_a_memory_goes_in_and_out_step_by_step(own_code):
         output, memory = policy.outputs(list(seen[:, t]), "agent_0", memory)
         outputs.append(output)
 
-    whole = {Columns.OBS: torch.from_numpy(seen), Columns.STATE_IN: {"h": torch.zeros(5, 8)}}
+    whole = {Columns.OBS: torch.from_numpy(seen), Columns.STATE_IN: {"h": torch.zeros(5, SIZE)}}
     with torch.no_grad():
         expected = module.forward_inference(whole)[Columns.ACTION_DIST_INPUTS]
     np.testing.assert_allclose(np.stack(outputs, 1), expected, atol=1e-5)
+
+
+def test_a_recurrent_run_is_exported_and_acts_as_it_is_evaluated(tmp_path, write_run, monkeypatch):
+    monkeypatch.setattr(check, "NUM_OBSERVATIONS", 100)
+    model = {"class": "recurrent_net:Recurrent", "kwargs": {"max_seq_len": 10}}
+    run = write_run(tmp_path / "run", policies="shared", model=model)
+    export(run, tmp_path / "bundle")
+
+    trained, bundle = locate(run), load_bundle(tmp_path / "bundle")
+    policies = load_policies(trained)
+    env = build_env(trained.config, policies)
+    env.env = recorder = check.RecordingEnv(env.env)
+    for seed in range(2):
+        episode = Episode(env, seed)
+        bundle.reset()
+        for _ in range(20):
+            (expected,) = policies.act([episode.observations], True, [episode.memories])
+            seen = {agent: recorder.seen[agent] for agent in episode.observations}
+            assert {agent: bundle.act(seen[agent], agent) for agent in seen} == expected
+            episode.step({agent: env.action_spaces[agent].sample() for agent in seen})
+            if episode.over:
+                break
 
 
 def test_a_bundle_is_replaced_only_when_asked_for(exported, run_folder, tmp_path):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from bars import record_bar
 
 from empo_rllib import cli
 
@@ -158,7 +159,8 @@ def test_bar_corrupt_truncated_and_foreign_run_folders_are_refused(run_folder, t
         make(run)
         refuses(run, run_folder, name)
         checked += 1
-    print(f"bar: {checked} corrupt, truncated or foreign run folders: exit code 2 each")
+    asked = "a clear error, exit code 2, no code run, nothing written"
+    record_bar("make test", "bad run folders", asked, f"{checked} of {checked}", True)
     assert checked >= 60
 
 

@@ -60,7 +60,7 @@ class RecordingPolicies:
     def __init__(self):
         self.batches = []
 
-    def act(self, observations, greedy):
+    def act(self, observations, greedy, memories):
         self.batches.append(len(observations))
         return [dict.fromkeys(seen, 1) for seen in observations]
 

@@ -28,14 +28,13 @@ BOX = gym.spaces.Box(np.array([-3.0, 0.0]), np.array([1.0, 10.0]), dtype=np.floa
 class StubModule:
     """Returns fixed outputs, and remembers how it was asked."""
 
-    def __init__(self, outputs, distribution=None, state=False):
+    def __init__(self, outputs, distribution=None):
         self.outputs = outputs
         self.distribution = distribution
-        self.state = state
         self.asked = None
 
     def is_stateful(self):
-        return self.state
+        return False
 
     def forward_inference(self, batch):
         self.asked = ("inference", batch[Columns.OBS])
@@ -150,11 +149,6 @@ def test_observations_are_batched_in_their_structure():
     assert batch["direction"].tolist() == [0, 1]
     assert batch["image"].shape == (2, 2, 2)
     assert batch["image"].dtype == torch.uint8
-
-
-def test_a_module_with_a_memory_is_refused():
-    with pytest.raises(ConfigError, match="keeps a state"):
-        acting(StubModule({}, state=True), BOX)
 
 
 def test_a_module_that_returns_no_actions_is_refused():

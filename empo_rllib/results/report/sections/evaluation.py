@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from empo_rllib.results.evaluation import References
 from empo_rllib.results.report.groups import label_of, trial_label
 from empo_rllib.results.report.numbers import (
     NOTHING,
@@ -17,6 +18,7 @@ from empo_rllib.results.report.numbers import (
 from empo_rllib.results.report.parts import Cell, Paragraph, Part, Section, Table
 from empo_rllib.results.report.play import MAX_EVALUATED, Evaluation, Played
 from empo_rllib.results.report.runs import ReportedRun
+from empo_rllib.results.runs import group_results
 
 NOT_PLAYED = "Nothing was played: the report was made with --episodes 0."
 NOT_SAVED = "No trial has saved a checkpoint yet, so there is nothing to play with."
@@ -28,6 +30,8 @@ def build_evaluation(runs: Sequence[ReportedRun], played: Played) -> Section:
     if not played.evaluations:
         return Section("evaluation", title, [Paragraph(why_not_played(played))])
     parts: list[Part] = [Paragraph(_explain(runs, played)), _table(runs, played.evaluations)]
+    if groups := _groups(runs, played.evaluations):
+        parts.append(groups)
     if details := _details(runs, played.evaluations):
         parts.append(details)
     return Section("evaluation", title, parts)
@@ -43,7 +47,8 @@ def _explain(runs: Sequence[ReportedRun], played: Played) -> str:
         f"Newest checkpoints, {plural(played.episodes, 'new episode')} each to its end, seeds "
         f"{played.seed} to {played.seed + played.episodes - 1}. Sampled actions are drawn as in "
         "training; greedy ones are the most likely, for the best trial of each run. A greedy "
-        "policy can be stuck where its most likely action changes nothing."
+        "policy can be stuck where its most likely action changes nothing. The random policy draws "
+        "every action with equal chances; the optimum is a bound, searched for where that is known."
     )
     if any(len(run.ranked()) > MAX_EVALUATED for run in runs):
         text += f" Evaluated are the {MAX_EVALUATED} best trials of each run by its metric."
@@ -77,7 +82,65 @@ def _table(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> Ta
                 fixed(result.episode_length.mean, 1),
             ]
         )
+    rows += _references(evaluations)
     return Table("Evaluation: the return of an episode, a sum over agents", columns, rows)
+
+
+def _references(evaluations: Sequence[Evaluation]) -> list[list[Cell]]:
+    """Rows of the random policy and the optimum, of each environment."""
+    found: dict[str, tuple[str, References]] = {}
+    for result in (one.result for one in evaluations):
+        if result.references is not None:
+            found[str(result.protocol.env)] = (result.protocol.env["id"], result.references)
+    rows, unknown = [], Cell(NOTHING)
+    for env_id, references in found.values():
+        where = f" in {env_id}" if len(found) > 1 else ""
+        chance = references.random_policy
+        rows.append(
+            [
+                *(Cell(f"random policy{where}"), unknown, unknown, Cell("random")),
+                *estimate_cells(chance.episode_return),
+                unknown if chance.success_rate is None else percent(chance.success_rate),
+                fixed(chance.episode_length.mean, 1),
+            ]
+        )
+        optimum = Cell("unknown") if references.optimum is None else fixed(references.optimum)
+        rows.append([Cell(f"optimum{where}"), *[unknown] * 3, optimum, *[unknown] * 4])
+    return rows
+
+
+def _groups(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> Table | None:
+    """Seeds of the same settings, each with its mean over episodes, as `evaluate` joins them."""
+    sampled = {one.result.source.name: one for one in evaluations if one.result.references}
+    found = group_results(
+        [one.result for one in sampled.values()],
+        [one.trained.config for one in sampled.values()],
+    )
+    rows = []
+    for group in found:
+        if group.episode_return is None:  # in several environments
+            continue
+        members = [sampled[name] for name in group.names]
+        estimate, success = group.episode_return, group.success_rate
+        rows.append(
+            [
+                Cell(_settings(members, len(runs) > 1)),
+                count(len(members)),
+                fixed(estimate.interquartile_mean),
+                interval(estimate.interquartile_mean_interval_95),
+                fixed(estimate.mean),
+                Cell("not told") if success is None else percent(success.mean),
+            ]
+        )
+    columns = ("settings", "seeds", "interquartile mean", "95 % interval", "mean", "success rate")
+    title = "Seeds of the same settings, evaluated with sampled actions: stratified bootstrap"
+    return Table(title, columns, rows) if rows else None
+
+
+def _settings(members: Sequence[Evaluation], many_runs: bool) -> str:
+    names = ", ".join(dict.fromkeys(one.run.label for one in members))
+    params = label_of(members[0].trial.summary.params)
+    return ": ".join(filter(None, (names, params))) if many_runs else params or names
 
 
 def _details(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> Table | None:

@@ -21,6 +21,7 @@ from empo_rllib.results.report.films import Filmer
 from empo_rllib.results.report.play import Trace, play
 from empo_rllib.results.report.runs import read_runs
 from empo_rllib.results.report.sections.episodes import build_episodes, pick
+from empo_rllib.results.report.sections.evaluation import build_evaluation
 from empo_rllib.results.report.sections.visits import build_visits, count_visits
 from empo_rllib.results.report.write import write_report
 
@@ -51,8 +52,21 @@ def watched(played):
 def test_the_best_trial_is_evaluated_with_sampled_and_with_greedy_actions(run_folder, played):
     sampled, greedy = (one.result for one in played.evaluations)
 
-    assert sampled == evaluate(run_folder, EPISODES, SEED, greedy=False, references=False)
-    assert greedy == evaluate(run_folder, EPISODES, SEED, greedy=True, references=False)
+    for one, is_greedy in ((sampled, False), (greedy, True)):
+        told = evaluate(run_folder, EPISODES, SEED, greedy=is_greedy, references=not is_greedy)
+        assert dataclasses.replace(one, source=told.source) == told
+
+
+def test_returns_stand_beside_the_random_policys_and_the_optimum(runs, played):
+    references = played.evaluations[0].result.references
+
+    table = build_evaluation(runs, played).parts[1]
+
+    random_policy, optimum = table.rows[-2:]
+    assert random_policy[0].text == "random policy"
+    assert random_policy[4].value == references.random_policy.episode_return.mean
+    assert (optimum[0].text, optimum[4].value) == ("optimum", references.optimum)
+    assert references.optimum > 0.5
 
 
 def test_the_watched_episodes_are_those_that_were_evaluated(played, watched):
