@@ -81,6 +81,7 @@ check_nodes() {
   # What srun itself says matters only where no check could run.
   { errors=$("${on_nodes[@]}" cluster/slurm/check.sh </dev/null 2>&1 >&3); } 3>&1
   status=$?
+  if [ -n "$asked" ]; then return 75; fi
   if [ "$status" -ne 0 ] && [ "$status" -ne 2 ]; then say "error: the nodes cannot be checked: $errors"; fi
   return "$status"
 }
@@ -93,12 +94,13 @@ free_port() {
   echo "$port"
 }
 
-# Returns 75 when the job is to end before it is there, and the experiment's exit code when that has ended already: it
-# has a mistake in it.
+# Returns 75 when the job is to end before it is there. It is not waited for longer than the experiment, which ends at
+# once when there is a mistake in it.
 start_head() {
+  local last=$((SECONDS + start_s))
   start_ray --head --port=0 --dashboard-host=127.0.0.1 \
     "--dashboard-port=$(free_port)" "--ray-client-server-port=$(free_port)"
-  for ((i = 0; i < start_s * 5; i++)); do
+  until [ "$SECONDS" -ge "$last" ] || has_ended driver; do
     if [ -n "$asked" ]; then return 75; fi
     if grep -q 'Ray runtime started' "$folder/ray.log"; then
       EMPO_RLLIB_HEAD_PORT=$(cut -d : -f 2 "$folder/ray/ray_current_cluster")
@@ -106,11 +108,10 @@ start_head() {
       mv "$folder/address.part" "$folder/address"
       return
     fi
-    ! has_ended driver || return "$(exit_code driver)"
     ! has_ended ray || give_up "the Ray head did not start: $(last_words)"
     sleep 0.2
   done
-  give_up "the Ray head did not start within $start_s s (EMPO_RLLIB_START_S): $(last_words)"
+  has_ended driver || give_up "the Ray head did not start within $start_s s (EMPO_RLLIB_START_S): $(last_words)"
 }
 
 start_workers() {
@@ -120,7 +121,7 @@ start_workers() {
   workers=$!
 }
 
-# It waits for the address.
+# Beside the head: it waits for the address.
 start_driver() {
   detached driver python -m empo_rllib.service.slurm_job "${arguments[@]}" \
     --address-file "$folder/address" --nodes "$SLURM_JOB_NUM_NODES" --start-s "$start_s"
@@ -209,8 +210,10 @@ main() {
   EMPO_RLLIB_HEAD=$(node_address)
   start_driver
   start_head || return
-  start_workers
-  tell_about_dashboard
+  if [ -n "$EMPO_RLLIB_HEAD_PORT" ]; then
+    start_workers
+    tell_about_dashboard
+  fi
   wait_for_driver
 }
 

@@ -115,14 +115,22 @@ detached() {
       (in_image "${@:2}") 2>&3 &
       echo $! >"$folder/$1.pid"
       wait $!
-      echo $? >"$folder/$1.status"
+      echo $? >"$folder/$1.ended"
+      mv "$folder/$1.ended" "$folder/$1.status"
     } 3>&2 </dev/null 2>/dev/null & # only the command's own errors are for the user
   )
   until [ -s "$folder/$1.pid" ]; do sleep 0.02; done
 }
 
-# has_ended NAME; a process that was killed together with who waits for it has left no status.
-has_ended() { [ -e "$folder/$1.status" ] || ! kill -0 "$(cat "$folder/$1.pid")" 2>/dev/null; }
+# has_ended NAME; a process that was killed together with who waits for it has left no status, which others have soon.
+has_ended() {
+  if [ -e "$folder/$1.status" ]; then return 0; fi
+  if kill -0 "$(cat "$folder/$1.pid")" 2>/dev/null; then return 1; fi
+  for _ in {1..10}; do
+    if [ -e "$folder/$1.status" ]; then return 0; fi
+    sleep 0.05
+  done
+}
 exit_code() { cat "$folder/$1.status" 2>/dev/null || echo 137; }
 
 # What no proxy of the cluster is to be asked for.

@@ -38,7 +38,7 @@ def job(
     config: ConfigOption,
     address_file: Annotated[Path, typer.Option(help="Holds the head's address once it is there.")],
     nodes: Annotated[int, typer.Option(help="How many nodes the cluster is to have.")],
-    start_s: Annotated[float, typer.Option(help="How long the head, then they, may take.")],
+    start_s: Annotated[float, typer.Option(help="How long the head, and then they, may take.")],
     set_: SetOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
@@ -54,7 +54,7 @@ def job(
     from empo_rllib.experiment.outcome import exit_code, render_outcome
     from empo_rllib.experiment.tuner import run
 
-    address = wait_for_address(address_file, start_s)
+    address = wait_for_address(address_file, 2 * start_s)  # ray_slurm.sh gives up before
     wait_for_nodes(address, nodes, start_s)
     result = run(experiment, resume=resume, overwrite=overwrite, address=address)
     typer.echo(render_outcome(result, render_sbatch(str(config), set_ or [])))
@@ -70,10 +70,7 @@ def wait_for_address(file: Path, timeout_s: float) -> str:
     deadline = time.monotonic() + timeout_s
     while not file.exists():
         if time.monotonic() > deadline:
-            raise ResourceError(
-                f"the Ray head has not started within {timeout_s:g} s. Give it longer with "
-                "EMPO_RLLIB_START_S."
-            )
+            raise ResourceError(f"no address of the Ray head within {timeout_s:g} s: {file}")
         time.sleep(0.1)
     return file.read_text().strip()
 

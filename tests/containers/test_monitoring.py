@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -44,9 +43,9 @@ OTHER_PORT = 9099
 
 
 @pytest.fixture(scope="module")
-def programs() -> Path:
+def programs(testbed: Path) -> Path:
     """The folder of `prometheus` and `promtool`."""
-    return Path(os.environ["TESTBED"]) / "prometheus" / "bin"
+    return testbed / "prometheus" / "bin"
 
 
 @pytest.fixture(scope="module")

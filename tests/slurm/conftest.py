@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -36,9 +37,9 @@ def slurm(testbed: Path) -> Iterator[Slurm]:
 
 @pytest.fixture(scope="session")
 def engine(testbed: Path) -> Iterator[Engine]:
-    """A Docker Engine that all users may use."""
+    """A Docker Engine that ada may use."""
     with running_engine(testbed / "docker") as engine:
-        engine.socket.chmod(0o666)
+        os.chown(engine.socket, USERS["ada"], -1)
         yield engine
 
 

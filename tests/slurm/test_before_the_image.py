@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SUITE
-from repository import ROOT
+from repository import ROOT, wait_until
 from researcher import SMOKE, Job, Researcher, the_error, wait_for_nothing_left
 from slurm import Slurm
 
@@ -33,11 +33,11 @@ def test_a_module_that_is_not_there(ada: Researcher) -> None:
     assert "EMPO_RLLIB_MODULES = apptainer/9 cannot be loaded" in the_error(job)
 
 
-def fake_venv(ada: Researcher, ray: str) -> dict[str, str]:
-    """A virtual environment whose `ray` is a script, and whose Python waits for it."""
+def fake_venv(ada: Researcher, ray: str, python: str = "exec sleep 1000") -> dict[str, str]:
+    """A virtual environment whose `ray` and `python` are scripts."""
     programs = ada.folder.parent / "fake" / "bin"
     programs.mkdir(parents=True, exist_ok=True)
-    for name, script in (("ray", ray), ("python", "exec sleep 1000")):
+    for name, script in (("ray", ray), ("python", python)):
         (programs / name).write_text(f"#!/bin/bash\n{script}\n")
         (programs / name).chmod(0o755)
     return {"EMPO_RLLIB_VENV": "/home/ada/fake"}
@@ -53,6 +53,23 @@ def test_a_head_that_hangs(ada: Researcher) -> None:
     env = fake_venv(ada, "echo 'waiting for its files'; exec sleep 1000")
     job = ada.sbatch("--", "--no-container", *SMOKE, env=env).check(1)
     assert "the Ray head did not start within 45 s" in the_error(job)
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_an_experiment_that_ends_before_the_head_is_there(ada: Researcher, code: int) -> None:
+    env = fake_venv(ada, "exec sleep 1000", f"echo done; exit {code}")
+    job = ada.sbatch("--nodes=2", "--", "--no-container", *SMOKE, env=env).check(code)
+    assert "done" in job.log
+    assert "error: " not in job.log
+
+
+def test_a_job_that_is_cancelled_before_the_head_is_there(ada: Researcher) -> None:
+    job = ada.sbatch("--", "--no-container", *SMOKE, env=fake_venv(ada, "exec sleep 1000"))
+    wait_until(lambda: "job " in job.log, "the job to start")
+    ada.type("scancel", job.number)
+    job.wait()
+    assert (job.state, job.exit_code) == ("CANCELLED", 75)
+    assert "error: " not in job.log
 
 
 def test_a_job_from_elsewhere(slurm: Slurm, ada: Researcher) -> None:
@@ -84,6 +101,7 @@ def test_submit_without_a_container(slurm: Slurm) -> None:
     root = Researcher(slurm, "root")
     submit = [sys.executable, "-m", "empo_rllib", "submit", "--slurm", "--no-container"]
     env = {"EMPO_RLLIB_VENV": sys.prefix, "EMPO_RLLIB_SBATCH_OPTIONS": "--comment='a site'"}
+    env["EMPO_RLLIB_START_S"] = "180"  # beside a build
     options = ("--nodes", "2", "--cpus-per-node", "3", "--time", "10:00")
     # Kernels would have to be compiled for this clone.
     run = (*SMOKE, "--set", "name=venv", "--set", "resources.sampler=python")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,9 +86,11 @@ def test_requeues_are_bounded(slurm: Slurm, ada: Researcher) -> None:
 
 
 @pytest.fixture(scope="module")
-def running(ada: Researcher) -> Job:
+def running(ada: Researcher) -> Iterator[Job]:
     """A job that trains through these tests, until `test_bar_scancel` cancels it."""
-    return ada.start("cancelled")
+    job = ada.start("cancelled")
+    yield job
+    ada.type("scancel", job.number)
 
 
 def head_folder(slurm: Slurm) -> str:

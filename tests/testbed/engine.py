@@ -29,10 +29,12 @@ class Engine:
     Args:
         prefix: Where tests/testbed/install_docker.sh unpacked it; its images are there too.
         folder: For all else; it goes with the engine.
+        lock: The open file that is locked while the engine is used.
     """
 
-    def __init__(self, prefix: Path, folder: Path) -> None:
+    def __init__(self, prefix: Path, folder: Path, lock: int) -> None:
         self.folder = folder
+        self._lock = lock
         self._data = prefix / "data"
         folder.chmod(0o711)  # the host's user of the tests, who is not root, reaches the socket
         self.socket = folder / "docker.sock"
@@ -76,15 +78,25 @@ class Engine:
 
     def forget(self) -> None:
         """Removes what engines before this one have left; to be called before `start`."""
-        shutil.rmtree(self._data, ignore_errors=True)
+        if self._data.exists():
+            shutil.rmtree(self._data)
 
     def stop(self) -> None:
         """Ends the engine, by process id, and removes its containers and volumes."""
-        if self.socket.exists():
-            names = self.docker("ps", "--all", "--quiet", check=False).stdout.split()
-            if names:
-                self.docker("rm", "--force", *names, check=False)
-            self.docker("volume", "prune", "--all", "--force", check=False)
+        try:
+            if self.socket.exists():
+                self._clear()
+        finally:
+            self._end()
+
+    def _clear(self) -> None:
+        names = self.docker("ps", "--all", "--quiet", check=False).stdout.split()
+        if names:
+            self.docker("rm", "--force", *names, check=False)
+        for what in (["volume", "prune", "--all"], ["image", "prune"]):
+            self.docker(*what, "--force", check=False)
+
+    def _end(self) -> None:
         for process in reversed(self._processes):
             process.send_signal(signal.SIGTERM)
             try:
@@ -130,6 +142,7 @@ class Engine:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C in the tests is not for them
+                pass_fds=[self._lock],  # held as long as one of them lives
             )
         self._processes.append(process)
         return process
@@ -175,7 +188,8 @@ def running_engine(prefix: Path, fresh: bool = False) -> Iterator[Engine]:
     except BlockingIOError:
         raise RuntimeError(f"{prefix} is in use: wait for the other tests to end") from None
     # Not in /tmp, which hosts of `slurm.py` do not share: they reach the socket too.
-    engine = Engine(prefix, Path(tempfile.mkdtemp(prefix="docker-", dir="/var/tmp")))
+    folder = Path(tempfile.mkdtemp(prefix="docker-", dir="/var/tmp"))
+    engine = Engine(prefix, folder, lock.fileno())
     try:
         if fresh:
             engine.forget()

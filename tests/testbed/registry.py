@@ -33,7 +33,9 @@ def running_registry(
     """
     config = folder / "config.yml"
     config.write_text(_CONFIG.format(folder=folder))
-    serve = [str(prefix / "root/usr/bin/docker-registry"), "serve", str(config)]
+    program = str(prefix / "root/usr/bin/docker-registry")
+    # With who enters the host for it: that is no parent which would pass TERM on.
+    serve = ["setpriv", "--pdeathsig", "TERM", program, "serve", str(config)]
     process = subprocess.Popen(
         on_host(serve), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

@@ -51,6 +51,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 ReturnToService=2
 SlurmdTimeout=10
+MinJobAge=3600
 KillWait=30
 MessageTimeout=30
 SchedulerParameters=sched_interval=2,batch_sched_delay=0

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
+from empo_rllib.errors import ResourceError
 from empo_rllib.experiment.provenance import describe_session
-from empo_rllib.service.slurm_job import render_sbatch, was_started_by_this_job
+from empo_rllib.service.slurm_job import (
+    render_sbatch,
+    wait_for_address,
+    was_started_by_this_job,
+)
 
 
 @pytest.fixture
@@ -63,3 +69,16 @@ def test_the_line_that_submits_again_is_quoted(monkeypatch):
     assert render_sbatch(*typed) == f"sbatch [OPTIONS] cluster/ray_slurm.sh {arguments}"
     monkeypatch.setenv("EMPO_RLLIB_CONTAINER", "no")
     assert f"cluster/ray_slurm.sh --no-container {arguments}" in render_sbatch(*typed)
+
+
+def test_the_heads_address_is_waited_for(tmp_path):
+    file = tmp_path / "address"
+    writer = threading.Timer(0.3, file.write_text, ["10.0.0.1:6379\n"])
+    writer.start()
+    assert wait_for_address(file, timeout_s=30) == "10.0.0.1:6379"
+    writer.join()
+
+
+def test_an_address_that_does_not_come_is_told(tmp_path):
+    with pytest.raises(ResourceError, match=r"no address of the Ray head within 0 s: .*/address"):
+        wait_for_address(tmp_path / "address", timeout_s=0)
