@@ -10,6 +10,21 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "testbed"))  # for `bars`, `engine`, `slurm` ...
 
+from bars import Suite
+
+SUITE = Suite("make test", 15 * 60)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The bars of `make test` are measured anew by the whole of it, in several processes."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and not hasattr(config, "workerinput"):
+        SUITE.start()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    SUITE.show(terminalreporter)
+
 
 @pytest.fixture(scope="session")
 def testbed() -> Path:

@@ -165,12 +165,17 @@ last_words() {
 }
 
 # The processes of this job on this node that `in_image` started. Ray's write titles over what they were started
-# with, but have their logs open.
+# with, but have their logs open; what was just started has not become its command yet.
 processes() {
   {
-    grep -lzxF "EMPO_RLLIB_FOLDER=$folder" /proc/[0-9]*/environ
-    find /proc/[0-9]*/fd -lname "$folder/ray/*"
-  } 2>/dev/null | cut -d / -f 3 | sort -u
+    {
+      grep -lzxF "EMPO_RLLIB_FOLDER=$folder" /proc/[0-9]*/environ
+      find /proc/[0-9]*/fd -lname "$folder/ray/*"
+    } | cut -d / -f 3
+    for file in "$folder"/*.pid; do
+      if [ ! -e "${file%.pid}.status" ] && kill -0 "$(cat "$file")"; then cat "$file"; fi
+    done
+  } 2>/dev/null | sort -u
 }
 
 end_processes() {

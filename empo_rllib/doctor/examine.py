@@ -96,7 +96,7 @@ class _Examination:
 
     def _try_step_before_reset(self) -> None:
         """Steps a copy of its own, since that may leave it in any state."""
-        env = self._make()
+        env = self._make_another()
         with contextlib.suppress(Exception, SystemExit, TimeUp), time_limit(self._limits.call_s):
             agents = list(env.agents)
             returned = env.step({agent: env.action_space(agent).sample() for agent in agents})
@@ -108,10 +108,11 @@ class _Examination:
         try:
             play(self._subject, self._limits, self._played)
         finally:
-            self._report.times = measure_times(make_s, self._played, self._subject)
             self._report.random_policy = RandomPolicy.of(self._played)
-            self._choose_sampler()
-            self._suggest(self._report.times)
+            if "space-missing" not in self._findings:
+                self._report.times = measure_times(make_s, self._played, self._subject)
+                self._choose_sampler()
+                self._suggest(self._report.times)
 
     def _choose_sampler(self) -> None:
         self._report.sampler, self._report.sampler_reason = self._sampler()
@@ -125,7 +126,7 @@ class _Examination:
             for method in ("observation_space", "action_space"):
                 if kind := unsupported_kind(method, getattr(self._env, method)(agent)):
                     return "rllib", f"the {method} of {agent!r} holds a {kind}"
-        env = self._make()  # as it was made, without anything replaced
+        env = self._make_another()  # as it was made, without anything replaced
         reason = why_not_batched(env)
         self._examined(env).close()
         return ("python", reason) if reason else ("batched", "MultiGrid with known step rules")
@@ -148,7 +149,7 @@ class _Examination:
             self._report.hotspots = find_hotspots(subject)
 
     def _make_subject(self, findings: Findings) -> Subject:
-        return Subject(self._make(), findings, self._limits.call_s)
+        return Subject(self._make_another(), findings, self._limits.call_s)
 
     def _examined(self, env: ParallelEnv) -> Subject:
         return Subject(env, self._findings, self._limits.call_s)
@@ -156,14 +157,17 @@ class _Examination:
     def _time_making(self) -> float:
         """Makes a second copy: the first also imports what the environment needs."""
         started = time.perf_counter()
-        try:
-            env = self._make()
-        except EnvError as error:
-            self._findings.add("second-copy-fails", str(error))
-            raise GaveUp from None
+        env = self._make_another()
         seconds = time.perf_counter() - started
         self._examined(env).close()
         return seconds
+
+    def _make_another(self) -> ParallelEnv:
+        try:
+            return self._make()
+        except EnvError as error:
+            self._findings.add("second-copy-fails", str(error))
+            raise GaveUp from None
 
     def _make(self) -> ParallelEnv:
         env = self._config.env

@@ -34,7 +34,16 @@ def check_declarations(env: ParallelEnv, findings: Findings) -> None:
 
 
 def check_spaces_kept(env: ParallelEnv, known: dict[str, Any], findings: Findings) -> None:
-    """Compares the observation and action spaces with those of `spaces_of` before."""
+    """Compares the observation and action spaces with those of `spaces_of` before.
+
+    Raises:
+        GaveUp: one is not there any more.
+    """
+    for agent in env.possible_agents:
+        for method in _SPACES:
+            _check_space(env, agent, method, findings)
+    if "space-missing" in findings:
+        raise GaveUp
     for key, space in spaces_of(env).items():
         if space != known[key]:
             seen = f"{key} was {short(known[key])} and is {short(space)} after a reset"
@@ -55,6 +64,8 @@ def _check_agents(env: ParallelEnv, findings: Findings) -> None:
     for agent in agents:
         if not isinstance(agent, str):
             findings.add("agent-not-a-string", f"possible_agents hold {agent!r}")
+    if "agent-not-a-string" in findings:
+        raise GaveUp
     if len(set(agents)) < len(agents) or not agents:
         findings.add("agent-not-a-string", f"possible_agents = {short(agents)}")
     if "agent-not-a-string" in findings:

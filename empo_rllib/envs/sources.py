@@ -19,6 +19,7 @@ from empo_rllib.envs.arguments import (
     describe,
     missing_package,
 )
+from empo_rllib.envs.factories import check_makes_environments
 from empo_rllib.errors import EnvError, nearest
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def build_from_factory(env_id: str, num_agents: int | None, kwargs: dict[str, An
         raise EnvError(
             f"env.id = {env_id!r}: {module_name}.{attribute} {what}." + nearest(attribute, known)
         )
+    check_makes_environments(env_id, factory)
     return _build_from_callable(env_id, factory, num_agents, kwargs)
 
 
@@ -109,7 +111,9 @@ def _build_from_module(
         names, complete = accepted_arguments(raw_env)
         if complete:
             check_arguments(env_id, kwargs, names)
-    return _build_from_callable(env_id, getattr(module, attribute), num_agents, kwargs)
+    factory = getattr(module, attribute)
+    check_makes_environments(env_id, factory)
+    return _build_from_callable(env_id, factory, num_agents, kwargs)
 
 
 def _build_from_callable(

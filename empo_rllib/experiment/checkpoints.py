@@ -19,6 +19,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from empo_rllib.config.search_space import is_number
 from empo_rllib.errors import CheckpointError, nearest
 from empo_rllib.experiment.metrics import Counters
 
@@ -115,9 +116,9 @@ def _read_state(checkpoint: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text())
         if state["format"] == FORMAT:
-            counters = [float(state["counters"][field.name]) for field in fields(Counters)]
-            if min(counters) < 0:
-                raise ValueError(f"counters below 0: {state['counters']}")
+            counters = [state["counters"][field.name] for field in fields(Counters)]
+            if not all(is_number(counter) and counter >= 0 for counter in counters):
+                raise ValueError(f"counters must be numbers of at least 0: {state['counters']}")
     except FileNotFoundError:
         raise CheckpointError(f"{checkpoint}: not a checkpoint: it has no state.json.") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

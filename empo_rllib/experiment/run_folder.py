@@ -13,7 +13,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlparse
 
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.search_space import TrialSpec, resolve_trial
+from empo_rllib.config.search_space import TrialSpec, open_values, resolve_trial
 from empo_rllib.errors import CheckpointError, ConfigError, RunError
 from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, read_policy
 from empo_rllib.experiment.summary import SUMMARY_FILE, ExperimentResult, TrialSummary, read_summary
@@ -215,6 +215,34 @@ def _absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(Path(path).expanduser()))  # `Path.absolute` would keep a `..`
 
 
+def read_trial(run: Path, experiment: ExperimentConfig, trial: TrialSummary) -> ExperimentConfig:
+    """Returns the experiment of one trial, free of search spaces.
+
+    Args:
+        run: The run folder.
+        experiment: What its resolved_config.yaml holds.
+        trial: What its summary.json says of the trial.
+
+    Raises:
+        RunError: the two files are not of one run.
+    """
+    name = trial.trial_id
+    if name != Path(name).name or name in ("", ".", ".."):
+        raise RunError(f"{run / SUMMARY_FILE}: trial_id {name!r} is not the name of a folder.")
+    searched = {".".join(path) for path in open_values(experiment.to_dict())} - {"seed"}
+    if searched != set(trial.params):
+        raise RunError(
+            f"{run / SUMMARY_FILE}: {name} has the params {_names(trial.params)}, "
+            f"{CONFIG_FILE} searches {_names(searched)}. They are not of the same run."
+        )
+    spec = TrialSpec(trial_id=name, seed=trial.seed, params=trial.params)
+    return resolve_trial(experiment, spec)
+
+
+def _names(keys: Iterable[str]) -> str:
+    return ", ".join(sorted(keys)) or "none"
+
+
 def _locate_in(run: Path, folder: Path, level: int) -> TrainedTrial:
     summary = read_summary(run)
     if level == 0:
@@ -226,6 +254,7 @@ def _locate_in(run: Path, folder: Path, level: int) -> TrainedTrial:
         trial = next((t for t in summary.trials if t.trial_id == name), None)
         if trial is None:
             raise RunError(f"{folder}: {name!r} is not a trial of {run}.")
+    config = read_trial(run, load_config(run / CONFIG_FILE), trial)
     if level == 2:
         checkpoint = folder
     else:
@@ -234,6 +263,4 @@ def _locate_in(run: Path, folder: Path, level: int) -> TrainedTrial:
             raise CheckpointError(f"{run / trial.trial_id}: no checkpoint yet.")
         checkpoint = checkpoints[-1]
     read_counters(checkpoint)
-    experiment = load_config(run / CONFIG_FILE)
-    spec = TrialSpec(trial_id=trial.trial_id, seed=trial.seed, params=trial.params)
-    return TrainedTrial(run, summary, trial, resolve_trial(experiment, spec), checkpoint)
+    return TrainedTrial(run, summary, trial, config, checkpoint)

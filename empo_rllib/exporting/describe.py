@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 
 from empo_rllib.bundle.files import FORMAT, KIND
+from empo_rllib.errors import BundleError
 from empo_rllib.experiment.checkpoints import read_counters
 from empo_rllib.experiment.provenance import PROVENANCE_FILE, describe_session
 from empo_rllib.experiment.run_folder import TrainedTrial
@@ -99,11 +100,13 @@ def _provenance(trained: TrainedTrial) -> dict[str, Any]:
 
 
 def _training_sessions(trained: TrainedTrial) -> list[dict[str, Any]]:
-    try:
-        sessions = json.loads((trained.run / PROVENANCE_FILE).read_text())["sessions"]
-        return [_shared(session) for session in sessions]
-    except (OSError, ValueError, KeyError, TypeError):
+    path = trained.run / PROVENANCE_FILE
+    if not path.exists():
         return []  # a run without it can be evaluated, and so exported
+    try:
+        return [_shared(session) for session in json.loads(path.read_text())["sessions"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise BundleError(f"{path}: damaged: {error!s:.200}") from error
 
 
 def _shared(session: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,6 +191,7 @@ import empo_rllib
 bundle = empo_rllib.load_bundle(".", seed=0)
 env = empo_rllib.make_env({env_arguments})
 observations, _ = env.reset(seed=0)
+bundle.reset()
 while env.agents:
     actions = {{
         agent: bundle.act(observations[agent], agent, greedy=False) for agent in env.agents
@@ -196,8 +200,9 @@ while env.agents:
 ```
 
 Anything else that runs ONNX reads `policies/NAME.onnx`: its inputs are parts of an observation as
-the environment returns it, with a leading batch dimension; `bundle.json` says which, and what the
-output means. `policies/NAME.safetensors` holds all weights of the training's network.
+the environment returns it, with a leading batch dimension, and what the step before returned where
+a policy has a memory; `bundle.json` says which, and what the output means.
+`policies/NAME.safetensors` holds all weights of the training's network.
 
 ## What was checked
 

@@ -239,6 +239,26 @@ def build_result(
     )
 
 
+def references_by_env(results: Sequence[EvaluationResult]) -> list[tuple[str, References]]:
+    """Returns the references of each environment, and what tells where they hold.
+
+    That is nothing for one environment, ` in ID` for several, with arguments where ids are equal.
+    """
+    found: dict[str, tuple[dict[str, Any], References]] = {}
+    for result in results:
+        if result.references is not None:
+            found[str(result.protocol.env)] = (result.protocol.env, result.references)
+    ids = [env["id"] for env, _ in found.values()]
+    named = []
+    for env, references in found.values():
+        where = f" in {env['id']}" if len(ids) > 1 else ""
+        if ids.count(env["id"]) > 1:
+            arguments = {"num_agents": env["num_agents"], **env["kwargs"]}
+            where += " with " + ", ".join(f"{key} {value}" for key, value in arguments.items())
+        named.append((where, references))
+    return named
+
+
 def success_rate(played: Sequence[PlayedEpisode]) -> float | None:
     """Returns the share of successes; None where the environment does not tell."""
     known = [episode.success for episode in played if episode.success is not None]

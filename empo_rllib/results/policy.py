@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 import tree
+from ray.rllib.algorithms.dqn.default_dqn_rl_module import DefaultDQNRLModule
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.distribution.torch.torch_distribution import TorchSquashedGaussian
 from ray.rllib.core.rl_module.rl_module import RLModule
@@ -72,6 +73,9 @@ class ActingPolicy:
 
     Attributes:
         recurrent: whether the network keeps a state between the steps of an episode.
+
+    Raises:
+        ConfigError: it is a DQN with a state.
     """
 
     def __init__(
@@ -85,6 +89,8 @@ class ActingPolicy:
     ) -> None:
         self.module = module
         self.recurrent = module.is_stateful()
+        if self.recurrent and isinstance(module, DefaultDQNRLModule):
+            raise ConfigError(f"{type(module).__name__}: DQN with a state cannot be played.")
         self._space = get_base_struct_from_space(action_space)
         self._normalize = normalize_actions
         self._clip = clip_actions
@@ -130,15 +136,23 @@ class ActingPolicy:
             else:
                 outputs = self.module.forward_exploration(inputs, t=self._env_steps)
             if self.recurrent:
-                after = unbatch(convert_to_numpy(outputs[Columns.STATE_OUT]))
-                for memory, state in zip(memories, after, strict=True):
-                    memory.update(state)
+                self._keep(outputs, memories)
                 outputs = drop_time(outputs)
             if Columns.ACTIONS in outputs:
                 actions = outputs[Columns.ACTIONS]
             else:
                 actions = self._draw(outputs, greedy)
         return convert_to_numpy(actions)
+
+    def _keep(self, outputs: Mapping[str, Any], memories: Sequence[Memory]) -> None:
+        if Columns.STATE_OUT not in outputs:
+            raise ConfigError(
+                f"{type(self.module).__name__} has an initial state and must return "
+                f"{Columns.STATE_OUT!r}; it returned {', '.join(outputs) or 'nothing'}."
+            )
+        after = unbatch(convert_to_numpy(outputs[Columns.STATE_OUT]))
+        for memory, state in zip(memories, after, strict=True):
+            memory.update(state)
 
     def _draw(self, outputs: Mapping[str, Any], greedy: bool) -> Any:
         if Columns.ACTION_DIST_INPUTS not in outputs:
@@ -183,9 +197,10 @@ def step_inputs(module: RLModule, observations: Any, memories: Sequence[Memory])
 
 
 def drop_time(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what decides of a recurrent network's outputs [B, T = 1, ...], as [B, ...]."""
+    """Returns a recurrent network's outputs; what decides of [B, T = 1, ...] is [B, ...]."""
     decisive = outputs.keys() & {Columns.ACTIONS, Columns.ACTION_DIST_INPUTS}
-    return {key: tree.map_structure(lambda part: part[:, 0], outputs[key]) for key in decisive}
+    step = {key: tree.map_structure(lambda part: part[:, 0], outputs[key]) for key in decisive}
+    return {**outputs, **step}
 
 
 @dataclass(frozen=True)

@@ -65,10 +65,12 @@ class RunsEvaluation:
     Attributes:
         runs: one result each.
         groups: of those that differ only in the seed.
+        same_seed: whether some differ in nothing, not even the seed, and are in no group.
     """
 
     runs: list[EvaluationResult]
     groups: list[EvaluationGroup]
+    same_seed: bool = False
 
     def to_json(self) -> str:
         """Returns all of it as JSON text."""
@@ -99,7 +101,9 @@ def evaluate_runs(
         evaluator.evaluate(one, config, settings, name)
         for one, config, name in zip(trained, configs, run_names(trained), strict=True)
     ]
-    return RunsEvaluation(results, group_results(results, configs))
+    strata = [runs for family in _families(results, configs) for runs in family]
+    same_seed = not all(map(_are_seeds, strata))
+    return RunsEvaluation(results, group_results(results, configs), same_seed)
 
 
 def run_names(runs: Sequence[TrainedTrial]) -> list[str]:
@@ -128,19 +132,26 @@ def group_results(
         results: of each run.
         configs: the experiment of each, with the environment that it was evaluated in.
     """
+    groups = []
+    for strata in _families(results, configs):
+        samples = [runs for runs in strata if _are_seeds(runs)]
+        groups += [_group([runs]) for runs in samples if len(runs) > 1]
+        if len(samples) > 1 and any(len(runs) > 1 for runs in samples):
+            groups.append(_group(samples))
+    return groups
+
+
+def _families(
+    results: Sequence[EvaluationResult], configs: Sequence[ExperimentConfig]
+) -> list[list[list[EvaluationResult]]]:
+    """Returns the runs of the same settings, and of these, those of each environment."""
     families: dict[str, dict[str, list[EvaluationResult]]] = {}
     for result, config in zip(results, configs, strict=True):
         data = {k: v for k, v in config.to_dict().items() if k not in _INCIDENTAL}
         env = data.pop("env")
         strata = families.setdefault(json.dumps(data, sort_keys=True, default=str), {})
         strata.setdefault(json.dumps(env, sort_keys=True, default=str), []).append(result)
-    groups = []
-    for strata in families.values():
-        samples = [runs for runs in strata.values() if _are_seeds(runs)]
-        groups += [_group([runs]) for runs in samples if len(runs) > 1]
-        if len(samples) > 1 and any(len(runs) > 1 for runs in samples):
-            groups.append(_group(samples))
-    return groups
+    return [list(strata.values()) for strata in families.values()]
 
 
 def _are_seeds(runs: Sequence[EvaluationResult]) -> bool:

@@ -60,6 +60,8 @@ class Stage:
     ) -> Sequence[PlayedEpisode]:
         """Plays one episode per seed to its end; returns them in the order of the seeds."""
         if self.played_in == "kernels":
+            if team.recurrent:
+                raise ValueError("kernels play no recurrent policies")
             from empo_rllib.results.batched_episodes import play_batched_episodes
 
             return play_batched_episodes(team, self._grids(), seeds, greedy)

@@ -8,13 +8,23 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from empo_rllib.results.evaluation import EvaluationResult, Protocol, RandomReference, References
+from empo_rllib.results.evaluation import (
+    EvaluationResult,
+    Protocol,
+    RandomReference,
+    References,
+    references_by_env,
+)
 from empo_rllib.results.runs import EvaluationGroup, RunsEvaluation
 from empo_rllib.results.statistics import Estimate, GroupEstimate
 
 _STUCK = (
     "A greedy policy repeats itself: where its most likely action changes nothing, it "
     "is stuck.\nCompare with --sampled."
+)
+
+_SAME_SEED = (
+    "Runs of the same settings and the same seed are no sample of seeds, and are not joined."
 )
 
 _INTERVALS = (
@@ -46,6 +56,8 @@ def render_runs(evaluation: RunsEvaluation) -> RenderableType:
     ]
     if evaluation.groups:
         lines.append(Text(_INTERVALS))
+    if evaluation.same_seed:
+        lines.append(Text(_SAME_SEED))
     return Group(*lines, *_remarks(runs))
 
 
@@ -124,13 +136,7 @@ def _add_group(table: Table, group: EvaluationGroup) -> None:
 
 
 def _add_references_of_runs(table: Table, runs: Sequence[EvaluationResult]) -> None:
-    found = {}
-    for run in runs:
-        if run.references is not None:
-            key = str(run.protocol.env)
-            found[key] = (run.protocol.env["id"], run.references)
-    for env_id, references in found.values():
-        where = "" if len(found) == 1 else f" in {env_id}"
+    for where, references in references_by_env(runs):
         _add_random_row(table, f"random policy{where}", references.random_policy)
         table.add_row(f"optimum{where}", _optimum(references))
 

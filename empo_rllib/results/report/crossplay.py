@@ -22,6 +22,7 @@ class Protocol(BaseModel):
     episodes: int
     seed: int
     greedy: bool
+    settings: list[str] = []
 
 
 class Player(BaseModel):
@@ -41,7 +42,7 @@ class CrossPlay(BaseModel):
     protocol: Protocol
     players: Annotated[list[Player], Field(min_length=1)]
     returns: list[_Row]
-    intervals_95: list[list[tuple[FiniteFloat, FiniteFloat]]]
+    intervals_95: list[list[tuple[FiniteFloat | None, FiniteFloat | None]]]
     success_rates: list[list[_Rate]]
     self_play: _Row
     drop: _Row

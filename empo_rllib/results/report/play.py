@@ -182,7 +182,7 @@ class _WatchedEnv:
 def watch(run: ReportedRun, trained: TrainedTrial, episodes: int, seed: int) -> Watched:
     """Plays episodes with sampled actions in Python, and keeps all that happened.
 
-    They start as those of `evaluate`, whose kernels draw other actions.
+    They are those of `evaluate` as long as both play as many at a time.
 
     Args:
         run: whose checkpoint it is.

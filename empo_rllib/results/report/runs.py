@@ -14,12 +14,11 @@ from pydantic import BaseModel, ValidationError
 
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.search_space import TrialSpec, open_values, resolve_trial
 from empo_rllib.errors import RunError, nearest
 from empo_rllib.experiment.checkpoints import find_checkpoints
 from empo_rllib.experiment.progress_file import PROGRESS_FILE, read_progress
 from empo_rllib.experiment.provenance import PROVENANCE_FILE
-from empo_rllib.experiment.run_folder import CONFIG_FILE, TrainedTrial
+from empo_rllib.experiment.run_folder import CONFIG_FILE, TrainedTrial, read_trial
 from empo_rllib.experiment.summary import (
     SUMMARY_FILE,
     ExperimentResult,
@@ -31,6 +30,15 @@ from empo_rllib.results.report.problems import first_problem
 _NEEDED_COLUMNS = ("env_steps", "time_s")
 
 
+class Hardware(BaseModel):
+    """What a run had."""
+
+    host: str = "unknown host"
+    platform: str = "unknown"
+    cluster_nodes: int | None = None
+    cluster_resources: dict[str, float] | None = None
+
+
 class Session(BaseModel):
     """One start of a run, as `provenance.json` has it."""
 
@@ -40,7 +48,7 @@ class Session(BaseModel):
     python: str = ""
     packages: dict[str, str | None] = {}
     code: dict[str, Any] = {}
-    hardware: dict[str, Any] = {}
+    hardware: Hardware = Hardware()
 
 
 class _Provenance(BaseModel):
@@ -184,22 +192,9 @@ def _read_sessions(path: Path) -> list[Session]:
 
 
 def _read_trial(run: Path, config: ExperimentConfig, summary: TrialSummary) -> ReportedTrial:
-    name = summary.trial_id
-    if name != Path(name).name or name in ("", ".", ".."):
-        raise RunError(f"{run / SUMMARY_FILE}: trial_id {name!r} is not the name of a folder.")
-    searched = {".".join(path) for path in open_values(config.to_dict())} - {"seed"}
-    if searched != set(summary.params):
-        raise RunError(
-            f"{run / SUMMARY_FILE}: {name} has the params {_names(summary.params)}, "
-            f"{CONFIG_FILE} searches {_names(searched)}. They are not of the same run."
-        )
-    spec = TrialSpec(trial_id=name, seed=summary.seed, params=summary.params)
-    rows = _read_rows(run / name, summary)
-    return ReportedTrial(run / name, summary, resolve_trial(config, spec), rows)
-
-
-def _names(keys: Any) -> str:
-    return ", ".join(sorted(keys)) or "none"
+    resolved = read_trial(run, config, summary)
+    folder = run / summary.trial_id
+    return ReportedTrial(folder, summary, resolved, _read_rows(folder, summary))
 
 
 def _read_rows(folder: Path, summary: TrialSummary) -> list[dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def _render(
         build_hyperparameters(runs),
         build_episodes(runs, played, tell),
         build_visits(played),
-        build_repeat(runs, command),
+        build_repeat(runs, played, crossplay, command),
     ]
     environments = list(dict.fromkeys(run.config.env.id for run in runs))
     algorithms = list(dict.fromkeys(run.config.algorithm.name for run in runs))
@@ -120,4 +121,4 @@ def _command(
     arguments = [*map(str, runs), "--out", str(out), "--episodes", str(episodes)]
     arguments += ["--seed", str(seed)]
     arguments += [] if crossplay is None else ["--crossplay", str(crossplay)]
-    return f"python -m empo_rllib report {shlex.join(arguments)}"
+    return f"cd {shlex.quote(os.getcwd())}\npython -m empo_rllib report {shlex.join(arguments)}"

@@ -87,6 +87,18 @@ class NumberedAgents(Healthy):
         self.possible_agents = [0, 1]
 
 
+class ListedAgents(Healthy):
+    def __init__(self):
+        super().__init__()
+        self.possible_agents = [["left"], ["right"]]
+
+
+class ForgetsASpace(Healthy):
+    def reset(self, seed=None, options=None):
+        self._acts.pop(AGENTS[1], None)
+        return super().reset(seed=seed, options=options)
+
+
 class NoSpace(Healthy):
     def observation_space(self, agent):
         return None
@@ -271,6 +283,19 @@ class Alone(Healthy):
 
     def close(self):
         Alone.there = False
+
+
+class TwoAtMost(Healthy):
+    there = 0
+
+    def __init__(self):
+        super().__init__()
+        if TwoAtMost.there == 2:
+            raise OSError("no port is left")
+        TwoAtMost.there += 1
+
+    def close(self):
+        TwoAtMost.there -= 1
 
 
 class Float64(Healthy):
@@ -460,6 +485,8 @@ class GymReset(gym.Env):
 BROKEN = {
     "NoMetadata": "metadata-missing",
     "NumberedAgents": "agent-not-a-string",
+    "ListedAgents": "agent-not-a-string",
+    "ForgetsASpace": "space-missing",
     "NoSpace": "space-missing",
     "GrowingSpace": "space-changes",
     "TextSpace": "space-unsupported",
@@ -485,6 +512,7 @@ BROKEN = {
     "FlagsAsText": "flag-not-a-boolean",
     "NoInfo": "info-not-a-dict",
     "Alone": "second-copy-fails",
+    "TwoAtMost": "second-copy-fails",
     "SharesState": "instances-share-state",
     "Float64": "observation-wrong-dtype",
     "NoLastLook": "missing-final-observation",

@@ -125,7 +125,8 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(command, arguments, mess
     ],
 )
 def test_an_environment_that_is_not_made_is_refused(tmp_path, monkeypatch, body, words):
-    (tmp_path / "late_envs.py").write_text(f"import sys, time\n\ndef make():\n    {body}\n")
+    source = f"import sys, time\nimport pettingzoo\n\ndef make():\n    {body}\n"
+    (tmp_path / "late_envs.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "late_envs", raising=False)
     with pytest.raises(EnvError) as caught:

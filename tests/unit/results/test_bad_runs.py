@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from bars import record_bar
 
 from empo_rllib import cli
@@ -118,9 +119,57 @@ FOREIGN = {
 }
 
 
+def edited_config(**sections):
+    """Changes sections of the experiment; `{harm}` in a text is a file that must not appear."""
+
+    def damage(run, harm):
+        path = run / "resolved_config.yaml"
+        text = json.dumps(sections).replace("{harm}", str(harm))
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | json.loads(text)))
+
+    return damage
+
+
+def edited_json(name, change):
+    def damage(run, harm):
+        content = json.loads((run / name).read_text())
+        change(content)
+        (run / name).write_text(json.dumps(content))
+
+    return damage
+
+
+def harmful_env(env_id, **kwargs):
+    return edited_config(env={"id": env_id, "num_agents": None, "kwargs": kwargs})
+
+
+HOSTILE = {
+    "a function of Python": harmful_env("os:system", command="touch {harm}"),
+    "a class of Python": harmful_env("subprocess:Popen", args=["touch", "{harm}"]),
+    "a function of Python in Python": harmful_env("subprocess:run", args=["touch", "{harm}"]),
+    "a file to unpickle": harmful_env("torch:load", f="{harm}.pt", weights_only=False),
+    "another package's function": harmful_env("numpy:load", file="{harm}.npy", allow_pickle=True),
+    "a writer": harmful_env("numpy:savetxt", fname="{harm}", X=[1.0]),
+    "a wrapped function": harmful_env("ray:remote", function="touch {harm}"),
+    "a network": edited_config(model={"class": "subprocess:Popen", "kwargs": {"args": "{harm}"}}),
+    "a network that is a function": edited_config(model={"class": "os:system"}),
+    "other params": edited_json("summary.json", lambda s: s["trials"][0]["params"].update(x=1)),
+    "no params": edited_config(algorithm={"name": "PPO", "params": {"lr": {"choice": [1, 2]}}}),
+    "a trial elsewhere": edited_json(
+        "summary.json", lambda s: s["trials"][0].update(trial_id="../small/trial_00000")
+    ),
+    "counters that are texts": edited_json(
+        FILES["state"], lambda s: s["counters"].update(env_steps="1000")
+    ),
+    "counters that are no numbers": edited_json(
+        FILES["state"], lambda s: s["counters"].update(env_steps=float("nan"))
+    ),
+}
+
+
 @pytest.fixture
 def refuses(command, tmp_path, monkeypatch):
-    """Asserts that both commands refuse a run, with one message and without a trace."""
+    """Asserts that all commands refuse a run, with one message and without a trace."""
     executed = []
     monkeypatch.setattr(os, "putenv", lambda *arguments: executed.append(arguments))
 
@@ -131,12 +180,15 @@ def refuses(command, tmp_path, monkeypatch):
             ["evaluate", run, "--episodes", 1, "--out", out],
             ["evaluate", good, run, "--episodes", 1, "--out", out],
             ["crossplay", good, run, "--episodes", 1, "--out", out],
+            ["record", run, "--episodes", 1, "--out", tmp_path / "film.gif"],
+            ["export", run, "--out", tmp_path / "bundle"],
         ):
             code, stdout, stderr = command(*arguments)
             assert (code, stdout) == (2, ""), f"{what}: {arguments[0]}: {code} {stdout} {stderr}"
             assert stderr.startswith("error: "), what
             assert "Traceback" not in stderr, what
-            assert Path(run).name in stderr, what  # the place
+            if what not in HOSTILE:
+                assert Path(run).name in stderr, what  # the place
         assert snapshot(tmp_path) == before, what
         assert not [marks for marks in executed if marks[0] == MARKER], what
 
@@ -144,7 +196,9 @@ def refuses(command, tmp_path, monkeypatch):
 
 
 def test_bar_corrupt_truncated_and_foreign_run_folders_are_refused(run_folder, tmp_path, refuses):
-    checked = 0
+    checked, total = 0, len(DAMAGES) * len(FILES) - len(HARMLESS) + len(FOREIGN) + len(HOSTILE)
+    asked = "a clear error, exit code 2, no code run, nothing written"
+    record_bar("make test", "bad run folders", asked, f"not all of {total}", False)
     for damage_name, damage in DAMAGES.items():
         for file_name, file in FILES.items():
             if (damage_name, file_name) in HARMLESS:
@@ -159,9 +213,18 @@ def test_bar_corrupt_truncated_and_foreign_run_folders_are_refused(run_folder, t
         make(run)
         refuses(run, run_folder, name)
         checked += 1
-    asked = "a clear error, exit code 2, no code run, nothing written"
-    record_bar("make test", "bad run folders", asked, f"{checked} of {checked}", True)
-    assert checked >= 60
+    for name, damage in HOSTILE.items():
+        run = shutil.copytree(run_folder, tmp_path / f"hostile-{checked}")
+        damage(run, tmp_path / "harm")
+        refuses(run, run_folder, name)
+        checked += 1
+    record_bar("make test", "bad run folders", asked, f"{checked} of {total}", checked == total)
+    assert checked == total >= 75
+
+
+def test_the_harm_would_be_done_if_it_were_called(tmp_path):
+    os.system(f"touch {tmp_path / 'harm'}")
+    assert (tmp_path / "harm").exists()
 
 
 def test_pickles_beside_the_weights_are_never_read(run_folder, tmp_path, command, monkeypatch):

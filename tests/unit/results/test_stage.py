@@ -77,6 +77,8 @@ def test_greedy_episodes_are_those_of_python_environments(team_of, env_id, algor
 class Walker:
     """Walks along the walls, which leads round an empty room."""
 
+    recurrent = False
+
     def act(self, observations, greedy, memories):
         return self.choose({"image": np.stack([seen["image"] for seen in observations])}, greedy)
 

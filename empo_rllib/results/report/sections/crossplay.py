@@ -44,7 +44,9 @@ def _matrix(crossplay: CrossPlay) -> Table:
 
 def _cell(crossplay: CrossPlay, i: int, j: int, low: float, most: float) -> Cell:
     value, (start, end) = crossplay.returns[i][j], crossplay.intervals_95[i][j]
-    text = f"{value:.3f} ({start:.3f} to {end:.3f})"
+    text = f"{value:.3f}"
+    if start is not None and end is not None:  # of one episode there is none
+        text += f" ({start:.3f} to {end:.3f})"
     rate = crossplay.success_rates[i][j]
     if rate is not None:
         text += f", success {rate:.0%}"

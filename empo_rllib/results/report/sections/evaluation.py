@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from empo_rllib.results.evaluation import References
+from empo_rllib.results.evaluation import references_by_env
 from empo_rllib.results.report.groups import label_of, trial_label
 from empo_rllib.results.report.numbers import (
     NOTHING,
@@ -18,7 +18,7 @@ from empo_rllib.results.report.numbers import (
 from empo_rllib.results.report.parts import Cell, Paragraph, Part, Section, Table
 from empo_rllib.results.report.play import MAX_EVALUATED, Evaluation, Played
 from empo_rllib.results.report.runs import ReportedRun
-from empo_rllib.results.runs import group_results
+from empo_rllib.results.runs import EvaluationGroup, group_results
 
 NOT_PLAYED = "Nothing was played: the report was made with --episodes 0."
 NOT_SAVED = "No trial has saved a checkpoint yet, so there is nothing to play with."
@@ -48,7 +48,7 @@ def _explain(runs: Sequence[ReportedRun], played: Played) -> str:
         f"{played.seed} to {played.seed + played.episodes - 1}. Sampled actions are drawn as in "
         "training; greedy ones are the most likely, for the best trial of each run. A greedy "
         "policy can be stuck where its most likely action changes nothing. The random policy draws "
-        "every action with equal chances; the optimum is a bound, searched for where that is known."
+        "every action with equal chances; the optimum is a bound, known for Empty rooms only."
     )
     if any(len(run.ranked()) > MAX_EVALUATED for run in runs):
         text += f" Evaluated are the {MAX_EVALUATED} best trials of each run by its metric."
@@ -88,13 +88,8 @@ def _table(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> Ta
 
 def _references(evaluations: Sequence[Evaluation]) -> list[list[Cell]]:
     """Rows of the random policy and the optimum, of each environment."""
-    found: dict[str, tuple[str, References]] = {}
-    for result in (one.result for one in evaluations):
-        if result.references is not None:
-            found[str(result.protocol.env)] = (result.protocol.env["id"], result.references)
     rows, unknown = [], Cell(NOTHING)
-    for env_id, references in found.values():
-        where = f" in {env_id}" if len(found) > 1 else ""
+    for where, references in references_by_env([one.result for one in evaluations]):
         chance = references.random_policy
         rows.append(
             [
@@ -110,22 +105,22 @@ def _references(evaluations: Sequence[Evaluation]) -> list[list[Cell]]:
 
 
 def _groups(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> Table | None:
-    """Seeds of the same settings, each with its mean over episodes, as `evaluate` joins them."""
-    sampled = {one.result.source.name: one for one in evaluations if one.result.references}
-    found = group_results(
-        [one.result for one in sampled.values()],
-        [one.trained.config for one in sampled.values()],
-    )
+    """Seeds of the same settings of a run, each with its mean over episodes."""
+    sampled = [one for one in evaluations if not one.result.protocol.greedy]
     rows = []
-    for group in found:
+    for run, group in [(one, group) for one in runs for group in _groups_of(one, sampled)]:
         if group.episode_return is None:  # in several environments
             continue
-        members = [sampled[name] for name in group.names]
+        members = [one for one in sampled if one.result.source.name in group.names]
+        params = members[0].trial.summary.params
+        total = sum(trial.summary.params == params for trial in run.trials)
+        few = f"{len(members)} of {total}"  # the others are not among the best of the run
         estimate, success = group.episode_return, group.success_rate
+        label = label_of(params) or run.label
         rows.append(
             [
-                Cell(_settings(members, len(runs) > 1)),
-                count(len(members)),
+                Cell(f"{run.label}: {label}" if len(runs) > 1 else label),
+                count(len(members)) if len(members) == total else Cell(few, len(members)),
                 fixed(estimate.interquartile_mean),
                 interval(estimate.interquartile_mean_interval_95),
                 fixed(estimate.mean),
@@ -133,14 +128,13 @@ def _groups(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> T
             ]
         )
     columns = ("settings", "seeds", "interquartile mean", "95 % interval", "mean", "success rate")
-    title = "Seeds of the same settings, evaluated with sampled actions: stratified bootstrap"
+    title = "Seeds of the same settings, evaluated with sampled actions: bootstrap over seeds"
     return Table(title, columns, rows) if rows else None
 
 
-def _settings(members: Sequence[Evaluation], many_runs: bool) -> str:
-    names = ", ".join(dict.fromkeys(one.run.label for one in members))
-    params = label_of(members[0].trial.summary.params)
-    return ": ".join(filter(None, (names, params))) if many_runs else params or names
+def _groups_of(run: ReportedRun, sampled: Sequence[Evaluation]) -> list[EvaluationGroup]:
+    own = [one for one in sampled if one.run is run]
+    return group_results([one.result for one in own], [one.trained.config for one in own])
 
 
 def _details(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> Table | None:

@@ -65,9 +65,11 @@ def _explain(
     runs: Sequence[ReportedRun], groups: Sequence[TrialGroup], drawn: Sequence[TrialGroup]
 ) -> str:
     window = {
-        run.config.algorithm.params.get("metrics_num_episodes_for_smoothing", 100) for run in runs
+        trial.config.algorithm.params.get("metrics_num_episodes_for_smoothing", 100)
+        for run in runs
+        for trial in run.trials
     }
-    episodes = " or ".join(str(size) for size in sorted(window, key=str))
+    episodes = " or ".join(str(size) for size in sorted(window))
     text = (
         f"Each value is the mean over the last {episodes} training episodes, as in progress.csv; "
         "nothing else is smoothed. Point at a chart, or go to it and use the arrow keys, to read "

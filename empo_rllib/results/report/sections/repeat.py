@@ -6,17 +6,23 @@ import shlex
 from collections.abc import Sequence
 
 from empo_rllib.experiment.run_folder import CONFIG_FILE
+from empo_rllib.results.report.crossplay import CrossPlay
 from empo_rllib.results.report.numbers import plural
 from empo_rllib.results.report.parts import Code, Paragraph, Part, Section
+from empo_rllib.results.report.play import Played
 from empo_rllib.results.report.runs import ReportedRun, Session
 
 
-def build_repeat(runs: Sequence[ReportedRun], command: str) -> Section:
+def build_repeat(
+    runs: Sequence[ReportedRun], played: Played, crossplay: CrossPlay | None, command: str
+) -> Section:
     """Returns the commands of each run's sessions, ways to do it again, and the report's own.
 
     Args:
         runs: the runs.
-        command: the line that made this report.
+        played: how episodes were played.
+        crossplay: the cross-play that it shows.
+        command: the lines that made this report.
     """
     parts: list[Part] = []
     for run in runs:
@@ -27,8 +33,13 @@ def build_repeat(runs: Sequence[ReportedRun], command: str) -> Section:
         else:
             parts.append(Paragraph(f"{run.label}: it has no provenance.json, which would tell."))
         parts.append(
-            Code(f"{run.label}: the same experiment once more, and a closer look", _more(run))
+            Code(
+                f"{run.label}: the same experiment once more, and a closer look",
+                _more(run, played),
+            )
         )
+    if crossplay is not None:
+        parts.append(Code("Cross-play", _crossplay(crossplay)))
     parts.append(Code("This report", command))
     return Section("repeat", "Repeat it", parts)
 
@@ -45,14 +56,28 @@ def _session(session: Session) -> str:
     return "\n".join([*(line for line in lines if line), session.command])
 
 
-def _more(run: ReportedRun) -> str:
+def _more(run: ReportedRun, played: Played) -> str:
     folder = shlex.quote(str(run.folder))
     config = shlex.quote(str(run.folder / CONFIG_FILE))
     again = shlex.quote(f"name={run.config.name}-again")
-    lines = [f"python -m empo_rllib.tune --config {config} --set {again}"]
+    known = [session.working_folder for session in run.sessions if session.working_folder]
+    lines = [f"cd {shlex.quote(known[-1])}"] if known else []
+    lines.append(f"python -m empo_rllib.tune --config {config} --set {again}")
     if run.ranked():
+        protocol = f"--episodes {played.episodes or 100} --seed {played.seed}"
         lines += [
-            f"python -m empo_rllib evaluate {folder} --sampled",
+            f"python -m empo_rllib evaluate {folder} --sampled {protocol}",
             f"python -m empo_rllib record {folder} --out episode.gif",
         ]
     return "\n".join(lines)
+
+
+def _crossplay(crossplay: CrossPlay) -> str:
+    protocol = crossplay.protocol
+    players = [player.checkpoint or player.run for player in crossplay.players]
+    command = ["python", "-m", "empo_rllib", "crossplay", *players]
+    command += ["--episodes", str(protocol.episodes), "--seed", str(protocol.seed)]
+    command += ["--greedy" if protocol.greedy else "--sampled"]
+    for setting in protocol.settings:
+        command += ["--set", setting]
+    return shlex.join([*command, "--out", "crossplay.json"])

@@ -54,16 +54,16 @@ def _describe(run: ReportedRun) -> dict[str, str]:
 
 
 def _describe_session(session: Session) -> dict[str, str]:
-    resources = session.hardware.get("cluster_resources") or {}
-    hardware = [f"{session.hardware.get('host', 'unknown host')}"]
+    resources = session.hardware.cluster_resources or {}
+    hardware = [session.hardware.host]
     hardware += [f"{resources[kind]:g} {kind}" for kind in ("CPU", "GPU") if kind in resources]
-    hardware.append(plural(int(session.hardware.get("cluster_nodes") or 1), "node"))
+    hardware.append(plural(session.hardware.cluster_nodes or 1, "node"))
     commit = session.code.get("commit") or session.code.get("image_revision") or "unknown"
     changes = " with uncommitted changes" if session.code.get("uncommitted_changes") else ""
     packages = {name: version for name, version in session.packages.items() if version}
     return {
         "hardware": ", ".join(hardware),
-        "system": str(session.hardware.get("platform", "unknown")),
+        "system": session.hardware.platform,
         "code": f"commit {commit}{changes}",
         "versions": ", ".join(
             [f"python {session.python}", *(f"{name} {v}" for name, v in packages.items())]
