@@ -116,8 +116,13 @@ def check_policy(
         bundle: The bundle.
 
     Raises:
-        BundleError: an action differs.
+        BundleError: an action differs, or there is nothing to compare.
     """
+    if not seen:
+        raise BundleError(
+            f"policy {name!r}: none of its agents appeared in {_MAX_ENV_STEPS:,} env steps, so "
+            "nothing could be compared."
+        )
     num_equal, difference = 0, 0.0
     original, policy = policies.by_name[name], bundle.policies[name]
     rng = np.random.default_rng()

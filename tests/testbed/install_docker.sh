@@ -15,11 +15,11 @@ tools=(iptables runc tini slirp4netns mmdebstrap iproute2 curl)
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${tools[@]}" >/dev/null
 
-if [ -e "$prefix/installed" ]; then
+if [ "$(cat "$prefix/installed" 2>/dev/null)" = "${packages[*]}" ]; then
   exit 0
 fi
 "$here/unpack_packages.sh" "$prefix" "$suite" "${packages[@]}"
 mkdir -p "$prefix/config/cli-plugins"
 ln -sf /usr/bin/tini-static "$prefix/root/usr/bin/docker-init"
 ln -sf "$prefix"/root/usr/libexec/docker/cli-plugins/* "$prefix/config/cli-plugins/"
-touch "$prefix/installed"
+echo "${packages[*]}" >"$prefix/installed"

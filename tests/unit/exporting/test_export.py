@@ -285,6 +285,11 @@ def test_a_recurrent_run_is_exported_and_acts_as_it_is_evaluated(tmp_path, write
                 break
 
 
+def test_a_policy_that_was_never_seen_is_not_exported_unchecked():
+    with pytest.raises(BundleError, match="policy 'all': none of its agents appeared in 5,000"):
+        check.check_policy("all", [], None, None, None)
+
+
 def test_a_bundle_is_replaced_only_when_asked_for(exported, run_folder, tmp_path):
     folder = shutil.copytree(exported, tmp_path / "bundle")
     (folder / "README.md").write_text("old")
