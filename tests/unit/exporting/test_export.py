@@ -285,6 +285,15 @@ def test_a_recurrent_run_is_exported_and_acts_as_it_is_evaluated(tmp_path, write
                 break
 
 
+@pytest.mark.parametrize("content", ['{"sessions": ["x"]}', "[" * 100_000, '{"sessions": 3}', "{"])
+def test_damaged_provenance_is_told(run_folder, tmp_path, content):
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    (run / "provenance.json").write_text(content)
+    with pytest.raises(BundleError, match=r"provenance\.json: damaged"):
+        export(run, tmp_path / "bundle")
+    assert entries(tmp_path) == ["run"]
+
+
 def test_a_policy_that_was_never_seen_is_not_exported_unchecked():
     with pytest.raises(BundleError, match="policy 'all': none of its agents appeared in 5,000"):
         check.check_policy("all", [], None, None, None)

@@ -44,6 +44,15 @@ def test_equal_returns_are_shaded_alike(crossplay):
     assert {cell.level for row in matrix.rows for cell in row[1:]} == {0}
 
 
+def test_of_one_episode_there_is_no_interval(crossplay, tmp_path):
+    path = tmp_path / "crossplay.json"
+    path.write_text(json.dumps({**crossplay, "intervals_95": [[[None, None]] * 2] * 2}))
+
+    matrix = build_crossplay(read_crossplay(path)).parts[1]
+
+    assert matrix.rows[0][1].text == "0.900, success 100%"
+
+
 def test_what_later_versions_add_is_passed_over(crossplay, tmp_path):
     path = tmp_path / "crossplay.json"
     path.write_text(json.dumps({**crossplay, "more": [1]}))

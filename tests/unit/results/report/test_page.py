@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -146,6 +147,36 @@ def test_the_commands_are_those_that_were_typed(report, sweep):
     assert f"--config {sweep}/resolved_config.yaml --set name=sweep-again" in text
     assert f"python -m empo_rllib report {sweep} --out " in text
     assert "--episodes 0 --seed 0" in text
+    assert f"cd {os.getcwd()}\npython -m empo_rllib report" in text
+
+
+def test_the_cross_play_that_is_shown_has_its_command(sweep, crossplay, tmp_path):
+    crossplay["protocol"] |= {"episodes": 7, "seed": 3, "settings": ["env.kwargs.size=6"]}
+    path = tmp_path / "crossplay.json"
+    path.write_text(json.dumps(crossplay))
+
+    write_report([sweep], tmp_path / "report.html", episodes=0, crossplay=path)
+
+    text = Page((tmp_path / "report.html").read_text()).texts["repeat"]
+    command = next(line for line in text.splitlines() if "empo_rllib crossplay" in line)
+    assert command.endswith(
+        "--episodes 7 --seed 3 --sampled --set env.kwargs.size=6 --out crossplay.json"
+    )
+    for player in crossplay["players"]:
+        assert player["checkpoint"] in command
+
+
+def test_a_search_over_the_smoothing_of_curves_is_told(tmp_path):
+    window = "metrics_num_episodes_for_smoothing"
+    params = {"lr": {"grid_search": [0.001, 0.01]}, window: {"grid_search": [20]}}
+    sweep = write_sweep(tmp_path / "sweep", algorithm={"name": "PPO", "params": params})
+    key = f"algorithm.params.{window}"
+    edit_summary(sweep, lambda s: [trial["params"].update({key: 20}) for trial in s["trials"]])
+
+    write_report([sweep], tmp_path / "report.html", episodes=0)
+
+    text = Page((tmp_path / "report.html").read_text()).texts["curves"]
+    assert "the mean over the last 20 training episodes" in text
 
 
 def test_nothing_is_fetched_and_only_its_own_script_runs(report, sweep, tmp_path):

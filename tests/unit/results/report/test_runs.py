@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -78,6 +79,11 @@ def _trial(**changes):
     return lambda run: edit_summary(run, lambda content: content["trials"][0].update(changes))
 
 
+def _hardware(**values):
+    session = {"command": "python", "hardware": values}
+    return _text("provenance.json", json.dumps({"sessions": [session]}))
+
+
 DAMAGES = [
     (_remove("summary.json"), "not a run folder: it has no summary.json"),
     (_cut("summary.json", 40), "summary.json: damaged"),
@@ -106,6 +112,8 @@ DAMAGES = [
     (_text("provenance.json", "{"), "provenance.json: damaged"),
     (_text("provenance.json", '{"sessions": [{"started": 3}]}'), "sessions.0"),
     (_text("provenance.json", "[" * 100_000), "provenance.json: damaged"),
+    (_hardware(cluster_nodes="many"), "provenance.json: damaged: sessions.0.hardware"),
+    (_hardware(cluster_resources={"CPU": "two"}), "damaged: sessions.0.hardware"),
 ]
 
 
