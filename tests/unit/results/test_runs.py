@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from empo_rllib.results.evaluation import (
     References,
     Source,
     build_result,
+    references_by_env,
 )
 from empo_rllib.results.runs import (
     RunsEvaluation,
@@ -148,6 +150,27 @@ def test_the_table_has_a_row_for_each_run_and_group_in_80_columns():
     for row in ("seed-0", "seed-2", "3 seeds", "random policy", "optimum"):
         assert any(line.startswith(row) for line in text.splitlines())
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_runs_of_the_same_seed_are_told_not_to_be_joined(run_folder):
+    twice = evaluate_runs([run_folder, run_folder], episodes=2)
+    assert twice.groups == []
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(render_runs(twice))
+    assert "the same seed are no sample of seeds, and are not joined" in shown.getvalue()
+
+
+def test_references_are_told_apart_by_what_differs():
+    one = result_of(config_of(0))
+    other = result_of(config_of(0, "MultiGrid-Empty-8x8-v0"))
+    small = {**other.protocol.env, "kwargs": {"size": 6}}
+    third = replace(other, protocol=replace(other.protocol, env=small))
+    assert [where for where, _ in references_by_env([one, one])] == [""]
+    assert [where for where, _ in references_by_env([one, other, third])] == [
+        " in MultiGrid-Empty-5x5-v0",
+        " in MultiGrid-Empty-8x8-v0 with num_agents None",
+        " in MultiGrid-Empty-8x8-v0 with num_agents None, size 6",
+    ]
 
 
 def test_names_hold_as_much_of_the_path_as_tells_runs_apart(run_folder, tmp_path):
