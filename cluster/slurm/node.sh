@@ -164,16 +164,24 @@ last_words() {
     END { print lost ? "it lost" lost : last }' | tr -s ' '
 }
 
-# The processes of this job on this node that `in_image` started. Ray's write titles over what they were started
-# with, but have their logs open; what was just started has not become its command yet.
+# What `detached` started here and what has not ended: Apptainer, which ends, and takes its mounts along, when the
+# command in it has.
+started() {
+  for file in "$folder"/*.pid; do
+    if [ ! -e "${file%.pid}.status" ] && kill -0 "$(cat "$file")"; then cat "$file"; fi
+  done 2>/dev/null
+}
+
+# The processes of this job on this node that run in the image. Ray's write titles over what they were started with,
+# but have their logs open; what was just started is still a copy of this script.
 processes() {
   {
     {
       grep -lzxF "EMPO_RLLIB_FOLDER=$folder" /proc/[0-9]*/environ
       find /proc/[0-9]*/fd -lname "$folder/ray/*"
     } | cut -d / -f 3
-    for file in "$folder"/*.pid; do
-      if [ ! -e "${file%.pid}.status" ] && kill -0 "$(cat "$file")"; then cat "$file"; fi
+    for pid in $(started); do
+      if cmp -s "/proc/$pid/comm" "/proc/$$/comm"; then echo "$pid"; fi
     done
   } 2>/dev/null | sort -u
 }
@@ -182,11 +190,12 @@ end_processes() {
   local pids
   for _ in {1..50}; do
     pids=$(processes)
-    if [ -z "$pids" ]; then return; fi
     # shellcheck disable=SC2086  # one argument for each process
-    kill -KILL $pids 2>/dev/null
+    if [ -n "$pids" ]; then kill -KILL $pids 2>/dev/null; elif [ -z "$(started)" ]; then return; fi
     sleep 0.1
   done
+  # shellcheck disable=SC2046
+  kill -KILL $(started) 2>/dev/null
 }
 
 leave_node() {
