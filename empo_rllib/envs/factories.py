@@ -13,9 +13,9 @@ from typing import Any, get_type_hints
 
 from empo_rllib.errors import EnvError
 
-_LIBRARIES = ("gymnasium", "multigrid", "pettingzoo")
-# They make none, and have functions that run what they are given.
-_OTHERS = (*sys.stdlib_module_names, "ray", "torch")
+_LIBRARIES = ("empo_rllib", "gymnasium", "multigrid", "pettingzoo")
+# Their functions do much else, some of it with what they are given.
+_OTHERS = (*sys.stdlib_module_names, "empo_rllib", "ray", "torch")
 
 
 def check_makes_environments(env_id: str, factory: Any) -> None:

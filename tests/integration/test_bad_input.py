@@ -20,6 +20,8 @@ from commands import TINY, Workplace, merge, snapshot
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 
 OWN_ENVS = """
+import pettingzoo
+
 NUMBER = 3
 
 
@@ -146,6 +148,7 @@ MISTAKES = {
     "no-factory": says("own_envs.make", env={"id": "own_envs:make", "kwargs": None}),
     "constant": says("own_envs.NUMBER", "not a function", env={"id": "own_envs:NUMBER"}),
     "not-an-env": says("int", "no environment", env={"id": "own_envs:number", "kwargs": None}),
+    "not-a-factory": says("'os:system' is not called", env={"id": "os:system", "kwargs": None}),
     "factory-raises": says("the map is lost", env={"id": "own_envs:broken", "kwargs": None}),
     "no-agents": says("env.num_agents = 0", "at least 1", env={"num_agents": 0}),
     "unknown-argument": says(

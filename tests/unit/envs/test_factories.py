@@ -15,6 +15,7 @@ from pettingzoo import AECEnv, ParallelEnv
 
 from empo_rllib.envs.factories import check_makes_environments
 from empo_rllib.errors import EnvError
+from empo_rllib.results.output import write_output
 
 
 class Own(ParallelEnv):
@@ -50,9 +51,16 @@ def make():
 """)
 
 
+WRAPS = elsewhere("""
+from empo_rllib import make_env
+def make():
+    return make_env("CartPole-v1")
+""")
+
+
 @pytest.mark.parametrize(
     "factory",
-    [Own, Turns, gym.Env, make, functools.partial(make, size=2), gym.make, ANNOTATED, LAZY],
+    [Own, Turns, gym.Env, make, functools.partial(make, size=2), gym.make, ANNOTATED, LAZY, WRAPS],
 )
 def test_what_makes_environments_is_called(factory):
     check_makes_environments("x:y", factory)
@@ -71,6 +79,7 @@ def test_what_makes_environments_is_called(factory):
         functools.partial(os.system, "true"),
         dict,
         elsewhere("def make(): return 3"),
+        write_output,
     ],
 )
 def test_what_has_nothing_to_do_with_environments_is_not(factory):
