@@ -81,6 +81,10 @@ check_nodes() {
   # What srun itself says matters only where no check could run.
   { errors=$("${on_nodes[@]}" cluster/slurm/check.sh </dev/null 2>&1 >&3); } 3>&1
   status=$?
+  if [ "$status" -ne 0 ] && [ "$status" -ne 2 ]; then
+    sleep 2 & # srun may know before this script that the job is cancelled
+    wait $!
+  fi
   if [ -n "$asked" ]; then return 75; fi
   if [ "$status" -ne 0 ] && [ "$status" -ne 2 ]; then say "error: the nodes cannot be checked: $errors"; fi
   return "$status"
@@ -217,8 +221,20 @@ main() {
   wait_for_driver
 }
 
-trap 'ask_to_save USR1 "$(time_left_s)"; say "out of time: saving"' USR1
-trap 'ask_to_save TERM "$(grace_s)"; say "SLURM ends this job (cancelled, preempted or a node lost): saving"' TERM
+# Functions, for a trap may run while bash parses something else, and is parsed itself then.
+# shellcheck disable=SC2329  # the trap calls it
+on_usr1() {
+  ask_to_save USR1 "$(time_left_s)"
+  say "out of time: saving"
+}
+# shellcheck disable=SC2329  # the trap calls it
+on_term() {
+  ask_to_save TERM "$(grace_s)"
+  say "SLURM ends this job (cancelled, preempted or a node lost): saving"
+}
+
+trap on_usr1 USR1
+trap on_term TERM
 trap leave_job EXIT
 main
 status=$?

@@ -10,7 +10,9 @@ readonly STARTS=3
 deadline=""
 
 # A TERM does not end this node: its head needs it to save the run, and ends within this time.
-trap 'deadline=$((SECONDS + $(grace_s) + 4))' TERM
+# shellcheck disable=SC2329  # the trap calls it
+on_term() { deadline=$((SECONDS + $(grace_s) + 4)); }
+trap on_term TERM
 trap leave_node EXIT
 
 head_answers() {

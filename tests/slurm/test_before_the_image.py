@@ -69,7 +69,7 @@ def test_a_job_that_is_cancelled_before_the_head_is_there(ada: Researcher) -> No
     ada.type("scancel", job.number)
     job.wait()
     assert (job.state, job.exit_code) == ("CANCELLED", 75), job.log
-    assert "node1: error: " not in job.log
+    assert " node1: error: " not in job.log
 
 
 def test_a_job_from_elsewhere(slurm: Slurm, ada: Researcher) -> None:
