@@ -16,6 +16,8 @@ from empo_rllib.errors import EnvError
 _LIBRARIES = ("empo_rllib", "gymnasium", "multigrid", "pettingzoo")
 # Their functions do much else, some of it with what they are given.
 _OTHERS = (*sys.stdlib_module_names, "empo_rllib", "ray", "torch")
+# What makes environments of the libraries' own functions: others register them, or write videos.
+_MAKERS = ("env", "make", "par_fn", "parallel_env", "raw_env")
 
 
 def check_makes_environments(env_id: str, factory: Any) -> None:
@@ -51,7 +53,8 @@ def _is_environment(value: Any) -> bool:
 
 
 def _has_to_do_with_environments(function: Any) -> bool:
-    if function.__module__.partition(".")[0] in _OTHERS:
+    package = function.__module__.partition(".")[0]
+    if package in _OTHERS or (package in _LIBRARIES and function.__name__ not in _MAKERS):
         return False
     try:
         if _is_environment(get_type_hints(function).get("return")):

@@ -80,6 +80,7 @@ def test_what_makes_environments_is_called(factory):
         dict,
         elsewhere("def make(): return 3"),
         write_output,
+        gym.register,
     ],
 )
 def test_what_has_nothing_to_do_with_environments_is_not(factory):
