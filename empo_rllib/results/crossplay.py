@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
+# The agents that the first player of a pair acts for, and those of the second.
+Sides = tuple[list[str], list[str]]
+
 
 @dataclass(frozen=True)
 class Player:
@@ -54,9 +57,10 @@ class CrossplayResult:
         env: `id`, `num_agents` and `kwargs` of the environment.
         protocol: `episodes` of each pair, `seed`, `greedy` and more.
         players: P of them.
-        sides: the agents that the first player of a pair acts for, and those of the second.
-        sides_averaged: whether pairs were played both ways round, and each counts half.
+        sides: how the agents are divided between the players of a pair: those of the first, those
+            of the second. With more than one division all are played, and each counts alike.
         returns: P by P, row: the first player.
+        returns_by_sides: the mean returns of each division, P by P.
         success_rates: P by P; None where the environment does not tell.
         random_first: what each player earns on the second side, with a random policy on the first.
         random_second: the other way round.
@@ -65,9 +69,9 @@ class CrossplayResult:
     env: dict[str, Any]
     protocol: dict[str, Any]
     players: list[Player]
-    sides: tuple[list[str], list[str]]
-    sides_averaged: bool
+    sides: list[Sides]
     returns: list[list[Estimate]]
+    returns_by_sides: list[list[list[float]]]
     success_rates: list[list[float | None]]
     random_first: list[Estimate]
     random_second: list[Estimate]
@@ -106,9 +110,9 @@ class CrossplayResult:
             "env": self.env,
             "protocol": self.protocol,
             "players": [vars(player) for player in self.players],
-            "sides": list(self.sides),
-            "sides_averaged": self.sides_averaged,
+            "sides": [list(sides) for sides in self.sides],
             "returns": self.means,
+            "returns_by_sides": self.returns_by_sides,
             "intervals_95": [[[cell.low, cell.high] for cell in row] for row in self.returns],
             "success_rates": self.success_rates,
             "self_play": self_play,
@@ -132,9 +136,9 @@ def crossplay(
 ) -> CrossplayResult:
     """Plays every player with every player, and each with random partners.
 
-    In a pair the first player acts for the agents of its first policy, or for the first agent
-    where one policy serves all; the second acts for all others, each agent by the policy that was
-    trained for it. All pairs play the same episodes. The same arguments give the same numbers.
+    In a pair the first player acts for the agents of one policy, the second for all others, each
+    agent by the policy that was trained for it; docs/evaluate.md says which agents these are. All
+    pairs play the same episodes. The same arguments give the same numbers.
 
     Args:
         runs: Two or more run folders (their best trials), trials (their newest checkpoints) or
@@ -164,9 +168,7 @@ def crossplay(
     stage = Stage(configs[0].env, episodes, played_in="python" if recurrent else None)
     try:
         pairs = _Pairs(stage, teams, range(seed, seed + episodes), greedy)
-        table = [[pairs.play(i, j) for j in range(len(teams))] for i in range(len(teams))]
-        random_first = [pairs.play(None, i) for i in range(len(teams))]
-        random_second = [pairs.play(i, None) for i in range(len(teams))]
+        played = pairs.play_all()
     finally:
         stage.close()
     return CrossplayResult(
@@ -184,11 +186,7 @@ def crossplay(
             for name, one in zip(run_names(trained), trained, strict=True)
         ],
         sides=pairs.sides,
-        sides_averaged=pairs.symmetric,
-        returns=[[_returns(cell) for cell in row] for row in table],
-        success_rates=[[success_rate(cell) for cell in row] for row in table],
-        random_first=[_returns(cell) for cell in random_first],
-        random_second=[_returns(cell) for cell in random_second],
+        **played,
     )
 
 
@@ -218,37 +216,49 @@ class _Pairs:
         self, stage: Stage, teams: Sequence[ActingPolicies], seeds: range, greedy: bool
     ) -> None:
         self._stage, self._teams, self._seeds, self._greedy = stage, teams, seeds, greedy
-        self.sides = _sides(stage.env.possible_agents, teams)
-        one_policy = all(len(team.by_name) == 1 for team in teams)
-        self.symmetric = one_policy and len(self.sides[0]) == len(self.sides[1])
-        self._played: dict[tuple[int | None, int | None], list[PlayedEpisode]] = {}
+        self.sides = _divide(stage.env.possible_agents, teams)
+        self._played: dict[tuple[int | None, ...], list[PlayedEpisode]] = {}
+
+    def play_all(self) -> dict[str, Any]:
+        """Plays everybody with everybody; returns the numbers of a `CrossplayResult`."""
+        players = range(len(self._teams))
+        table = [[self.play(i, j) for j in players] for i in players]
+        return {
+            "returns": [[_returns(cell) for cell in row] for row in table],
+            "returns_by_sides": [
+                [[_returns(self._play(i, j, sides)).mean for j in players] for i in players]
+                for sides in self.sides
+            ],
+            "success_rates": [[success_rate(cell) for cell in row] for row in table],
+            "random_first": [_returns(self.play(None, i)) for i in players],
+            "random_second": [_returns(self.play(i, None)) for i in players],
+        }
 
     def play(self, first: int | None, second: int | None) -> list[PlayedEpisode]:
-        """Plays a pair's episodes; where sides are alike, both ways round."""
-        played = self._play(first, second)
-        if self.symmetric and first != second:
-            return played + self._play(second, first)
-        return played
+        """Returns a pair's episodes, with every division of the agents."""
+        divisions = self.sides[:1] if first == second else self.sides
+        return [episode for sides in divisions for episode in self._play(first, second, sides)]
 
-    def _play(self, first: int | None, second: int | None) -> list[PlayedEpisode]:
+    def _play(self, first: int | None, second: int | None, sides: Sides) -> list[PlayedEpisode]:
         from empo_rllib.results.policy import repeatable
 
-        pair = first, second
-        if pair not in self._played:
+        agents = self._stage.env.possible_agents
+        who = tuple(first if agent in sides[0] else second for agent in agents)
+        if who not in self._played:
             with repeatable(self._seeds[0]):
-                played = self._stage.play(self._join(first, second), self._seeds, self._greedy)
-            self._played[pair] = list(played)
-        return self._played[pair]
+                team = self._join(first, second, sides)
+                self._played[who] = list(self._stage.play(team, self._seeds, self._greedy))
+        return self._played[who]
 
-    def _join(self, first: int | None, second: int | None) -> ActingPolicies:
+    def _join(self, first: int | None, second: int | None, sides: Sides) -> ActingPolicies:
         from empo_rllib.results.teams import join_teams
 
         if first == second:  # as `evaluate` plays it, also where one policy acts on both sides
             return self._team(first)
         return join_teams(
             {
-                "first": (self._team(first), self.sides[0]),
-                "second": (self._team(second), self.sides[1]),
+                "first": (self._team(first), sides[0]),
+                "second": (self._team(second), sides[1]),
             }
         )
 
@@ -262,31 +272,44 @@ class _Pairs:
         return random_team(spaces, self._seeds[0])
 
 
-def _sides(agents: Sequence[str], teams: Sequence[ActingPolicies]) -> tuple[list[str], list[str]]:
-    """Returns the agents of the first player of a pair, and those of the second.
+def _divide(agents: Sequence[str], teams: Sequence[ActingPolicies]) -> list[Sides]:
+    """Returns how agents are divided between the two players of a pair.
 
     Raises:
         ConfigError: there is one agent only, or the players' policies divide the agents otherwise.
     """
     if len(agents) < 2:
         raise ConfigError("crossplay needs an environment with at least two agents.")
-    found = []
-    for team in teams:
-        first = team.of_agent[agents[0]]
-        side = [agent for agent in agents if team.of_agent[agent] == first]
-        found.append(side if len(side) < len(agents) else [agents[0]])
-    for side in found[1:]:
-        if side != found[0]:
+    first, *others = [_groups(agents, team) for team in teams]
+    for other in others:
+        if other != first:
             raise ConfigError(
-                f"the first policy of one player acts for {', '.join(found[0])}, that of another "
-                f"for {', '.join(side)}: they cannot take each other's place. Cross-play runs "
-                "whose policies divide the agents alike."
+                f"the policies of one player act for {_listed(first)}, those of another for "
+                f"{_listed(other)}: they cannot take each other's place. Cross-play runs whose "
+                "policies divide the agents alike."
             )
-    return found[0], [agent for agent in agents if agent not in found[0]]
+    one_policy = all(len(team.by_name) == 1 for team in teams)
+    # For two policies the other way round is the transposed matrix. Of many agents with one policy
+    # each is as good as the first.
+    in_turn = len(agents) == 2 if one_policy else len(first) > 2
+    groups = first if in_turn else first[:1]
+    return [(group, [agent for agent in agents if agent not in group]) for group in groups]
+
+
+def _groups(agents: Sequence[str], team: ActingPolicies) -> list[list[str]]:
+    """Returns the agents of each policy; one policy for all can act for each of them alone."""
+    found: dict[str, list[str]] = {}
+    for agent in agents:
+        found.setdefault(team.of_agent[agent], []).append(agent)
+    return list(found.values()) if len(found) > 1 else [[agent] for agent in agents]
+
+
+def _listed(groups: Sequence[Sequence[str]]) -> str:
+    return " | ".join(", ".join(group) for group in groups)
 
 
 def _returns(played: Sequence[PlayedEpisode]) -> Estimate:
-    """Estimates the return; an episode that was played both ways round counts once."""
+    """Estimates the return; an episode that was played with several divisions counts once."""
     by_seed: dict[int, list[float]] = {}
     for episode in played:
         by_seed.setdefault(episode.seed, []).append(episode.episode_return)

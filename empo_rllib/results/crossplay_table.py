@@ -34,10 +34,13 @@ def describe_play(result: CrossplayResult) -> str:
 
 def describe_sides(result: CrossplayResult) -> str:
     """Returns which agents rows and columns act for."""
-    if result.sides_averaged:
+    if len(result.sides) == 1:
+        first, second = (", ".join(side) for side in result.sides[0])
+        return f"mean return; rows act for {first}, columns for {second}"
+    if len(result.sides[0][0] + result.sides[0][1]) == 2:
         return "mean return of each pair, played both ways round"
-    first, second = (", ".join(side) for side in result.sides)
-    return f"mean return; rows act for {first}, columns for {second}"
+    policies = len(result.sides)
+    return f"mean return; rows act for each of {policies} policies in turn, columns for the rest"
 
 
 def _matrix(result: CrossplayResult, columns: range) -> Table:

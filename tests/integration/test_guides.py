@@ -10,6 +10,7 @@ import contextlib
 import functools
 import io
 import itertools
+import json
 import re
 import shlex
 import sys
@@ -28,8 +29,12 @@ from empo_rllib.config.load import load_config
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 
 MAINS = {"empo_rllib": cli.main, "empo_rllib.tune": tune.main, "empo_rllib.bundle": bundle.main}
+TUTORIAL = "docs/tutorial.md"
+# They tell of a command, shown on the tutorial's runs.
+COMMAND_PAGES = [f"docs/{name}.md" for name in ("evaluate", "report", "export", "doctor")]
 PAGES = [
-    "docs/tutorial.md",
+    TUTORIAL,
+    *COMMAND_PAGES,
     "docs/options.md",
     *(f"docs/howto/{path.name}" for path in sorted((ROOT / "docs/howto").glob("*.md"))),
     "examples/README.md",
@@ -160,14 +165,16 @@ def test_every_guide_has_something_to_type() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_guide_uses_no_run_of_another_page(page: str) -> None:
+    """The pages of commands use those of the tutorial, as they say."""
     there: set[str] = set()
-    for step in steps_of(page):
+    before = steps_of(TUTORIAL) if page in COMMAND_PAGES else []
+    for step in [*before, *steps_of(page)]:
         if step.is_command and "empo_rllib.tune" in step.text and "--dry-run" not in step.text:
             words = shlex.split(step.text)
             config = ROOT / options_of(words, "--config")[0]
             there.add(load_config(config, options_of(words, "--set")).name)
         else:
-            outputs = set(re.findall(r"--out results/([\w-]+)", step.text))
+            outputs = set(re.findall(r"--(?:out|figure) results/([\w-]+)", step.text))
             used = set(re.findall(r"results/([\w-]+)", step.text)) - outputs
             assert used <= there, step.text
             there |= outputs
@@ -194,4 +201,7 @@ def test_what_is_filmed_and_exported_is_there(clone: Workplace) -> None:
     results = clone.folder / "results"
     for name in ("episode.gif", "two-rooms.gif", "tag.gif"):
         assert (results / name).read_bytes()[:4] == b"GIF8"
-    assert (results / "exported/bundle.json").is_file()
+    for name in ("exported", "bundle"):
+        assert (results / name / "bundle.json").is_file()
+    assert (results / "crossplay.png").read_bytes()[1:4] == b"PNG"
+    assert len(json.loads((results / "evaluation.json").read_text())["runs"]) == 2

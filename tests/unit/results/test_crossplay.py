@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 from xml.dom import minidom
 
 import numpy as np
@@ -39,6 +40,7 @@ KEYS = {
     "random_partner_drop",
 }
 
+TURNS = [(["agent_0"], ["agent_1"]), (["agent_1"], ["agent_0"])]
 PLAYED = ((0, 1.0), (1, 0.0), (0, 3.0), (1, 2.0))
 
 
@@ -72,9 +74,9 @@ def result_of(matrix, first=None, second=None, averaged=False, names=None):
         env={"id": "MultiGrid-Empty-5x5-v0", "num_agents": 2, "kwargs": {}},
         protocol={"episodes": 2, "seed": 0, "greedy": True, "settings": []},
         players=[Player(name, f"/runs/{name}", "trial_00000", "checkpoint") for name in names],
-        sides=(["agent_0"], ["agent_1"]),
-        sides_averaged=averaged,
+        sides=TURNS if averaged else TURNS[:1],
         returns=estimates,
+        returns_by_sides=[matrix],
         success_rates=[[None] * num_players] * num_players,
         random_first=[estimate([v, v]) for v in first or [0.0] * num_players],
         random_second=[estimate([v, v]) for v in second or [0.0] * num_players],
@@ -97,14 +99,30 @@ def pairs():
         stage.close()
 
 
-def test_the_row_acts_for_the_first_agent_and_the_column_for_all_others(pairs):
-    found = pairs(team([0, 1, 2]), team([3, 4, 5]), num_agents=3)
+def did(pairs, sides):
+    joined = pairs._join(0, 1, sides)
+    return {agent: joined.by_name[name].action for agent, name in joined.of_agent.items()}
 
-    assert found.sides == (["agent_0"], ["agent_1", "agent_2"])
-    joined = found._join(0, 1)
-    did = {a: joined.by_name[joined.of_agent[a]].action for a in joined.of_agent}
-    assert did == {"agent_0": 0, "agent_1": 4, "agent_2": 5}
-    assert not found.symmetric
+
+def test_of_two_policies_the_row_acts_for_the_first_and_the_column_for_the_other(pairs):
+    found = pairs(team([0, 1]), team([3, 4]))
+
+    assert found.sides == TURNS[:1]
+    assert did(found, found.sides[0]) == {"agent_0": 0, "agent_1": 4}
+    assert len(found.play(0, 1)) == 3
+
+
+def test_each_of_several_policies_meets_the_others_partners_in_turn(pairs):
+    found = pairs(team([2, 0, 0]), team([2, 1, 1]), num_agents=3)
+
+    assert [first for first, _ in found.sides] == [["agent_0"], ["agent_1"], ["agent_2"]]
+    assert did(found, found.sides[1]) == {"agent_0": 2, "agent_1": 0, "agent_2": 1}
+    assert len(found.play(0, 1)) == 9
+    assert len(found.play(0, 0)) == 3
+    numbers = found.play_all()
+    assert np.shape(numbers["returns_by_sides"]) == (3, 2, 2)
+    means = [[cell.mean for cell in row] for row in numbers["returns"]]
+    assert np.mean(numbers["returns_by_sides"], axis=0) == pytest.approx(np.array(means))
 
 
 def test_a_policy_of_several_agents_is_a_side(pairs):
@@ -113,18 +131,17 @@ def test_a_policy_of_several_agents_is_a_side(pairs):
 
     found = pairs(*teams, num_agents=3)
 
-    assert found.sides == (["agent_0", "agent_2"], ["agent_1"])
+    assert found.sides == [(["agent_0", "agent_2"], ["agent_1"])]
 
 
 def test_one_policy_for_two_agents_plays_both_ways_round(pairs):
     found = pairs(team([0, 0], shared=True), team([1, 1], shared=True))
 
-    assert found.sides == (["agent_0"], ["agent_1"])
-    assert found.symmetric
+    assert found.sides == TURNS
     assert len(found.play(0, 1)) == 6
     assert len(found.play(0, 0)) == 3
     three = [team([0, 0, 0], shared=True)] * 2
-    assert not pairs(*three, num_agents=3).symmetric  # one agent against two
+    assert len(pairs(*three, num_agents=3).sides) == 1  # each is as good as the first
 
 
 def test_an_episode_played_both_ways_round_counts_once():
@@ -214,6 +231,13 @@ def test_the_table_fits_a_terminal():
     assert sum(line.startswith("12 seed-11") for line in lines) == 2  # columns 1 to 8, 9 to 12
     assert "rows act for agent_0, columns for agent_1" in lines[1]
     assert "both ways round" in text_of(result_of([[1.0, 0.0], [0.0, 1.0]], averaged=True))
+
+
+def test_the_table_says_that_policies_were_swapped_in_turn():
+    agents = ["agent_0", "agent_1", "agent_2"]
+    turns = [([agent], [a for a in agents if a != agent]) for agent in agents]
+    result = replace(result_of([[1.0, 0.0], [0.0, 1.0]]), sides=turns)
+    assert "rows act for each of 3 policies in turn" in text_of(result)
 
 
 def test_the_heat_map_is_a_png_with_the_colours_of_the_returns():

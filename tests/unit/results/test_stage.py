@@ -155,6 +155,11 @@ def test_other_environments_are_evaluated_and_cross_played_in_python(write_run, 
     assert (result.protocol.played_in, result.protocol.num_envs) == ("python", 3)
     assert result.references.optimum is None
     assert result.references.random_policy.episode_length.mean == 5.0
-    assert found["sides"] == [["agent_0"], ["agent_1", "agent_2"]]
+    assert found["sides"] == [
+        [["agent_0"], ["agent_1", "agent_2"]],
+        [["agent_1"], ["agent_0", "agent_2"]],
+        [["agent_2"], ["agent_0", "agent_1"]],
+    ]
+    assert np.mean(found["returns_by_sides"], axis=0) == pytest.approx(np.array(found["returns"]))
     assert found["self_play"][1] == result.episode_return.mean
     assert found["success_rates"] == [[None, None], [None, None]]
