@@ -90,6 +90,7 @@ in_image() {
     "RAY_AUTH_MODE=token"
     "RAY_AUTH_TOKEN_PATH=$folder/token"
     "RAY_USAGE_STATS_ENABLED=0"
+    "RAY_prestart_worker_first_driver=0" # trials and env runners have processes of their own
     "AUTOSCALER_METRIC_PORT=0" # any free one
     "NO_PROXY=$addresses"
     "no_proxy=$addresses"

@@ -119,6 +119,8 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_file),
         "TMPDIR": str(folder),  # so that what Ray's processes leave behind goes with the folder
+        # No worker for each CPU in advance: trials and env runners have processes of their own.
+        "RAY_prestart_worker_first_driver": "0",
     }
     previous = {key: os.environ.get(key) for key in settings}
     os.environ |= settings

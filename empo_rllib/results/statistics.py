@@ -91,30 +91,30 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
     Raises:
         ValueError: there is no value.
     """
+    if len(values) == 0:
+        raise ValueError("an estimate needs at least one value")
+    if len(values) == 1:  # every training ends with this: it does not wait for scipy's import
+        (value,) = map(float, values)
+        return Estimate(n=1, mean=value, interquartile_mean=value, low=None, high=None)
     import numpy as np
     from scipy import stats
 
     # In order, so that sums and draws do not depend on the order of the values.
     array = np.sort(np.asarray(values, dtype=np.float64))
-    if len(array) == 0:
-        raise ValueError("an estimate needs at least one value")
-    low = high = None
-    if len(array) > 1:
-        interval = stats.bootstrap(
-            (array,),
-            np.mean,
-            n_resamples=BOOTSTRAP_RESAMPLES,
-            batch=max(1, _DRAWN_AT_ONCE // len(array)),
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-        low, high = float(interval.low), float(interval.high)
+    interval = stats.bootstrap(
+        (array,),
+        np.mean,
+        n_resamples=BOOTSTRAP_RESAMPLES,
+        batch=max(1, _DRAWN_AT_ONCE // len(array)),
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
     return Estimate(
         n=len(array),
         mean=float(array.mean()),
         interquartile_mean=float(stats.trim_mean(array, 0.25)),
-        low=low,
-        high=high,
+        low=float(interval.low),
+        high=float(interval.high),
     )
 
 

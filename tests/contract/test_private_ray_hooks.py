@@ -58,6 +58,15 @@ def test_rays_authentication_follows_the_environment(monkeypatch, tmp_path) -> N
         reread_ray_authentication()
 
 
+def test_ray_can_be_told_to_start_no_workers_in_advance() -> None:
+    raylet = Path(ray.__file__).parent / "core/src/ray/raylet/raylet"
+    assert b"prestart_worker_first_driver" in raylet.read_bytes(), (
+        f"Ray {ray.__version__} has no setting prestart_worker_first_driver: it starts a process "
+        "for each CPU that nothing here uses (RAY_prestart_worker_first_driver in cluster.py, "
+        "cluster/slurm/node.sh and docker-compose.yml)"
+    )
+
+
 def test_private_modules_of_ray_are_imported_in_one_place_only() -> None:
     users = set()
     for path in PACKAGE.rglob("*.py"):

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # for `commands`
 
 from commands import CONFIGS, Outcome, Workplace, workplace
+from ray_head import Head, ray_head
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +25,17 @@ def smoke_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]
 def smoke(smoke_place: Workplace) -> Outcome:
     """The outcome of `tune_configs/smoke.yaml`; its run is `smoke_place.run("smoke")`."""
     return smoke_place.tune("--config", CONFIGS / "smoke.yaml").check()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """A cluster for the trainings that are about something else: Ray takes longer to start."""
+    with (
+        workplace(tmp_path_factory.mktemp("cluster")) as place,
+        # Its workers find modules where the driver does, and nowhere else.
+        ray_head(place, num_cpus=2, env={"PYTHONPATH": ""}) as head,
+    ):
+        yield head
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands import PYTHON, Running, Workplace
+from commands import PYTHON, Outcome, Running, Workplace
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Head:
     """A Ray cluster of one node.
 
     Attributes:
+        place: What it belongs to.
         running: `ray start`.
         address: What drivers join, `host:port`.
         dashboard_url: Where jobs are submitted.
@@ -25,11 +26,23 @@ class Head:
         token_file: Holds the token that everything asks for.
     """
 
+    place: Workplace
     running: Running
     address: str
     dashboard_url: str
     metrics_url: str
     token_file: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a driver needs to be let in."""
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_file)}
+
+    def tune(
+        self, place: Workplace, *args: object, env: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Runs `python -m empo_rllib.tune` in a workplace to its end, on this cluster."""
+        return place.tune(*args, "--address", self.address, env={**self.env, **(env or {})})
 
 
 @contextlib.contextmanager
@@ -38,13 +51,12 @@ def ray_head(
 ) -> Iterator[Head]:
     """A Ray cluster of one node, apart from all others here.
 
-    Drivers in this workplace get the token that it asks for. Two heads on one machine collide on
-    every port with a fixed default, so each of them is given here.
+    Two heads on one machine collide on every port with a fixed default, so each of them is given
+    here.
     """
     folder = place.temp / "ray"
     token = place.write("token", "0123456789abcdef" * 4)
     token.chmod(0o600)
-    place.env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     dashboard, metrics = free_port(), free_port()
     ports = {
         "--ray-client-server-port": free_port(),
@@ -60,6 +72,9 @@ def ray_head(
     command += ["--include-dashboard=true", "--disable-usage-stats", f"--temp-dir={folder}"]
     command += [f"--num-cpus={num_cpus}", "--num-gpus=0", "--object-store-memory=200000000"]
     ours = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_prestart_worker_first_driver": "0",
         "AUTOSCALER_METRIC_PORT": str(free_port()),
         # Jobs run `python`.
         "PATH": f"{Path(PYTHON).parent}:{place.env['PATH']}",
@@ -70,6 +85,7 @@ def ray_head(
         current = folder / "ray_current_cluster"
         head.wait_until(lambda: current.exists() and "started" in head.stdout, "Ray started")
         yield Head(
+            place=place,
             running=head,
             address=current.read_text().strip(),
             dashboard_url=f"http://127.0.0.1:{dashboard}",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 from commands import CONFIGS, Run, Workplace
-from ray_head import Head, ray_head
+from ray_head import Head
 
 CHANGES = {
     "appo": {"algorithm.params.train_batch_size_per_learner": 200},
@@ -30,12 +29,6 @@ COMMON = {
 }
 
 
-@pytest.fixture(scope="module")
-def cluster(place: Workplace) -> Iterator[Head]:
-    with ray_head(place, num_cpus=2) as head:
-        yield head
-
-
 @pytest.fixture(scope="module", params=CHANGES)
 def run(request: pytest.FixtureRequest, place: Workplace, cluster: Head) -> Run:
     algorithm = request.param
@@ -43,7 +36,7 @@ def run(request: pytest.FixtureRequest, place: Workplace, cluster: Head) -> Run:
     changes |= {**CHANGES[algorithm], "name": algorithm}
     settings = [f"--set={key}={value}" for key, value in changes.items()]
     file = CONFIGS / f"{algorithm}.yaml"
-    place.tune("--config", file, "--address", cluster.address, *settings).check()
+    cluster.tune(place, "--config", file, *settings).check()
     return place.run(algorithm)
 
 
@@ -77,5 +70,5 @@ def test_rows_count_up_to_the_budget(run):
 
 def test_the_cluster_stays_up_and_holds_nothing_of_the_run(run, cluster, place):
     assert cluster.running.process.poll() is None
-    assert any("gcs_server" in command for command in place.processes().values())
-    assert not [text for text in place.processes().values() if "empo_rllib.tune" in text]
+    assert any("gcs_server" in command for command in cluster.place.processes().values())
+    assert not place.processes()

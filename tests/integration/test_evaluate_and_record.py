@@ -150,14 +150,12 @@ def test_a_corrupt_checkpoint_ends_the_real_commands_with_one_message(run_folder
 
 
 @pytest.fixture(scope="module")
-def seeds(smoke_place):
-    """Run folders of two seeds of the smoke experiment, very short."""
-    names = ("seed-1", "seed-2")
-    for number, name in enumerate(names, start=1):
-        settings = (f"name={name}", f"seed={number}", "stop.env_steps=200")
-        sets = [part for setting in settings for part in ("--set", setting)]
-        smoke_place.tune("--config", CONFIGS / "smoke.yaml", *sets).check()
-    return [smoke_place.run(name).folder for name in names]
+def seeds(smoke_place, cluster):
+    """Trials of two seeds of the smoke experiment, very short."""
+    settings = ("name=seeds", "seed={grid_search: [1, 2]}", "stop.env_steps=200")
+    sets = [part for setting in settings for part in ("--set", setting)]
+    cluster.tune(smoke_place, "--config", CONFIGS / "smoke.yaml", *sets).check()
+    return [trial.folder for trial in smoke_place.run("seeds").trials]
 
 
 def test_seeds_are_evaluated_together(seeds, tmp_path):
@@ -169,7 +167,7 @@ def test_seeds_are_evaluated_together(seeds, tmp_path):
     assert "2 seeds" in done.stdout
     written = json.loads(out.read_text())
     assert [run["source"]["training_seed"] for run in written["runs"]] == [1, 2]
-    assert written["groups"][0]["runs"] == ["seed-1", "seed-2"]
+    assert written["groups"][0]["runs"] == ["seeds/trial_00000", "seeds/trial_00001"]
     for run in written["runs"]:  # statistics can be computed again
         returns = [episode["episode_return"] for episode in run["episodes"]]
         assert run["episode_return"]["mean"] == pytest.approx(np.mean(returns))
@@ -184,7 +182,7 @@ def test_seeds_play_with_each_other(seeds, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
     written = json.loads(out.read_text())
-    assert [player["name"] for player in written["players"]] == ["seed-1", "seed-2"]
+    assert [player["name"] for player in written["players"]] == ["seeds/trial_00000", "seeds/trial_00001"]
     assert np.array(written["returns"]).shape == (2, 2)
     assert Image.open(figure).format == "PNG"
 

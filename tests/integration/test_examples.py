@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pytest
 from commands import ROOT, Run, Workplace
+from ray_head import Head
 
 EXAMPLES = ROOT / "examples"
 
@@ -35,7 +36,7 @@ BARS = {
 
 
 @pytest.fixture(scope="module", params=BARS)
-def trained(request: pytest.FixtureRequest, place: Workplace) -> tuple[Bar, Run]:
+def trained(request: pytest.FixtureRequest, place: Workplace, cluster: Head) -> tuple[Bar, Run]:
     """An example's run, started where its module lies and nowhere else is looked for it."""
     link = place.folder / "examples"
     if not link.exists():
@@ -44,7 +45,7 @@ def trained(request: pytest.FixtureRequest, place: Workplace) -> tuple[Bar, Run]
     name, bar = request.param, BARS[request.param]
     settings = [f"--set=stop.env_steps={bar.env_steps}", f"--set=name={name}"]
     config = f"examples/{name}.yaml"
-    place.tune("--config", config, *settings, env={"PYTHONPATH": ""}).check()
+    cluster.tune(place, "--config", config, *settings, env={"PYTHONPATH": ""}).check()
     return bar, place.run(name)
 
 

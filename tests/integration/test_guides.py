@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import pytest
 from commands import PYTHON, ROOT, Outcome, Running, Workplace
-from ray_head import Head, ray_head
+from ray_head import Head
 
 from empo_rllib import cli, tune
 from empo_rllib.bundle import __main__ as bundle
@@ -104,6 +104,9 @@ def small_settings(words: list[str]) -> Iterator[str]:
     if config.to_dict()["tune"]["scheduler"]:
         yield "tune.scheduler.asha.grace_period=600"
     yield f"tune.num_samples={min(config.tune.num_samples, 2)}"
+    seeds = config.to_dict()["seed"]
+    if isinstance(seeds, dict) and len(seeds["grid_search"]) > 3:
+        yield f"seed={{grid_search: {seeds['grid_search'][:3]}}}"
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +115,6 @@ def clone(place: Workplace) -> Workplace:
     for name in ("empo_rllib", "examples", "tune_configs"):
         (place.folder / name).symlink_to(ROOT / name)
     return place
-
-
-@pytest.fixture(scope="module")
-def cluster(clone: Workplace) -> Iterator[Head]:
-    """Joined by every training, since starting Ray takes longer than the training."""
-    with ray_head(clone, num_cpus=2) as head:
-        yield head
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +127,7 @@ def typed(clone: Workplace, cluster: Head) -> Callable[[Step], Outcome]:
             return Running([PYTHON, "-c", text], clone.folder, clone.env).wait()
         module, *arguments = small(text)
         if module == "empo_rllib.tune" and "--dry-run" not in arguments:
-            return clone.tune(*arguments, "--address", cluster.address)
+            return cluster.tune(clone, *arguments)
         return type_here(module, arguments, clone.folder)
 
     return lambda step: run(step.is_command, step.text)

@@ -10,13 +10,14 @@ import shutil
 
 import pytest
 from commands import Outcome, Run, Workplace
+from ray_head import Head
 
 # Adam moves a weight by about lr in each update: in float32 the second lr moves nothing.
 LEARNING, STANDING_STILL = 1.0e-3, 1.0e-30
 
 
 @pytest.fixture(scope="module")
-def run(place: Workplace, smoke: Outcome, smoke_place: Workplace) -> Run:
+def run(place: Workplace, cluster: Head, smoke: Outcome, smoke_place: Workplace) -> Run:
     """Both policies start from `smoke`'s; `learner` learns in the first of two trials."""
     source = smoke_place.run("smoke").folder
     config = place.write_experiment(
@@ -33,7 +34,7 @@ def run(place: Workplace, smoke: Outcome, smoke_place: Workplace) -> Run:
     older = place.run("policies").folder
     shutil.copytree(source, older)
     (older / "notes.txt").write_text("of the older run")
-    place.tune("--config", config, "--overwrite").check()
+    cluster.tune(place, "--config", config, "--overwrite").check()
     return place.run("policies")
 
 

@@ -11,6 +11,7 @@ import pytest
 from bars import record_bar
 from commands import PYTHON, ROOT, Run, Running, Workplace, snapshot
 from look_at_report import CHROMIUM, SCHEMES, WIDTHS, Look, browser
+from ray_head import Head
 
 SECTIONS = ["summary", "setup", "curves", "throughput", "evaluation", "crossplay"]
 SECTIONS += ["hyperparameters", "episodes", "visits", "repeat"]
@@ -32,8 +33,8 @@ needs_chromium = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def run(place: Workplace) -> Run:
-    place.tune("--config", place.write_experiment(**SWEEP)).check()
+def run(place: Workplace, cluster: Head) -> Run:
+    cluster.tune(place, "--config", place.write_experiment(**SWEEP)).check()
     return place.run("twelve")
 
 

@@ -9,6 +9,7 @@ import signal
 
 import pytest
 from commands import Outcome, Run, Workplace
+from ray_head import Head
 
 BATCH = 400
 # Long enough that a killed env runner is missed, and comes back, in time.
@@ -51,7 +52,7 @@ SAMPLERS = ("rllib", "batched", "rllib", "python")
 
 
 @pytest.fixture(scope="module")
-def outcomes(place: Workplace) -> list[Outcome]:
+def outcomes(place: Workplace, cluster: Head) -> list[Outcome]:
     experiment = place.write_experiment(
         name="changing", algorithm={"params": {"num_epochs": 2}}, tune={"max_failures": 0}
     )
@@ -62,7 +63,7 @@ def outcomes(place: Workplace) -> list[Outcome]:
         if sampler == "batched":  # fragments travel to a learner of its own
             arguments += ["--set", "resources.num_learners=1"]
         arguments += ["--resume"] if number else []
-        outcomes.append(place.tune(*arguments).check())
+        outcomes.append(cluster.tune(place, *arguments).check())
     return outcomes
 
 

@@ -54,9 +54,10 @@ class Cluster:
 
     def start(self, *args: object, env: Mapping[str, str] | None = None) -> Running:
         """Starts `python -m empo_rllib` with these arguments, by default with the token."""
-        known = {"RAY_API_SERVER_ADDRESS": self.head.dashboard_url, **self.place.env}
+        known = {"RAY_API_SERVER_ADDRESS": self.head.dashboard_url, **self.head.env}
         command = [PYTHON, "-m", "empo_rllib", *map(str, args)]
-        return Running(command, self.place.folder, known if env is None else env)
+        env = {**self.place.env, **known} if env is None else env
+        return Running(command, self.place.folder, env)
 
     def type(self, *args: object, env: Mapping[str, str] | None = None) -> Outcome:
         return self.start(*args, env=env).wait()
@@ -77,10 +78,6 @@ class Cluster:
         """Returns what `jobs --json` says, by experiment, the newest job of each."""
         listed = json.loads(self.type("jobs", "--json").check().stdout)
         return {job["experiment"]: job for job in listed}
-
-    def plain_env(self) -> dict[str, str]:
-        """The environment of somebody who has not been given the token."""
-        return {k: v for k, v in self.place.env.items() if not k.startswith("RAY_")}
 
 
 @pytest.fixture(scope="module")
@@ -354,7 +351,7 @@ def test_an_unknown_id_is_told_with_the_nearest(args, followed, submitted, clust
 
 def test_without_the_token_nothing_is_told(cluster):
     url = ("--address", cluster.head.dashboard_url)
-    outcome = cluster.type("jobs", *url, env=cluster.plain_env())
+    outcome = cluster.type("jobs", *url, env=cluster.place.env)
     check_one_line(outcome, "asks for a token", "--token-file", "make submit")
 
 
@@ -363,7 +360,7 @@ def test_with_a_wrong_token_nothing_is_submitted(cluster):
     url = ("--address", cluster.head.dashboard_url)
     config = cluster.write("never")
     outcome = cluster.type(
-        *("submit", "--config", config, *url, "--token-file", wrong), env=cluster.plain_env()
+        *("submit", "--config", config, *url, "--token-file", wrong), env=cluster.place.env
     )
     check_one_line(outcome, f"refuses the token in {wrong}", "--token-file")
     assert "never" not in cluster.jobs()
@@ -371,7 +368,7 @@ def test_with_a_wrong_token_nothing_is_submitted(cluster):
 
 def test_the_token_file_is_all_that_is_needed(followed, cluster):
     args = ("--address", cluster.head.dashboard_url, "--token-file", cluster.head.token_file)
-    outcome = cluster.type("jobs", *args, env=cluster.plain_env()).check()
+    outcome = cluster.type("jobs", *args, env=cluster.place.env).check()
     assert "tiny" in outcome.stdout
 
 

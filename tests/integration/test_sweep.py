@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from commands import Outcome, Run, Workplace
+from ray_head import Head
 
 # Whoever may walk for longer does: the metric tells the two kinds of trials apart for certain.
 SHORT, LONG = 4, 40
@@ -25,8 +26,8 @@ CONFIG = {
 
 
 @pytest.fixture(scope="module")
-def outcome(place: Workplace) -> Outcome:
-    return place.tune("--config", place.write_experiment(**CONFIG)).check()
+def outcome(place: Workplace, cluster: Head) -> Outcome:
+    return cluster.tune(place, "--config", place.write_experiment(**CONFIG)).check()
 
 
 @pytest.fixture(scope="module")
