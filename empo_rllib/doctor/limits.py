@@ -41,13 +41,22 @@ def time_limit(limit_s: float) -> Iterator[None]:
     """Raises `TimeUp` inside the block when it takes longer.
 
     Only the main thread can be interrupted, and only between two lines of Python: a loop in
-    compiled code goes on. An alarm that was set before is set again afterwards.
+    compiled code goes on. Numba's compiling is no part of a call, for it happens once, and is let
+    come to its end: what it was interrupted at could never be called again in this process. An
+    alarm that was set before is set again afterwards.
     """
+
+    def on_alarm(signal_number: int, frame: FrameType | None) -> None:
+        if _is_compiling(frame):
+            signal.setitimer(signal.ITIMER_REAL, limit_s, 1.0)
+        else:
+            raise TimeUp
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     started = time.monotonic()
-    old_handler = signal.signal(signal.SIGALRM, _raise_time_up)
+    old_handler = signal.signal(signal.SIGALRM, on_alarm)
     # Again every second: a bare `except` in the environment swallows the first.
     old_delay_s, old_interval_s = signal.setitimer(signal.ITIMER_REAL, limit_s, 1.0)
     try:
@@ -60,5 +69,9 @@ def time_limit(limit_s: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, left_s, old_interval_s)
 
 
-def _raise_time_up(signal_number: int, frame: FrameType | None) -> None:
-    raise TimeUp
+def _is_compiling(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(("numba.", "llvmlite.")):
+            return True
+        frame = frame.f_back
+    return False

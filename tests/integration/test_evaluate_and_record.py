@@ -182,7 +182,10 @@ def test_seeds_play_with_each_other(seeds, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
     written = json.loads(out.read_text())
-    assert [player["name"] for player in written["players"]] == ["seeds/trial_00000", "seeds/trial_00001"]
+    assert [player["name"] for player in written["players"]] == [
+        "seeds/trial_00000",
+        "seeds/trial_00001",
+    ]
     assert np.array(written["returns"]).shape == (2, 2)
     assert Image.open(figure).format == "PNG"
 

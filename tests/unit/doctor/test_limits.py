@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 
+import numba
 import pytest
 
 from empo_rllib.doctor.limits import TimeUp, time_limit
@@ -28,6 +29,18 @@ def swallow_exceptions_for_ever():
 def test_what_does_not_return_is_interrupted(work):
     with time_limit(0.05), pytest.raises(TimeUp):
         work()
+
+
+def test_compiling_is_let_come_to_its_end_and_is_no_part_of_the_call():
+    @numba.njit
+    def double(x):
+        return 2.0 * x
+
+    with time_limit(0.01):  # compiling takes longer
+        assert double(1.0) == 2.0
+        with pytest.raises(TimeUp):
+            wait_for_ever()
+    assert double(3.0) == 6.0
 
 
 def test_a_block_that_returns_leaves_no_alarm():

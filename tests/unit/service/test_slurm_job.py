@@ -72,8 +72,9 @@ def test_the_line_that_submits_again_is_quoted(monkeypatch):
 
 
 def test_the_heads_address_is_waited_for(tmp_path):
-    file = tmp_path / "address"
-    writer = threading.Timer(0.3, file.write_text, ["10.0.0.1:6379\n"])
+    file, part = tmp_path / "address", tmp_path / "address.part"
+    part.write_text("10.0.0.1:6379\n")
+    writer = threading.Timer(0.3, part.rename, [file])
     writer.start()
     assert wait_for_address(file, timeout_s=30) == "10.0.0.1:6379"
     writer.join()
