@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# On all CPUs, which pip does on one. Some packages ship files that are no Python 3.
+COMPILE := $(BIN)/python -m compileall -qq --workers 0 $(VENV)/lib || true
 # Programs for container tests, where every user can run them.
 TESTBED := /var/cache/empo_rllib-testbed
 RUN := results/empty-8x8-ppo
@@ -122,9 +124,11 @@ $(VENV)/created:
 	@touch $@
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/created
-	$(PIP) install --quiet --editable . --constraint constraints.txt
+	$(PIP) install --quiet --no-compile --editable . --constraint constraints.txt
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/created
-	$(PIP) install --quiet --editable '.[dev]' --constraint constraints.txt
+	$(PIP) install --quiet --no-compile --editable '.[dev]' --constraint constraints.txt
+	@$(COMPILE)
 	@touch $@ $(VENV)/installed

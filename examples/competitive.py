@@ -65,6 +65,9 @@ class Tag(ParallelEnv):
     def action_space(self, agent: str) -> spaces.Discrete:
         return self._acts[agent]
 
+    def get_action_meanings(self) -> list[str]:
+        return ["stay", "right", "down", "left", "up"]
+
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, dict]]:

@@ -20,6 +20,7 @@ from empo_rllib.algorithms.builder import build_algorithm_config, build_rl_modul
 from empo_rllib.algorithms.policies import Policy, adapt, adapter_options
 from empo_rllib.bundle import load_bundle
 from empo_rllib.bundle.files import DESCRIPTION_FILE
+from empo_rllib.envs.action_names import action_names
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.registry import make_env
 from empo_rllib.experiment.checkpoints import load_weights, read_counters
@@ -31,7 +32,7 @@ from empo_rllib.exporting.check import (
     check_policy,
     record_observations,
 )
-from empo_rllib.exporting.describe import action_names, describe_bundle, render_readme
+from empo_rllib.exporting.describe import describe_bundle, render_readme
 from empo_rllib.exporting.graph import PolicyGraph, export_onnx
 from empo_rllib.exporting.rules import action_rule
 from empo_rllib.exporting.spaces import space_data

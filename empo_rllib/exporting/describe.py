@@ -7,8 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium as gym
-
 from empo_rllib.bundle.files import FORMAT, KIND
 from empo_rllib.errors import BundleError
 from empo_rllib.experiment.checkpoints import read_counters
@@ -45,17 +43,6 @@ def describe_bundle(
         "policies": dict(policies),
         "provenance": _provenance(trained),
     }
-
-
-def action_names(env: Any, space: gym.Space) -> list[str]:
-    """Returns what each discrete action means; empty where the environment does not tell."""
-    from multigrid.core.actions import Action
-
-    from empo_rllib.envs.multigrid import MultiGridParallelEnv
-
-    if isinstance(env.unwrapped, MultiGridParallelEnv) and isinstance(space, gym.spaces.Discrete):
-        return [action.name for action in Action]
-    return []
 
 
 def render_readme(description: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,14 +169,15 @@ def _render(env: ParallelMultiAgentEnv) -> np.ndarray:
 
 
 def _draw(layout: Layout, picture: np.ndarray, title: str, episode: Episode) -> Any:
+    from empo_rllib.envs.action_names import action_names
     from empo_rllib.results.captions import AgentLine, Caption
 
     env = episode.env
-    colours, names = _grid_agents(env), _action_names(env)
+    colours, spaces = _grid_agents(env), env.action_spaces
     lines = [
         AgentLine(
             name=agent,
-            action=action_text(episode.actions.get(agent), names),
+            action=action_text(episode.actions.get(agent), action_names(env.env, spaces[agent])),
             reward=episode.returns.get(agent, 0.0),
             colour=colours.get(agent),
             present=episode.over or agent in episode.observations,
@@ -192,7 +193,7 @@ def _draw(layout: Layout, picture: np.ndarray, title: str, episode: Episode) -> 
     return layout.draw(picture, caption)
 
 
-def action_text(action: Any, names: tuple[str, ...] = ()) -> str:
+def action_text(action: Any, names: Sequence[str] = ()) -> str:
     """Returns an action as people read it: its name, or its first few numbers."""
     import numpy as np
 
@@ -211,20 +212,14 @@ def action_text(action: Any, names: tuple[str, ...] = ()) -> str:
 
 
 def _longest_action(env: ParallelMultiAgentEnv) -> str:
-    names = _action_names(env)
-    if names:
-        return max(names, key=len)
-    # The widest sign and digit, whatever was drawn: texts are not of fixed width.
-    samples = [re.sub("[+-]", "+", action_text(s.sample())) for s in env.action_spaces.values()]
-    return max([re.sub("[0-9]", "0", text) for text in samples] + ["action"], key=len)
+    from empo_rllib.envs.action_names import action_names
 
-
-def _action_names(env: ParallelMultiAgentEnv) -> tuple[str, ...]:
-    if not _grid_agents(env):
-        return ()
-    from multigrid.core.actions import Action
-
-    return tuple(action.name for action in Action)
+    texts = ["action"]
+    for space in env.action_spaces.values():
+        # The widest sign and digit, whatever was drawn: texts are not of fixed width.
+        drawn = re.sub("[0-9]", "0", re.sub("[+-]", "+", action_text(space.sample())))
+        texts += action_names(env.env, space) or [drawn]
+    return max(texts, key=len)
 
 
 def _grid_agents(env: ParallelMultiAgentEnv) -> dict[str, Colour]:
