@@ -31,22 +31,21 @@ ENV PIP_FIND_LINKS=/wheels \
     PIP_EXTRA_INDEX_URL=${TORCH_INDEX_URL} \
     PIP_CONSTRAINT=/workspace/constraints.txt \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_QUIET=1 \
-    PIP_NO_COMPILE=1
+    PIP_QUIET=1
 # An empty package stands for the code, which is found in /workspace (an editable installation).
 # Compiled on all CPUs, which pip does on one; some packages ship files that are no Python 3.
 RUN --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     mkdir empo_rllib && touch empo_rllib/__init__.py README.md LICENSE \
  && python3 -m venv /opt/venv \
- && /opt/venv/bin/pip install --editable . \
+ && /opt/venv/bin/pip install --no-compile --editable . \
  && { /opt/venv/bin/python -m compileall -qq --workers 0 /opt/venv/lib || true; }
 
 FROM packages AS packages-dev-false
 FROM packages AS packages-dev-true
 RUN --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    /opt/venv/bin/pip install --editable ".[dev,notebook]" \
+    /opt/venv/bin/pip install --no-compile --editable ".[dev,notebook]" \
  && { /opt/venv/bin/python -m compileall -qq --workers 0 /opt/venv/lib || true; }
 # hadolint ignore=DL3006  # a stage of this file
 FROM packages-dev-${DEV_MODE} AS chosen-packages
