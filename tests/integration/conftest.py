@@ -29,11 +29,14 @@ def smoke(smoke_place: Workplace) -> Outcome:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
-    """A cluster for the trainings that are about something else: Ray takes longer to start."""
+    """A cluster for the trainings that are about something else: Ray takes longer to start.
+
+    It stays to the end, and has no dashboard, which takes CPU even when nobody looks.
+    """
     with (
         workplace(tmp_path_factory.mktemp("cluster")) as place,
         # Its workers find modules where the driver does, and nowhere else.
-        ray_head(place, num_cpus=2, env={"PYTHONPATH": ""}) as head,
+        ray_head(place, num_cpus=2, env={"PYTHONPATH": ""}, dashboard=False) as head,
     ):
         yield head
 

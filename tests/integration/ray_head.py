@@ -47,7 +47,7 @@ class Head:
 
 @contextlib.contextmanager
 def ray_head(
-    place: Workplace, num_cpus: int, env: Mapping[str, str] | None = None
+    place: Workplace, num_cpus: int, env: Mapping[str, str] | None = None, dashboard: bool = True
 ) -> Iterator[Head]:
     """A Ray cluster of one node, apart from all others here.
 
@@ -57,19 +57,20 @@ def ray_head(
     folder = place.temp / "ray"
     token = place.write("token", "0123456789abcdef" * 4)
     token.chmod(0o600)
-    dashboard, metrics = free_port(), free_port()
+    dashboard_port, metrics_port = free_port(), free_port()
     ports = {
         "--ray-client-server-port": free_port(),
         "--dashboard-agent-listen-port": free_port(),
-        "--dashboard-port": dashboard,
-        "--metrics-export-port": metrics,
+        "--dashboard-port": dashboard_port,
+        "--metrics-export-port": metrics_port,
         "--port": 0,
         "--min-worker-port": 0,
         "--max-worker-port": 0,
     }
     command = [PYTHON, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
     command += [f"{option}={port}" for option, port in ports.items()]
-    command += ["--include-dashboard=true", "--disable-usage-stats", f"--temp-dir={folder}"]
+    command += [f"--include-dashboard={dashboard}", "--disable-usage-stats"]
+    command += [f"--temp-dir={folder}"]
     command += [f"--num-cpus={num_cpus}", "--num-gpus=0", "--object-store-memory=200000000"]
     ours = {
         "RAY_AUTH_MODE": "token",
@@ -88,8 +89,8 @@ def ray_head(
             place=place,
             running=head,
             address=current.read_text().strip(),
-            dashboard_url=f"http://127.0.0.1:{dashboard}",
-            metrics_url=f"http://127.0.0.1:{metrics}/metrics",
+            dashboard_url=f"http://127.0.0.1:{dashboard_port}",
+            metrics_url=f"http://127.0.0.1:{metrics_port}/metrics",
             token_file=token,
         )
     finally:
