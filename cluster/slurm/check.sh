@@ -47,9 +47,9 @@ check_gpus() {
       "Apptainer's --nv must find the driver"
 }
 
-make_folder
 trap leave_node EXIT
 trap 'exit 143' TERM
+make_folder
 check_image
 check_folder
 check_network

@@ -27,10 +27,12 @@ make_folder() {
     say "note: $base is too long for Ray's sockets (more than $longest characters), so files are in /tmp"
     base=/tmp
   fi
-  if ! answer=$(mktemp -d "$base/empo-XXXXXX" 2>&1); then
+  # Never made without being known to the traps, which remove it.
+  if ! folder=$(trap '' TERM && mktemp -d "$base/empo-XXXXXX" 2>&1); then
+    answer=$folder
+    folder=""
     fail "no folder can be made in $base: ${answer##*: }. Free some space, or name another: EMPO_RLLIB_TMP=/path"
   fi
-  folder=$answer
 }
 
 # The address that other nodes reach this one by: that of EMPO_RLLIB_INTERFACE, else of the node's name.
@@ -120,7 +122,11 @@ detached() {
       mv "$folder/$1.ended" "$folder/$1.status"
     } 3>&2 </dev/null 2>/dev/null & # only the command's own errors are for the user
   )
-  until [ -s "$folder/$1.pid" ]; do sleep 0.02; done
+  for _ in {1..400}; do
+    if [ -s "$folder/$1.pid" ]; then return; fi
+    sleep 0.02
+  done
+  echo 143 >"$folder/$1.status" # the signal that ends the job has ended it before it began
 }
 
 # has_ended NAME; a process that was killed together with who waits for it has left no status, which others have soon.
