@@ -82,12 +82,8 @@ check_nodes() {
   { errors=$("${on_nodes[@]}" cluster/slurm/check.sh </dev/null 2>&1 >&3); } 3>&1
   status=$?
   if [ "$status" -ne 0 ] && [ "$status" -ne 2 ]; then
-    # srun may know before this script that the job is cancelled; and SLURM kills what is left of the
-    # checks as soon as this script ends, so they are given time to remove their folders.
-    for _ in {1..10}; do
-      sleep 0.2 &
-      wait $!
-    done
+    sleep 2 & # srun may know before this script that the job is cancelled
+    wait $!
   fi
   if [ -n "$asked" ]; then return 75; fi
   if [ "$status" -ne 0 ] && [ "$status" -ne 2 ]; then say "error: the nodes cannot be checked: $errors"; fi

@@ -50,6 +50,9 @@ check_gpus() {
 trap leave_node EXIT
 trap 'exit 143' TERM
 make_folder
+# A job that is cancelled now ends while this is under way, and SLURM kills what is left of it: that is not a descendant
+# of this script, and removes the folder then.
+(bash -c 'while kill -0 "$1"; do sleep 0.2; done; rm -rf "$2"' remove $$ "$folder" </dev/null >/dev/null 2>&1 &)
 check_image
 check_folder
 check_network
