@@ -280,7 +280,9 @@ def _divide(agents: Sequence[str], teams: Sequence[ActingPolicies]) -> list[Side
     """
     if len(agents) < 2:
         raise ConfigError("crossplay needs an environment with at least two agents.")
-    first, *others = [_groups(agents, team) for team in teams]
+    # One policy for all can act for any of them.
+    divided = [groups for team in teams if len(groups := _groups(agents, team)) > 1]
+    first, *others = divided or [[[agent] for agent in agents]]
     for other in others:
         if other != first:
             raise ConfigError(
@@ -288,20 +290,19 @@ def _divide(agents: Sequence[str], teams: Sequence[ActingPolicies]) -> list[Side
                 f"{_listed(other)}: they cannot take each other's place. Cross-play runs whose "
                 "policies divide the agents alike."
             )
-    one_policy = all(len(team.by_name) == 1 for team in teams)
     # For two policies the other way round is the transposed matrix. Of many agents with one policy
     # each is as good as the first.
-    in_turn = len(agents) == 2 if one_policy else len(first) > 2
+    in_turn = len(first) > 2 if divided else len(agents) == 2
     groups = first if in_turn else first[:1]
     return [(group, [agent for agent in agents if agent not in group]) for group in groups]
 
 
 def _groups(agents: Sequence[str], team: ActingPolicies) -> list[list[str]]:
-    """Returns the agents of each policy; one policy for all can act for each of them alone."""
+    """Returns the agents of each policy."""
     found: dict[str, list[str]] = {}
     for agent in agents:
         found.setdefault(team.of_agent[agent], []).append(agent)
-    return list(found.values()) if len(found) > 1 else [[agent] for agent in agents]
+    return list(found.values())
 
 
 def _listed(groups: Sequence[Sequence[str]]) -> str:

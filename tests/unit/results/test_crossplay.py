@@ -134,6 +134,15 @@ def test_a_policy_of_several_agents_is_a_side(pairs):
     assert found.sides == [(["agent_0", "agent_2"], ["agent_1"])]
 
 
+def test_one_policy_for_all_takes_part_in_any_division(pairs):
+    names = {"agent_0": "a", "agent_1": "b", "agent_2": "b"}
+    divided = ActingPolicies({"a": Fixed(0), "b": Fixed(1)}, names, {})
+
+    found = pairs(team([2, 2, 2], shared=True), divided, num_agents=3)
+
+    assert found.sides == [(["agent_0"], ["agent_1", "agent_2"])]
+
+
 def test_one_policy_for_two_agents_plays_both_ways_round(pairs):
     found = pairs(team([0, 0], shared=True), team([1, 1], shared=True))
 
