@@ -34,9 +34,10 @@ train: $(VENV)/installed ## train, evaluate and film two agents (replaces the la
 	$(BIN)/python -m empo_rllib evaluate $(RUN) --sampled
 	$(BIN)/python -m empo_rllib record $(RUN) --out $(RUN)/episode.gif
 
-# Several at a time: starting Ray is mostly waiting. A file stays whole, for its tests share runs.
+# Several at a time: starting Ray is mostly waiting. A file stays whole, for its tests share runs, and in its place:
+# the long ones come first.
 test: $(VENV)/installed-dev ## run the unit, contract and integration tests
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # As root on Debian 12, where a real Docker Engine is unpacked and run, apart from any other.
 test-containers: $(VENV)/installed-dev ## test the image and the cluster on a Docker Engine of its own

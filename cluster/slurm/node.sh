@@ -151,6 +151,7 @@ start_ray() {
   store_mb=$(object_store_mb)
   options=(
     --block --disable-usage-stats --log-color=false
+    --include-log-monitor=false # which brings what workers print to drivers: ours does not ask for it
     "--temp-dir=$folder/ray" # which Ray opens to everybody
     "--node-ip-address=$(node_address)"
     "--num-cpus=$SLURM_CPUS_ON_NODE"

@@ -40,6 +40,7 @@ _QUIET = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 
+THIS_MACHINE = "this machine"
 TOKEN_FILE = "token"
 _ANSWER_S = 10.0
 
@@ -48,9 +49,10 @@ _ANSWER_S = 10.0
 class Cluster:
     """What the experiment needs to know of the cluster it joined.
 
-    `folder` is the private temporary folder of a local one.
+    `name` is what messages call it; `folder` is the private temporary folder of a local one.
     """
 
+    name: str
     resources: dict[str, float]
     num_nodes: int
     dashboard_url: str | None
@@ -138,7 +140,7 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
             runtime_env={"env_vars": _ACTOR_ENVIRONMENT},
         )
         url = f"http://{context.dashboard_url}" if context.dashboard_url else None
-        yield Cluster(resources, 1, url, folder)
+        yield Cluster(THIS_MACHINE, resources, 1, url, folder)
     finally:
         ray.shutdown()
         for key, value in previous.items():
@@ -162,14 +164,22 @@ def reread_ray_authentication() -> None:
 
 
 @contextlib.contextmanager
-def running_cluster(address: str) -> Iterator[Cluster]:
+def running_cluster(
+    address: str, num_nodes: int = 1, nodes_timeout_s: float = 0.0
+) -> Iterator[Cluster]:
     """Joins the Ray cluster at `address` and leaves it running.
 
+    Args:
+        address: `host:port` of its head, or `auto`.
+        num_nodes: How many nodes must be there first.
+        nodes_timeout_s: How long they are waited for.
+
     Raises:
-        ResourceError: no cluster answers there, or it refuses the token.
+        ResourceError: no cluster answers there, it refuses the token, or nodes are missing.
     """
     import ray
 
+    reread_ray_authentication()
     try:
         _check_answers(address)
         context = ray.init(
@@ -184,38 +194,28 @@ def running_cluster(address: str) -> Iterator[Cluster]:
             "Is it running, and are RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH set as on its head?"
         ) from error
     try:
+        _wait_for_nodes(address, num_nodes, nodes_timeout_s)
         # A cluster found by itself is that of this node, often of this container: what it calls its
         # dashboard's address is not one that the user could open.
         known = context.dashboard_url and address != "auto"
         url = f"http://{context.dashboard_url}" if known else None
-        yield Cluster(ray.cluster_resources(), len(ray.nodes()), url, None)
+        name = "the cluster" if address == "auto" else f"the cluster at {address}"
+        yield Cluster(name, ray.cluster_resources(), len(ray.nodes()), url, None)
     finally:
         ray.shutdown()
 
 
-def wait_for_nodes(address: str, count: int, timeout_s: float) -> None:
-    """Returns when the cluster has `count` nodes.
-
-    Raises:
-        ResourceError: it has fewer after `timeout_s`.
-    """
-    import ray
-
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    try:
-        deadline = time.monotonic() + timeout_s
-        while len(names := _node_names()) < count:
-            if time.monotonic() > deadline:
-                host, _, port = address.rpartition(":")
-                raise ResourceError(
-                    f"{len(names)} of {count} nodes have joined the cluster within "
-                    f"{timeout_s:g} s: {', '.join(names)}. The others must reach port {port} of "
-                    f"{host}: name the network with EMPO_RLLIB_INTERFACE, or give them longer "
-                    "with EMPO_RLLIB_START_S."
-                )
-            time.sleep(0.2)
-    finally:
-        ray.shutdown()
+def _wait_for_nodes(address: str, count: int, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while len(names := _node_names()) < count:
+        if time.monotonic() > deadline:
+            host, _, port = address.rpartition(":")
+            raise ResourceError(
+                f"{len(names)} of {count} nodes have joined the cluster within {timeout_s:g} s: "
+                f"{', '.join(names)}. The others must reach port {port} of {host}: name the "
+                "network with EMPO_RLLIB_INTERFACE, or give them longer with EMPO_RLLIB_START_S."
+            )
+        time.sleep(0.2)
 
 
 def _node_names() -> list[str]:

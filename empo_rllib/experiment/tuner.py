@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError, TrialError
 from empo_rllib.experiment import interrupt
 from empo_rllib.experiment.cluster import (
+    THIS_MACHINE,
     Cluster,
     check_resources,
     local_cluster,
@@ -72,6 +74,25 @@ def run(
     Raises:
         EmpoError: as `exit_code` 2 errors, before anything is written or Ray is started.
     """
+    cluster = None if address is None else running_cluster(address)
+    return run_on(cluster, config, resume=resume, overwrite=overwrite)
+
+
+def run_on(
+    running: AbstractContextManager[Cluster] | None,
+    config: ExperimentConfig,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> ExperimentResult:
+    """Does what `run` says on a cluster that is entered once everything is planned.
+
+    Args:
+        running: It; None starts a local one.
+        config: As of `run`, like the others.
+        resume: See there.
+        overwrite: See there.
+    """
     quiet_ray()
     if ray.is_initialized():
         raise ConfigError(
@@ -87,17 +108,15 @@ def run(
             result.write()
             return result
         planned = plan_resumed_trials(config, open_run(config)) if resume else plan_trials(config)
-        if address is None:
-            available, where = local_resources(), "this machine"
-            gpus = _check_resources(config, planned, available, where)
-            cluster_context = local_cluster(available)
-        else:
-            cluster_context = running_cluster(address)
-        with cluster_context as cluster:
+        gpus = None
+        if running is None:
+            available = local_resources()
+            gpus = _check_resources(config, planned, available, THIS_MACHINE)
+            running = local_cluster(available)
+        with running as cluster:
             interruption.listen()  # Ray put handlers of its own in place
-            if address is not None:
-                where = "the cluster" if address == "auto" else f"the cluster at {address}"
-                gpus = _check_resources(config, planned, cluster.resources, where)
+            if gpus is None:
+                gpus = _check_resources(config, planned, cluster.resources, cluster.name)
             if not resume:
                 start_run(config, planned, overwrite)
             with lock_run(run_folder_of(config)):

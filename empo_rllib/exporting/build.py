@@ -32,7 +32,7 @@ from empo_rllib.exporting.check import (
     check_policy,
     record_observations,
 )
-from empo_rllib.exporting.describe import describe_bundle, render_readme
+from empo_rllib.exporting.describe import describe_bundle, describe_provenance, render_readme
 from empo_rllib.exporting.graph import PolicyGraph, export_onnx
 from empo_rllib.exporting.rules import action_rule
 from empo_rllib.exporting.spaces import space_data
@@ -57,10 +57,12 @@ def write_bundle(trained: TrainedTrial, folder: Path, seed: int) -> dict[str, Po
         What it came to, by policy.
 
     Raises:
-        BundleError: a policy cannot be exported, or acts otherwise when it is.
+        BundleError: a policy cannot be exported, or acts otherwise when it is; the run's provenance
+            is damaged.
         CheckpointError: the checkpoint is damaged.
         ConfigError: what the experiment needs is gone.
     """
+    provenance = describe_provenance(trained)  # first: all else takes long
     policies = load_policies(trained)
     config = trained.config
     env = RecordingEnv(make_env(config.env.id, config.env.num_agents, **config.env.kwargs))
@@ -77,7 +79,7 @@ def write_bundle(trained: TrainedTrial, folder: Path, seed: int) -> dict[str, Po
         data = {name: exports.write(name, seen) for name, seen in recorded.items()}
     finally:
         env.close()
-    description = describe_bundle(trained, policies.of_agent, data)
+    description = describe_bundle(trained, policies.of_agent, data, provenance)
     description["files"] = _fingerprints(folder)
     _write_json(folder, description)
     bundle = load_bundle(folder)

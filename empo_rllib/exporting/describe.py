@@ -21,7 +21,10 @@ _EXPORTERS = ("onnx", "onnxruntime", "onnxscript")
 
 
 def describe_bundle(
-    trained: TrainedTrial, of_agent: Mapping[str, str], policies: Mapping[str, dict[str, Any]]
+    trained: TrainedTrial,
+    of_agent: Mapping[str, str],
+    policies: Mapping[str, dict[str, Any]],
+    provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Returns the content of `bundle.json` but for its files and the check.
 
@@ -29,6 +32,7 @@ def describe_bundle(
         trained: The checkpoint.
         of_agent: The name of the policy that acts for each agent.
         policies: What is told of each policy.
+        provenance: What `describe_provenance` returned.
     """
     env = trained.config.env
     return {
@@ -41,7 +45,7 @@ def describe_bundle(
         },
         "agents": dict(of_agent),
         "policies": dict(policies),
-        "provenance": _provenance(trained),
+        "provenance": dict(provenance),
     }
 
 
@@ -70,7 +74,12 @@ def render_readme(description: Mapping[str, Any]) -> str:
     )
 
 
-def _provenance(trained: TrainedTrial) -> dict[str, Any]:
+def describe_provenance(trained: TrainedTrial) -> dict[str, Any]:
+    """Returns where a checkpoint comes from.
+
+    Raises:
+        BundleError: the run's own record is damaged.
+    """
     trial, counters = trained.trial, read_counters(trained.checkpoint)
     return {
         "run": trained.run.name,

@@ -1,19 +1,21 @@
 """What a SLURM job runs: `python -m empo_rllib.service.slurm_job`.
 
-cluster/ray_slurm.sh starts it on the node of the Ray cluster's head, beside it: what it imports
-takes as long as the head. It trains as `python -m empo_rllib.tune` does, once all nodes are there,
-and goes on with the run where SLURM has started the job before.
+cluster/ray_slurm.sh starts it on the node of the Ray cluster's head, beside it: to import and to
+plan takes as long as the head. It trains as `python -m empo_rllib.tune` does, once all nodes are
+there, and goes on with the run where SLURM has started the job before.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +31,9 @@ from empo_rllib.config.load import load_config
 from empo_rllib.errors import ResourceError
 from empo_rllib.experiment.provenance import PROVENANCE_FILE
 from empo_rllib.experiment.run_folder import check_start_options, run_folder_of
+
+if TYPE_CHECKING:
+    from empo_rllib.experiment.cluster import Cluster
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -48,17 +53,26 @@ def job(
     check_start_options(resume, overwrite)
     if was_started_by_this_job(run_folder_of(experiment)):
         resume, overwrite = True, False
-    from empo_rllib.experiment.cluster import quiet_ray, wait_for_nodes
+    from empo_rllib.experiment.cluster import quiet_ray
 
     quiet_ray()
     from empo_rllib.experiment.outcome import exit_code, render_outcome
-    from empo_rllib.experiment.tuner import run
+    from empo_rllib.experiment.tuner import run_on
 
-    address = wait_for_address(address_file, 2 * start_s)  # ray_slurm.sh gives up before
-    wait_for_nodes(address, nodes, start_s)
-    result = run(experiment, resume=resume, overwrite=overwrite, address=address)
+    cluster = job_cluster(address_file, nodes, start_s)
+    result = run_on(cluster, experiment, resume=resume, overwrite=overwrite)
     typer.echo(render_outcome(result, render_sbatch(str(config), set_ or [])))
     raise typer.Exit(exit_code(result))
+
+
+@contextlib.contextmanager
+def job_cluster(address_file: Path, nodes: int, start_s: float) -> Iterator[Cluster]:
+    """Joins the cluster of the job when its head and all its nodes are there."""
+    from empo_rllib.experiment.cluster import running_cluster
+
+    address = wait_for_address(address_file, 2 * start_s)  # ray_slurm.sh gives up before
+    with running_cluster(address, nodes, start_s) as cluster:
+        yield cluster
 
 
 def wait_for_address(file: Path, timeout_s: float) -> str:

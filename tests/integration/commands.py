@@ -1,13 +1,15 @@
 """Runs the real commands as a user would, each in a folder of its own, and reads what they leave.
 
 A workplace has a private HOME and a private TMPDIR: what a command writes outside its folder shows,
-and every process it started can be told by its environment.
+and every process it started can be told by its environment. A command runs in a process of its own,
+or in this one (`type`), where all is imported already: half of what a short command takes is that.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import os
 import shutil
@@ -20,12 +22,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import yaml
+
+from empo_rllib import cli, tune
+from empo_rllib.bundle import __main__ as bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "tune_configs"
 PYTHON = sys.executable
 TUNE = (PYTHON, "-m", "empo_rllib.tune")
+MAINS = {"empo_rllib": cli.main, "empo_rllib.tune": tune.main, "empo_rllib.bundle": bundle.main}
 
 # Generous: only a hang reaches it.
 _TIMEOUT_S = 400.0
@@ -156,9 +163,46 @@ class Workplace:
         """Runs `python -m empo_rllib.tune` with these arguments to its end."""
         return self.start(*args, env=env).wait()
 
-    def python(self, code: str) -> Outcome:
-        """Runs a script to its end."""
-        return Running([PYTHON, "-c", code], self.folder, self.env).wait()
+    def shell(self, *args: object) -> Outcome:
+        """Runs `python -m empo_rllib` with these arguments to its end."""
+        return Running([PYTHON, "-m", "empo_rllib", *map(str, args)], self.folder, self.env).wait()
+
+    def type(
+        self, *args: object, module: str = "empo_rllib", env: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Runs `python -m` this module with these arguments in this process."""
+        stdout, stderr, code = io.StringIO(), io.StringIO(), None
+        with (
+            self._in_this_process(env or {}) as patch,
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+        ):
+            patch.setattr(sys, "argv", [module, *map(str, args)])
+            patch.setattr(sys, "orig_argv", [PYTHON, "-m", module, *map(str, args)])
+            try:
+                code = MAINS[module]()
+            except SystemExit as exit_:
+                code = exit_.code
+        return Outcome(int(code or 0), stdout.getvalue(), stderr.getvalue())
+
+    @contextlib.contextmanager
+    def _in_this_process(self, env: Mapping[str, str]) -> Iterator[pytest.MonkeyPatch]:
+        """This process as if it had been started here; its environment variables and modules."""
+        before, modules = dict(os.environ), set(sys.modules)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            patch.syspath_prepend(self.folder)
+            patch.setattr(tempfile, "tempdir", None)
+            os.environ |= {**self.env, **env}
+            try:
+                yield patch
+            finally:
+                os.environ.clear()
+                os.environ |= before
+                for name in set(sys.modules) - modules:
+                    file = str(getattr(sys.modules[name], "__file__", ""))
+                    if file.startswith(f"{self.folder}/"):
+                        del sys.modules[name]
 
     def run(self, name: str) -> Run:
         return Run(self.folder / "results" / name)

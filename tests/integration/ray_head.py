@@ -38,10 +38,15 @@ class Head:
         """What a driver needs to be let in."""
         return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_file)}
 
-    def tune(
+    def tune(self, place: Workplace, *args: object) -> Outcome:
+        """Runs `python -m empo_rllib.tune` in a workplace, on this cluster, in this process."""
+        arguments = [*args, "--address", self.address]
+        return place.type(*arguments, module="empo_rllib.tune", env=self.env)
+
+    def shell(
         self, place: Workplace, *args: object, env: Mapping[str, str] | None = None
     ) -> Outcome:
-        """Runs `python -m empo_rllib.tune` in a workplace to its end, on this cluster."""
+        """The same in a process of its own."""
         return place.tune(*args, "--address", self.address, env={**self.env, **(env or {})})
 
 
@@ -70,6 +75,7 @@ def ray_head(
     command = [PYTHON, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
     command += [f"{option}={port}" for option, port in ports.items()]
     command += [f"--include-dashboard={dashboard}", "--disable-usage-stats"]
+    command += ["--include-log-monitor=False"]
     command += [f"--temp-dir={folder}"]
     command += [f"--num-cpus={num_cpus}", "--num-gpus=0", "--object-store-memory=200000000"]
     ours = {

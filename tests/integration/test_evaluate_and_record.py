@@ -1,11 +1,12 @@
-"""A run trained by the real command, evaluated and filmed by the real commands."""
+"""A run trained by the real command, evaluated and filmed by the real commands.
+
+Each command runs once in a process of its own (`shell`), and for the rest in this one (`type`).
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -28,24 +29,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own p
 JSON = ("--sampled", "--episodes", 10, "--json")
 
 
-def run_command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "empo_rllib", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def run_folder(smoke, smoke_place):
     return smoke_place.run("smoke").folder
 
 
 @pytest.fixture(scope="module")
-def evaluation(run_folder):
+def evaluation(run_folder, smoke_place):
     """The outcome of `evaluate` with JSON as its output."""
-    return run_command("evaluate", run_folder, *JSON)
+    return smoke_place.type("evaluate", run_folder, *JSON)
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +89,14 @@ def test_a_restored_policy_acts_greedily_as_rllibs_own(run_folder, rllib_episode
         assert policies.act([{agent: observation}], greedy=True) == [{agent: action}]
 
 
-def test_evaluate_command_prints_a_table(run_folder):
-    table = run_command("evaluate", run_folder, "--episodes", 3)
-    assert (table.returncode, table.stderr) == (0, "")
+def test_evaluate_command_prints_a_table(run_folder, smoke_place):
+    table = smoke_place.type("evaluate", run_folder, "--episodes", 3)
+    assert (table.code, table.stderr) == (0, "")
     assert "MultiGrid-Empty-5x5-v0: 3 episodes, greedy actions, seed 0" in table.stdout
 
 
 def test_evaluate_command_prints_json(run_folder, evaluation):
-    assert (evaluation.returncode, evaluation.stderr) == (0, "")
+    assert (evaluation.code, evaluation.stderr) == (0, "")
     written = json.loads(evaluation.stdout)
     assert written["protocol"]["checkpoint"] == str(locate(run_folder).checkpoint)
     assert written["protocol"]["greedy"] is False
@@ -112,37 +104,44 @@ def test_evaluate_command_prints_json(run_folder, evaluation):
 
 
 def test_evaluation_repeats_in_another_process_without_the_pickles(
-    run_folder, evaluation, tmp_path
+    run_folder, evaluation, smoke_place, tmp_path
 ):
     copy = shutil.copytree(run_folder, tmp_path / "copy")
     for algorithm in copy.glob("*/*/algorithm"):
         shutil.rmtree(algorithm)
-    again = run_command("evaluate", copy, *JSON)
+    again = smoke_place.shell("evaluate", copy, *JSON)
+    assert (again.code, again.stderr) == (0, "")
     assert json.loads(again.stdout)["episodes"] == json.loads(evaluation.stdout)["episodes"]
 
 
-def test_record_command_films_a_trial_and_a_checkpoint(run_folder, tmp_path):
+def test_record_command_films_a_trial_and_a_checkpoint(run_folder, smoke_place, tmp_path):
     trial = run_folder / "trial_00000"
-    for number, (run, name) in enumerate(
-        [(trial, "film.gif"), (locate(trial).checkpoint, "f.mp4")]
+    for number, (type_, run, name) in enumerate(
+        [
+            (smoke_place.type, trial, "film.gif"),
+            (smoke_place.shell, locate(trial).checkpoint, "f.mp4"),
+        ]
     ):
         out = tmp_path / name
-        done = run_command("record", run, "--out", out, "--episodes", 1)
-        assert (done.returncode, done.stderr) == (0, "")
+        done = type_("record", run, "--out", out, "--episodes", 1)
+        assert (done.code, done.stderr) == (0, "")
         assert done.stdout.startswith(f"{out}: 1 episode, ")
         assert len(list(tmp_path.iterdir())) == number + 1
     assert Image.open(tmp_path / "film.gif").n_frames > 1
     assert (tmp_path / "f.mp4").read_bytes()[4:8] == b"ftyp"
 
 
-def test_a_corrupt_checkpoint_ends_the_real_commands_with_one_message(run_folder, tmp_path):
+def test_a_corrupt_checkpoint_ends_the_commands_with_one_message(run_folder, smoke_place, tmp_path):
     copy = shutil.copytree(run_folder, tmp_path / "copy")
     for weights in copy.glob("*/*/policies/agent_0.safetensors"):
         weights.write_bytes(weights.read_bytes()[:-64])
 
-    for arguments in (["evaluate", copy], ["record", copy, "--out", tmp_path / "film.gif"]):
-        done = run_command(*arguments)
-        assert (done.returncode, done.stdout) == (2, "")
+    for type_, *arguments in (
+        (smoke_place.shell, "evaluate", copy),
+        (smoke_place.type, "record", copy, "--out", tmp_path / "film.gif"),
+    ):
+        done = type_(*arguments)
+        assert (done.code, done.stdout) == (2, "")
         assert done.stderr.startswith("error: ")
         assert "agent_0.safetensors: damaged weights" in done.stderr
         assert len(done.stderr.splitlines()) == 1
@@ -158,12 +157,12 @@ def seeds(smoke_place, cluster):
     return [trial.folder for trial in smoke_place.run("seeds").trials]
 
 
-def test_seeds_are_evaluated_together(seeds, tmp_path):
+def test_seeds_are_evaluated_together(seeds, smoke_place, tmp_path):
     out = tmp_path / "seeds.json"
 
-    done = run_command("evaluate", *seeds, "--sampled", "--episodes", 5, "--out", out)
+    done = smoke_place.type("evaluate", *seeds, "--sampled", "--episodes", 5, "--out", out)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.code, done.stderr) == (0, "")
     assert "2 seeds" in done.stdout
     written = json.loads(out.read_text())
     assert [run["source"]["training_seed"] for run in written["runs"]] == [1, 2]
@@ -173,13 +172,13 @@ def test_seeds_are_evaluated_together(seeds, tmp_path):
         assert run["episode_return"]["mean"] == pytest.approx(np.mean(returns))
 
 
-def test_seeds_play_with_each_other(seeds, tmp_path):
+def test_seeds_play_with_each_other(seeds, smoke_place, tmp_path):
     out, figure = tmp_path / "cross.json", tmp_path / "cross.png"
     options = ("--sampled", "--episodes", 5, "--out", out, "--figure", figure)
 
-    done = run_command("crossplay", *seeds, *options)
+    done = smoke_place.shell("crossplay", *seeds, *options)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.code, done.stderr) == (0, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
     written = json.loads(out.read_text())
     assert [player["name"] for player in written["players"]] == [
@@ -190,15 +189,17 @@ def test_seeds_play_with_each_other(seeds, tmp_path):
     assert Image.open(figure).format == "PNG"
 
 
-def test_bar_evaluate_1000_greedy_episodes_of_empty_8x8(run_folder):
+def test_bar_evaluate_1000_greedy_episodes_of_empty_8x8(run_folder, smoke_place):
     """A policy of few iterations is stuck: no episode could be longer."""
     settings = ("--set", "env.id=MultiGrid-Empty-8x8-v0", "--set", "env.kwargs={}")
     seconds = {}
     for episodes in (1, 1, 1000):  # the first compiles what is not yet cached
         started = time.perf_counter()
-        done = run_command("evaluate", run_folder, *settings, "--episodes", episodes, "--json")
+        done = smoke_place.shell(
+            "evaluate", run_folder, *settings, "--episodes", episodes, "--json"
+        )
         seconds[episodes] = time.perf_counter() - started
-        assert done.returncode == 0, done.stderr
+        done.check()
     written = json.loads(done.stdout)
     assert len(written["episodes"]) == 1000
     assert written["protocol"]["played_in"] == "kernels"

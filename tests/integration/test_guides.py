@@ -6,14 +6,11 @@ folder that looks like a clone.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import itertools
 import json
 import re
 import shlex
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -22,13 +19,10 @@ import pytest
 from commands import PYTHON, ROOT, Outcome, Running, Workplace
 from ray_head import Head
 
-from empo_rllib import cli, tune
-from empo_rllib.bundle import __main__ as bundle
 from empo_rllib.config.load import load_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 
-MAINS = {"empo_rllib": cli.main, "empo_rllib.tune": tune.main, "empo_rllib.bundle": bundle.main}
 TUTORIAL = "docs/tutorial.md"
 # They tell of a command, shown on the tutorial's runs.
 COMMAND_PAGES = [f"docs/{name}.md" for name in ("evaluate", "report", "export", "doctor")]
@@ -128,26 +122,9 @@ def typed(clone: Workplace, cluster: Head) -> Callable[[Step], Outcome]:
         module, *arguments = small(text)
         if module == "empo_rllib.tune" and "--dry-run" not in arguments:
             return cluster.tune(clone, *arguments)
-        return type_here(module, arguments, clone.folder)
+        return clone.type(*arguments, module=module)
 
     return lambda step: run(step.is_command, step.text)
-
-
-def type_here(module: str, arguments: list[str], folder: Path) -> Outcome:
-    """Runs a command that needs no Ray in this process, where all is imported already."""
-    stdout, stderr, code = io.StringIO(), io.StringIO(), None
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(stdout),
-        contextlib.redirect_stderr(stderr),
-    ):
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", [module, *arguments])
-        try:
-            code = MAINS[module]()
-        except SystemExit as exit_:
-            code = exit_.code
-    return Outcome(int(code or 0), stdout.getvalue(), stderr.getvalue())
 
 
 def test_every_guide_has_something_to_type() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from commands import Outcome, Run, Workplace
+from ray_head import Head
 
 CONFIG = {
     "name": "learning",
@@ -27,9 +28,9 @@ NO_NETWORK = {"WANDB_BASE_URL": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127
 
 
 @pytest.fixture(scope="module")
-def outcome(place: Workplace) -> Outcome:
+def outcome(place: Workplace, cluster: Head) -> Outcome:
     config = place.write_experiment(**CONFIG)
-    return place.tune("--config", config, env=NO_NETWORK).check()
+    return cluster.shell(place, "--config", config, env=NO_NETWORK).check()
 
 
 @pytest.fixture(scope="module")

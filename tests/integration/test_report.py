@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from bars import record_bar
-from commands import PYTHON, ROOT, Run, Running, Workplace, snapshot
+from commands import ROOT, Run, Workplace, snapshot
 from look_at_report import CHROMIUM, SCHEMES, WIDTHS, Look, browser
 from ray_head import Head
 
@@ -68,8 +68,7 @@ def written(place: Workplace, run: Run, crossplay: Path) -> tuple[Path, float]:
     out = place.folder / "report.html"
     arguments = [run.folder, "--out", out, "--episodes", EPISODES, "--crossplay", crossplay]
     start = time.perf_counter()
-    command = [PYTHON, "-m", "empo_rllib", "report", *map(str, arguments)]
-    outcome = Running(command, place.folder, place.env).wait().check()
+    outcome = place.shell("report", *arguments).check()
     seconds = time.perf_counter() - start
     assert outcome.stdout.startswith(f"{out}: 1 run, 12 trials, ")
     assert snapshot(run.folder) == before
@@ -188,8 +187,7 @@ def test_evaluation_has_every_trial_and_the_numbers_of_the_command(look, place, 
     assert look.exact("Evaluation: the return", "return")[-1] > 0.5
     assert look.exact("Seeds of the same settings, evaluated", "seeds") == [3] * 4
     arguments = ["evaluate", run.folder, "--episodes", EPISODES, "--sampled", "--json"]
-    command = [PYTHON, "-m", "empo_rllib", *map(str, arguments)]
-    told = json.loads(Running(command, place.folder, place.env).wait().check().stdout)
+    told = json.loads(place.type(*arguments).check().stdout)
     assert look.exact("Evaluation: the return", "return")[0] == told["episode_return"]["mean"]
     best = run.summary["best_trial"]
     assert look.exact(f"All episodes of twelve, {best}", "return") == [
@@ -287,7 +285,7 @@ def test_a_theme_is_kept_and_the_policy_stops_foreign_code(chromium, written):
     look.context.close()
 
 
-def test_damaged_runs_end_the_real_command_with_one_message(place, run, tmp_path):
+def test_damaged_runs_end_the_command_with_one_message(place, run, tmp_path):
     for name, damage in (
         ("cut", lambda copy: _cut(copy / "trial_00003" / "progress.csv", 30)),
         ("weights", lambda copy: _cut(sorted(copy.glob("trial_00003/*/policies/*"))[-1], 30)),
@@ -296,8 +294,7 @@ def test_damaged_runs_end_the_real_command_with_one_message(place, run, tmp_path
         copy = shutil.copytree(run.folder, tmp_path / name)
         damage(copy)
         out = tmp_path / "report.html"
-        command = [PYTHON, "-m", "empo_rllib", "report", str(copy), "--out", str(out)]
-        outcome = Running(command, place.folder, place.env).wait()
+        outcome = place.type("report", copy, "--out", out)
         assert (outcome.code, outcome.stdout) == (2, "")
         assert outcome.stderr.startswith("error: ")
         assert "Traceback" not in outcome.stderr

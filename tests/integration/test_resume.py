@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from commands import RAY_AGENTS, Outcome, Run, Workplace, snapshot
+from ray_head import Head
 
 FREQUENCY = 4
 # Long enough for the kill to come before the end: 200 iterations of a few milliseconds.
@@ -55,19 +56,20 @@ def rows_before_the_kill(place: Workplace, experiment: str) -> list[dict[str, st
 
 
 @pytest.fixture(scope="module")
-def resumed(place: Workplace, experiment: str, rows_before_the_kill: list) -> Run:
+def resumed(place: Workplace, cluster: Head, experiment: str, rows_before_the_kill: list) -> Run:
     """The same run after `--resume` has finished it."""
-    place.tune("--config", experiment, "--resume").check()
+    cluster.tune(place, "--config", experiment, "--resume").check()
     return place.run("killed")
 
 
 @pytest.fixture(scope="module")
-def extension(place: Workplace, experiment: str, resumed: Run) -> Outcome:
+def extension(place: Workplace, cluster: Head, experiment: str, resumed: Run) -> Outcome:
     """The outcome of `--resume` with a larger limit and with a W&B that is broken."""
     place.write("wandb.py", BROKEN_WANDB)
     more = f"stop.env_steps={BUDGET + 500}"
     wandb = "logging.wandb={project: broken, mode: offline}"
-    return place.tune("--config", experiment, "--resume", "--set", more, "--set", wandb).check()
+    arguments = ("--config", experiment, "--resume", "--set", more, "--set", wandb)
+    return cluster.shell(place, *arguments).check()
 
 
 def test_at_most_one_checkpoint_interval_is_lost(rows_before_the_kill, resumed):
@@ -119,7 +121,7 @@ def test_every_session_is_in_the_provenance(resumed):
 def test_resuming_a_finished_run_does_nothing(resumed, place, experiment):
     trial = resumed.trial()
     before, summary = snapshot(trial.folder), resumed.summary
-    outcome = place.tune("--config", experiment, "--resume").check()
+    outcome = place.type("--config", experiment, "--resume", module="empo_rllib.tune").check()
     assert "status       finished" in outcome.stdout
     assert snapshot(trial.folder) == before
     assert resumed.summary == summary

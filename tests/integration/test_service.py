@@ -10,13 +10,15 @@ import math
 import re
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from commands import PYTHON, Outcome, Run, Running, Workplace
 from ray_head import Head, free_port, ray_head
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's client warns about its own parts
 
 # `hold` is a file: while it exists, no step returns.
 ENV = """
@@ -52,15 +54,19 @@ class Cluster:
     head: Head
     workspace: Path
 
-    def start(self, *args: object, env: Mapping[str, str] | None = None) -> Running:
-        """Starts `python -m empo_rllib` with these arguments, by default with the token."""
-        known = {"RAY_API_SERVER_ADDRESS": self.head.dashboard_url, **self.head.env}
-        command = [PYTHON, "-m", "empo_rllib", *map(str, args)]
-        env = {**self.place.env, **known} if env is None else env
-        return Running(command, self.place.folder, env)
+    @property
+    def env(self) -> dict[str, str]:
+        """Where the cluster is, and its token."""
+        return {"RAY_API_SERVER_ADDRESS": self.head.dashboard_url, **self.head.env}
 
-    def type(self, *args: object, env: Mapping[str, str] | None = None) -> Outcome:
-        return self.start(*args, env=env).wait()
+    def start(self, *args: object) -> Running:
+        """Starts `python -m empo_rllib` with these arguments in a process of its own."""
+        command = [PYTHON, "-m", "empo_rllib", *map(str, args)]
+        return Running(command, self.place.folder, {**self.place.env, **self.env})
+
+    def type(self, *args: object) -> Outcome:
+        """Runs `python -m empo_rllib` with these arguments in this process."""
+        return self.place.type(*args, env=self.env)
 
     def write(self, name: str, **kwargs: object) -> Path:
         """Writes an experiment on the user's own environment."""
@@ -105,12 +111,13 @@ def check_one_line(outcome: Outcome, *parts: str) -> None:
 
 @pytest.fixture(scope="module")
 def submitted(cluster: Cluster) -> Outcome:
-    return cluster.type("submit", "--config", cluster.write("tiny"), "--set", "seed=3").check()
+    submitting = cluster.start("submit", "--config", cluster.write("tiny"), "--set", "seed=3")
+    return submitting.wait().check()
 
 
 @pytest.fixture(scope="module")
 def followed(cluster: Cluster, submitted: Outcome) -> Outcome:
-    return cluster.type("logs", submitted.stdout.strip(), "--follow").check()
+    return cluster.start("logs", submitted.stdout.strip(), "--follow").wait().check()
 
 
 def test_submit_prints_the_id_and_nothing_else(submitted):
@@ -351,7 +358,7 @@ def test_an_unknown_id_is_told_with_the_nearest(args, followed, submitted, clust
 
 def test_without_the_token_nothing_is_told(cluster):
     url = ("--address", cluster.head.dashboard_url)
-    outcome = cluster.type("jobs", *url, env=cluster.place.env)
+    outcome = cluster.place.type("jobs", *url)
     check_one_line(outcome, "asks for a token", "--token-file", "make submit")
 
 
@@ -359,16 +366,14 @@ def test_with_a_wrong_token_nothing_is_submitted(cluster):
     wrong = cluster.place.write("wrong-token", "f" * 64)
     url = ("--address", cluster.head.dashboard_url)
     config = cluster.write("never")
-    outcome = cluster.type(
-        *("submit", "--config", config, *url, "--token-file", wrong), env=cluster.place.env
-    )
+    outcome = cluster.place.type("submit", "--config", config, *url, "--token-file", wrong)
     check_one_line(outcome, f"refuses the token in {wrong}", "--token-file")
     assert "never" not in cluster.jobs()
 
 
 def test_the_token_file_is_all_that_is_needed(followed, cluster):
     args = ("--address", cluster.head.dashboard_url, "--token-file", cluster.head.token_file)
-    outcome = cluster.type("jobs", *args, env=cluster.place.env).check()
+    outcome = cluster.place.type("jobs", *args).check()
     assert "tiny" in outcome.stdout
 
 

@@ -11,6 +11,7 @@ import signal
 
 import pytest
 from commands import Outcome, Run, Workplace
+from ray_head import Head
 
 # `hang` is a file: while it exists, trials with long episodes do not step and leave word of it.
 ENV = """
@@ -78,8 +79,8 @@ def statuses_before(interrupted: Outcome, place: Workplace) -> list[tuple[str, i
 
 
 @pytest.fixture(scope="module")
-def resumed(statuses_before: list, place: Workplace, experiment: str) -> Run:
-    place.tune("--config", experiment, "--resume").check()
+def resumed(statuses_before: list, place: Workplace, cluster: Head, experiment: str) -> Run:
+    cluster.tune(place, "--config", experiment, "--resume").check()
     return place.run("sweep")
 
 

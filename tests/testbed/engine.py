@@ -78,6 +78,8 @@ class Engine:
 
     def forget(self) -> None:
         """Removes what engines before this one have left; to be called before `start`."""
+        while os.path.ismount(self._data):  # dockerd's own mount, where it was killed
+            subprocess.run(["umount", "--recursive", self._data], check=True)
         if self._data.exists():
             shutil.rmtree(self._data)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,6 @@ from empo_rllib.experiment.cluster import (
     Cluster,
     check_resources,
     local_resources,
-    wait_for_nodes,
 )
 
 MACHINE = {"CPU": 2.0, "GPU": 0.0}
@@ -57,8 +57,8 @@ def test_the_machine_has_the_cpus_that_this_process_may_use():
 
 
 def test_a_local_cluster_has_its_token_in_its_own_folder(tmp_path):
-    assert Cluster(MACHINE, 1, None, tmp_path).token_file.parent == tmp_path
-    assert Cluster(MACHINE, 1, None, None).token_file is None
+    assert Cluster("this machine", MACHINE, 1, None, tmp_path).token_file.parent == tmp_path
+    assert Cluster("the cluster", MACHINE, 1, None, None).token_file is None
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,7 @@ def test_rays_sockets_are_in_a_folder_whose_path_is_short_enough(monkeypatch, pr
 @pytest.fixture
 def ray(monkeypatch):
     """A stand-in for Ray: `nodes` are those that have joined."""
-    module = SimpleNamespace(joined=[], calls=[])
-    module.init = lambda **options: module.calls.append(options["address"])
-    module.shutdown = lambda: module.calls.append("shutdown")
+    module = SimpleNamespace(joined=[])
     module.nodes = lambda: module.joined
     monkeypatch.setitem(sys.modules, "ray", module)
     return module
@@ -88,13 +86,14 @@ def node(name, alive=True):
 
 def test_it_trains_when_all_nodes_have_joined(ray):
     ray.joined = [node("node3"), node("node4")]
-    wait_for_nodes("10.0.0.1:6379", 2, timeout_s=1)
-    assert ray.calls == ["10.0.0.1:6379", "shutdown"]
+    later = threading.Timer(0.3, ray.joined.append, [node("node5")])
+    later.start()
+    cluster._wait_for_nodes("10.0.0.1:6379", 3, timeout_s=30)
+    later.join()
 
 
 def test_nodes_that_do_not_join_are_told_with_the_cure(ray):
     ray.joined = [node("node3"), node("node4", alive=False)]
     with pytest.raises(ResourceError, match=r"1 of 2 nodes have joined .* node3") as caught:
-        wait_for_nodes("10.0.0.1:6379", 2, timeout_s=0)
+        cluster._wait_for_nodes("10.0.0.1:6379", 2, timeout_s=0)
     assert "port 6379 of 10.0.0.1: name the network with EMPO_RLLIB_INTERFACE" in str(caught.value)
-    assert ray.calls[-1] == "shutdown"

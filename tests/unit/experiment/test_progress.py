@@ -28,7 +28,7 @@ ROW = {
     "policy_return_mean/agent_0": 0.5,
     "policy_return_mean/agent_1": 0.3123,
 }
-CLUSTER = Cluster({"CPU": 2.0}, 1, "http://127.0.0.1:8265", Path("/tmp/empo-x"))
+CLUSTER = Cluster("this machine", {"CPU": 2.0}, 1, "http://127.0.0.1:8265", Path("/tmp/empo-x"))
 
 
 @pytest.mark.parametrize(
