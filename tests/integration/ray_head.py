@@ -43,11 +43,11 @@ class Head:
         arguments = [*args, "--address", self.address]
         return place.type(*arguments, module="empo_rllib.tune", env=self.env)
 
-    def shell(
+    def start(
         self, place: Workplace, *args: object, env: Mapping[str, str] | None = None
-    ) -> Outcome:
-        """The same in a process of its own."""
-        return place.tune(*args, "--address", self.address, env={**self.env, **(env or {})})
+    ) -> Running:
+        """Starts the same in a process of its own."""
+        return place.start(*args, "--address", self.address, env={**self.env, **(env or {})})
 
 
 @contextlib.contextmanager

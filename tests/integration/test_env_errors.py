@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from commands import Outcome, Run, Workplace
+from ray_head import Head
+from repository import wait_until
 
 # A fault that no restart cures: it comes back in every attempt.
 ENV = '''
@@ -49,7 +51,7 @@ def run(place: Workplace, num_env_runners: int) -> Run:
 
 
 @pytest.fixture(scope="module")
-def outcome(place: Workplace, run: Run, num_env_runners: int) -> Outcome:
+def outcome(place: Workplace, cluster: Head, run: Run, num_env_runners: int) -> Outcome:
     place.write("stuck_env.py", ENV)
     config = place.write_experiment(
         **CONFIG,
@@ -57,6 +59,8 @@ def outcome(place: Workplace, run: Run, num_env_runners: int) -> Outcome:
         resources={"num_env_runners": num_env_runners},
         tune={"max_failures": MAX_FAILURES[num_env_runners]},
     )
+    if num_env_runners:
+        return cluster.tune(place, "--config", config)
     return place.tune("--config", config)
 
 
@@ -89,6 +93,11 @@ def test_the_summary_holds_what_was_raised(outcome, run):
         assert trial["error"].rstrip().endswith(LAST_LINE)
 
 
-def test_no_process_stays_after_a_failure(outcome, place):
+def test_no_process_stays_after_a_failure(outcome, place, cluster):
     assert not place.wait_for_quiet()
     assert not place.cluster_folders()
+    actors = ("ray::ExperimentTrial", "ray::FragmentEnvRunner")
+    wait_until(
+        lambda: not any(text.startswith(actors) for text in cluster.place.processes().values()),
+        "the end of the trials' processes",
+    )

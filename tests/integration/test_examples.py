@@ -45,7 +45,7 @@ def trained(request: pytest.FixtureRequest, place: Workplace, cluster: Head) -> 
     name, bar = request.param, BARS[request.param]
     settings = [f"--set=stop.env_steps={bar.env_steps}", f"--set=name={name}"]
     config = f"examples/{name}.yaml"
-    cluster.shell(place, "--config", config, *settings, env={"PYTHONPATH": ""}).check()
+    cluster.start(place, "--config", config, *settings, env={"PYTHONPATH": ""}).wait().check()
     return bar, place.run(name)
 
 

@@ -30,7 +30,7 @@ NO_NETWORK = {"WANDB_BASE_URL": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127
 @pytest.fixture(scope="module")
 def outcome(place: Workplace, cluster: Head) -> Outcome:
     config = place.write_experiment(**CONFIG)
-    return cluster.shell(place, "--config", config, env=NO_NETWORK).check()
+    return cluster.start(place, "--config", config, env=NO_NETWORK).wait().check()
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def extension(place: Workplace, cluster: Head, experiment: str, resumed: Run) ->
     more = f"stop.env_steps={BUDGET + 500}"
     wandb = "logging.wandb={project: broken, mode: offline}"
     arguments = ("--config", experiment, "--resume", "--set", more, "--set", wandb)
-    return cluster.shell(place, *arguments).check()
+    return cluster.start(place, *arguments).wait().check()
 
 
 def test_at_most_one_checkpoint_interval_is_lost(rows_before_the_kill, resumed):

@@ -22,19 +22,22 @@ LONG = {
 }
 
 
-def env_runners(place: Workplace) -> set[int]:
-    return {pid for pid, text in place.processes().items() if "FragmentEnvRunner" in text}
+def env_runners(cluster: Head) -> set[int]:
+    processes = cluster.place.processes()
+    return {pid for pid, text in processes.items() if "FragmentEnvRunner" in text}
 
 
-def test_a_killed_env_runner_comes_back_and_every_batch_is_whole(place: Workplace) -> None:
-    running = place.start("--config", place.write_experiment(**LONG))
+def test_a_killed_env_runner_comes_back_and_every_batch_is_whole(
+    place: Workplace, cluster: Head
+) -> None:
+    running = cluster.start(place, "--config", place.write_experiment(**LONG))
     trial = place.run("long").trial()
     running.wait_until(lambda: trial.num_rows() >= 2, "two training iterations")
-    before = env_runners(place)
-    assert len(before) == 1, place.processes()
+    before = env_runners(cluster)
+    assert len(before) == 1, cluster.place.processes()
     (killed,) = before
     os.kill(killed, signal.SIGKILL)
-    running.wait_until(lambda: bool(env_runners(place) - before), "another env runner")
+    running.wait_until(lambda: bool(env_runners(cluster) - before), "another env runner")
     trained = trial.column("env_steps")[-1]
     running.wait_until(
         lambda: trial.column("env_steps")[-1] >= trained + 5 * BATCH, "more training iterations"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 from commands import RAY_AGENTS, Outcome, Run, Running, Workplace
+from ray_head import Head
 
 # `hang` is a file: while it exists, no step returns.
 ENV = """
@@ -129,10 +130,11 @@ def by_ctrl_c_twice(sessions: Sessions, by_ctrl_c: Session) -> Session:
 
 
 @pytest.fixture(scope="module")
-def finished(sessions: Sessions, by_ctrl_c_twice: Session) -> Run:
+def finished(sessions: Sessions, by_ctrl_c_twice: Session, cluster: Head) -> Run:
     steps = max(int(sessions.run.trial(n).counters()["env_steps"]) for n in (0, 1)) + 500
     place, config = sessions.place, sessions.config
-    place.tune("--config", config, "--resume", "--set", f"stop.env_steps={steps}").check()
+    limit = f"stop.env_steps={steps}"
+    cluster.tune(place, "--config", config, "--resume", "--set", limit).check()
     return sessions.run
 
 

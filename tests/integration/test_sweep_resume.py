@@ -61,8 +61,8 @@ def experiment(place: Workplace) -> str:
 
 
 @pytest.fixture(scope="module")
-def interrupted(place: Workplace, experiment: str) -> Outcome:
-    running = place.start("--config", experiment)
+def interrupted(place: Workplace, cluster: Head, experiment: str) -> Outcome:
+    running = cluster.start(place, "--config", experiment)
     run, hang, hanging = place.run("sweep"), place.folder / "hang", place.folder / "hanging"
     running.wait_until(lambda: run.trial(0).num_rows() > 0, "the first trial's rows")
     hang.touch()
