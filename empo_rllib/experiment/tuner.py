@@ -85,13 +85,13 @@ def run_on(
     resume: bool,
     overwrite: bool,
 ) -> ExperimentResult:
-    """Does what `run` says on a cluster that is entered once everything is planned.
+    """Trains as `run` does, on a cluster that is joined once everything is planned.
 
     Args:
-        running: It; None starts a local one.
-        config: As of `run`, like the others.
-        resume: See there.
-        overwrite: See there.
+        running: Joins it when it is entered; None starts a local one.
+        config: The experiment.
+        resume: Go on with the run of this name.
+        overwrite: Remove the results that this name already has.
     """
     quiet_ray()
     if ray.is_initialized():
