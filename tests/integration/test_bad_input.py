@@ -244,8 +244,16 @@ MISTAKES = {
     "set-invalid-yaml": says("--set seed=[", args="--set seed=["),
     "set-below-a-value": says("name = 'tiny' is not a section", args="--set name.first=x"),
 }
-# A shell sees the same as the test in this process.
-IN_A_SHELL = ("missing-file", "too-many-cpus", "corrupt-weights")
+# Some of each kind; a shell sees the same as the test in this process.
+IN_A_SHELL = (
+    "missing-file",
+    "unknown-key",
+    "unknown-env",
+    "storage-in-file",
+    "too-many-cpus",
+    "corrupt-weights",
+    "set-without-value",
+)
 
 
 def write_experiment(mistake: Mistake, folder: Path, run: Path) -> None:

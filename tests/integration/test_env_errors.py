@@ -100,4 +100,5 @@ def test_no_process_stays_after_a_failure(outcome, place, cluster):
     wait_until(
         lambda: not any(text.startswith(actors) for text in cluster.place.processes().values()),
         "the end of the trials' processes",
+        timeout_s=60,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 
 import pytest
@@ -51,16 +50,6 @@ def record_bar(suite: str, name: str, asked: str, measured: object, met: bool) -
     with BARS_FILE.open("a") as file:  # `make test` runs several tests at a time
         fcntl.flock(file, fcntl.LOCK_EX)
         _write({**read_bars(), name: bar})
-
-
-def children_cpu_s() -> float:
-    """CPU seconds of the processes that this one has started and that have ended.
-
-    Of a command between two calls: what it takes with the machine to itself, or less. The clock
-    would measure the other tests, too.
-    """
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def read_bars() -> dict[str, dict]:

@@ -17,6 +17,7 @@ from empo_rllib.experiment.cluster import (
     Cluster,
     check_resources,
     local_resources,
+    running_cluster,
 )
 
 MACHINE = {"CPU": 2.0, "GPU": 0.0}
@@ -73,10 +74,20 @@ def test_rays_sockets_are_in_a_folder_whose_path_is_short_enough(monkeypatch, pr
 
 @pytest.fixture
 def ray(monkeypatch):
-    """A stand-in for Ray: `nodes` are those that have joined."""
-    module = SimpleNamespace(joined=[])
+    """A stand-in for Ray: `joined` are its nodes, `calls` what was asked of it."""
+    module = SimpleNamespace(joined=[], calls=[])
     module.nodes = lambda: module.joined
+    module.cluster_resources = lambda: {"CPU": 4.0 * len(module.joined)}
+    module.shutdown = lambda: module.calls.append("shutdown")
+
+    def init(**options):
+        module.calls.append(options["address"])
+        return SimpleNamespace(dashboard_url=None)
+
+    module.init = init
     monkeypatch.setitem(sys.modules, "ray", module)
+    monkeypatch.setattr(cluster, "reread_ray_authentication", lambda: None)
+    monkeypatch.setattr(cluster, "_check_answers", lambda address: None)
     return module
 
 
@@ -88,12 +99,19 @@ def test_it_trains_when_all_nodes_have_joined(ray):
     ray.joined = [node("node3"), node("node4")]
     later = threading.Timer(0.3, ray.joined.append, [node("node5")])
     later.start()
-    cluster._wait_for_nodes("10.0.0.1:6379", 3, timeout_s=30)
+    with running_cluster("10.0.0.1:6379", 3, nodes_timeout_s=30) as joined:
+        assert (joined.num_nodes, joined.resources) == (3, {"CPU": 12.0})
+        assert ray.calls == ["10.0.0.1:6379"]
+    assert ray.calls == ["10.0.0.1:6379", "shutdown"]
     later.join()
 
 
 def test_nodes_that_do_not_join_are_told_with_the_cure(ray):
     ray.joined = [node("node3"), node("node4", alive=False)]
-    with pytest.raises(ResourceError, match=r"1 of 2 nodes have joined .* node3") as caught:
-        cluster._wait_for_nodes("10.0.0.1:6379", 2, timeout_s=0)
+    with (
+        pytest.raises(ResourceError, match=r"1 of 2 nodes have joined .* node3") as caught,
+        running_cluster("10.0.0.1:6379", 2, nodes_timeout_s=0),
+    ):
+        pass
+    assert ray.calls[-1] == "shutdown"
     assert "port 6379 of 10.0.0.1: name the network with EMPO_RLLIB_INTERFACE" in str(caught.value)
