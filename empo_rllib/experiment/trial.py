@@ -12,7 +12,6 @@ import errno
 import json
 import os
 import platform
-import random
 import shutil
 import time
 import traceback
@@ -34,6 +33,7 @@ from empo_rllib.experiment.metrics import Counters, build_row, stop_reason, time
 from empo_rllib.experiment.progress_file import ProgressFile
 from empo_rllib.experiment.prometheus import TrialMetrics
 from empo_rllib.experiment.run_folder import resolve_checkpoint_policy
+from empo_rllib.seeding import seed_everything
 
 ERROR_FILE = "error.txt"
 ENV_ERROR_FILE = "env_error.txt"
@@ -200,13 +200,3 @@ def env_runner_hosts(algorithm: Algorithm) -> list[str]:
     return group.foreach_env_runner(
         lambda _: platform.node(), local_env_runner=group.num_remote_env_runners() == 0
     )
-
-
-def seed_everything(seed: int) -> None:
-    """Seeds Python, numpy and torch in this process."""
-    import numpy as np
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)

@@ -35,7 +35,7 @@ from empo_rllib.algorithms.policies import Policy, build_policies, policy_mappin
 from empo_rllib.errors import CheckpointError, ConfigError
 from empo_rllib.experiment.checkpoints import load_weights, read_counters, read_policy
 from empo_rllib.experiment.run_folder import TrainedTrial
-from empo_rllib.experiment.trial import seed_everything
+from empo_rllib.seeding import seed_everything
 
 #: What a recurrent policy remembers of one agent's episode: its state, empty before the first step.
 Memory = dict[str, Any]

@@ -40,6 +40,7 @@ from empo_rllib.sampling.actors import Actor, actions_for_env
 from empo_rllib.sampling.episodes import SUCCESS_RATE, Episode, smoothing_window
 from empo_rllib.sampling.fragment import Fragment, policy_inputs
 from empo_rllib.sampling.rollout import Rollout, Seconds
+from empo_rllib.seeding import seed_everything
 
 FRAGMENT_SOURCE = "fragment_source"
 
@@ -73,7 +74,15 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
 
     def __init__(self, config: AlgorithmConfig, **kwargs: Any) -> None:
         self._rollouts: dict[str, Rollout] = {}
-        super().__init__(config=config, **kwargs)
+        # RLlib would also ask torch for deterministic algorithms, of which acting needs none, and
+        # where torch is built without CUDA that loads its compiler: seconds of every start.
+        seed = config.seed
+        if seed is not None:
+            seed += (kwargs.get("worker_index") or 0) + 1_000_000 * config.in_evaluation
+            seed_everything(seed)
+        super().__init__(config=config.copy(copy_frozen=False).debugging(seed=None), **kwargs)
+        self.config.debugging(seed=config.seed)
+        self._seed = seed
 
     def make_env(self) -> None:
         """Makes RLlib's env, one instance of it, and the `VectorEnv` that is sampled from."""

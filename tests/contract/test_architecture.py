@@ -16,13 +16,14 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # What each part may import of the others, the lowest first.
 MAY_IMPORT = {
     "errors": set[str](),
+    "seeding": set(),
     # Copied into every bundle as a package of its own.
     "bundle": {"errors.BundleError"},
     "command_line": {"errors"},
     "config": {"errors"},
     "envs": {"errors"},
     "rl_modules": {"envs.encoding"},
-    "sampling": {"envs"},
+    "sampling": {"envs", "seeding"},
     "learning": {"envs", "sampling"},
     "algorithms": {"errors", "config", "envs", "rl_modules", "sampling", "learning"},
     # The statistics of seeds in summary.json are those of episodes in an evaluation.
@@ -32,9 +33,10 @@ MAY_IMPORT = {
         "envs",
         "rl_modules",
         "algorithms",
+        "seeding",
         "results.statistics",
     },
-    "results": {"errors", "config", "envs", "rl_modules", "algorithms", "experiment"},
+    "results": {"errors", "config", "envs", "rl_modules", "algorithms", "experiment", "seeding"},
     "exporting": {
         "errors",
         "bundle",

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +23,7 @@ from empo_rllib.sampling.fragment import Fragment
 # RLlib registers its env with Gymnasium once for every env runner.
 pytestmark = pytest.mark.filterwarnings("ignore:.*already in registry")
 
+ROOT = Path(__file__).parents[3]
 STEPS = 60
 # Here nothing goes through connectors, and resets are part of steps.
 OF_RLLIB = (
@@ -34,7 +40,7 @@ def runner(tmp_path):
     """Makes an env runner of an experiment on Empty-5x5 with three agents and two policies."""
     made = []
 
-    def make(sampler="batched", seed=0, policies=None, **env):
+    def make(sampler="batched", seed=0, policies=None, worker_index=0, in_evaluation=False, **env):
         kwargs = {"max_steps": 50, "success_termination_mode": "all", **env}
         config = validate_config(
             {
@@ -49,8 +55,9 @@ def runner(tmp_path):
         built = build_algorithm_config(
             config, build_policies(config), env_error_file=tmp_path / "env_error.txt"
         )
+        built.in_evaluation = in_evaluation
         kind = built.env_runner_cls or MultiAgentEnvRunner
-        made.append(kind(config=built, worker_index=0))
+        made.append(kind(config=built, worker_index=worker_index))
         return made[-1]
 
     yield make
@@ -85,6 +92,37 @@ def test_the_metrics_have_rllibs_keys(runner, sampler):
         found.append({key for key in keys if not key.startswith(OF_RLLIB)})
     assert found[1] == found[0] | {"success_rate"}  # RLlib's comes from a callback
     assert len(found[0]) > 20
+
+
+@pytest.mark.parametrize(("worker_index", "in_evaluation"), [(0, False), (3, False), (2, True)])
+def test_its_seed_is_rllibs(runner, worker_index, in_evaluation):
+    found = []
+    for name in ("rllib", "batched"):
+        one = runner(name, 7, worker_index=worker_index, in_evaluation=in_evaluation)
+        drawn = random.random(), np.random.random(), float(torch.rand(()))
+        weights = next(one.module["one"].parameters()).flatten()[:5].tolist()
+        found.append((one._seed, one.config.seed, torch.initial_seed(), drawn, weights))
+    assert found[0] == found[1]
+    assert found[0][:3] == (7 + worker_index + 1_000_000 * in_evaluation, 7, found[0][0])
+
+
+LOADED = """
+import sys
+from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.policies import build_policies
+from empo_rllib.config.load import load_config
+
+config = load_config("tune_configs/smoke.yaml", [])
+built = build_algorithm_config(config, build_policies(config))
+built.env_runner_cls(config=built, worker_index=1).sample()
+print([name for name in ("torch._inductor", "torch._dynamo") if name in sys.modules])
+"""
+
+
+def test_it_does_not_load_torchs_compiler():
+    """Which takes as long as all else that an env runner imports but torch itself."""
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
 
 
 def test_the_counters_are_those_of_the_fragment(runner):
