@@ -37,27 +37,33 @@ def record_end(name: str, job: Job, seconds: float, expected: tuple[str, int]) -
     assert met, f"{measured}\n{job.log}"
 
 
-def write_experiment(ada: Researcher, time_s: float) -> None:
-    path = ada.folder / "strikes.yaml"
+def write_experiment(ada: Researcher, name: str, time_s: float) -> str:
+    """Writes one that trains so long, and logs to W&B; returns its file."""
+    path = ada.folder / f"{name}.yaml"
     experiment = yaml.safe_load((ada.folder / "tune_configs/smoke.yaml").read_text())
-    experiment |= {"name": "strikes", "stop": {"time_s": time_s, "env_steps": None}}
+    experiment |= {"name": name, "stop": {"time_s": time_s, "env_steps": None}}
     experiment["logging"] = {"wandb": {"project": "p", "mode": "online"}}
     path.write_text(yaml.safe_dump(experiment))
     os.chown(path, USERS["ada"], USERS["ada"])
+    return path.name
+
+
+def let_it_finish(ada: Researcher, name: str) -> None:
+    """Gives an endless run a little more to do when it goes on, as `--resume` allows.
+
+    How much is trained until something strikes nobody knows.
+    """
+    write_experiment(ada, name, round(ada.column(name, "time_s")[-1]) + 3)
 
 
 @pytest.mark.usefixtures("clean")
 def test_bar_the_time_limit_strikes_twice(ada: Researcher) -> None:
-    """SLURM's own limit, half a minute before which USR1 comes; W&B logs offline.
-
-    How much is trained in two minutes nobody knows: when the limit has struck twice, the run gets
-    a little more to do, as `--resume` allows.
-    """
-    write_experiment(ada, time_s=3000)
+    """SLURM's own limit, half a minute before which USR1 comes; W&B logs offline."""
+    experiment = write_experiment(ada, "strikes", time_s=3000)
     short = ("--nodes=2", "--time=2", "--signal=B:USR1@30")
-    job = ada.sbatch(*short, "--", "--config", "strikes.yaml", *SPREAD)
+    job = ada.sbatch(*short, "--", "--config", experiment, *SPREAD)
     wait_until(lambda: job.restarts == 2, "the second strike", timeout_s=500)
-    write_experiment(ada, time_s=round(ada.column("strikes", "time_s")[-1]) + 3)
+    let_it_finish(ada, "strikes")
     job.check()
     trial = ada.summary("strikes")["trials"][0]
     folder = ada.folder / "results" / "strikes" / "trial_00000"
@@ -208,8 +214,8 @@ def test_bar_a_node_dies_and_later_the_job_is_preempted(
     slurm: Slurm, ada: Researcher, ben: Researcher
 ) -> None:
     """SLURM notices a dead node after a while, and starts the job again when it has two nodes."""
-    limits = ("--set", "stop.env_steps=null", "--set", "stop.time_s=20", "--set", "name=node")
-    job = ada.sbatch("--nodes=2", "--", *SMOKE, *SPREAD, *limits)
+    experiment = write_experiment(ada, "node", time_s=3000)
+    job = ada.sbatch("--nodes=2", "--", "--config", experiment, *SPREAD)
     ada.wait_for_rows(job, "node", 4)
     slurm.nodes["node2"].kill()
     try:
@@ -222,6 +228,7 @@ def test_bar_a_node_dies_and_later_the_job_is_preempted(
     urgent = ("--partition=urgent", "--exclusive", "--nodes=2", "--wrap", "sleep 1")
     ben.type("sbatch", "--output=/dev/null", *urgent)
     wait_until(lambda: job.restarts == 2, "SLURM to requeue the job again")
+    let_it_finish(ada, "node")
     job.check()
     trial = ada.summary("node")["trials"][0]
     measured = {"nothing_left_after_s": round(seconds, 1), "requeued": job.restarts}
