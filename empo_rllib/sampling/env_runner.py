@@ -74,12 +74,14 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
 
     def __init__(self, config: AlgorithmConfig, **kwargs: Any) -> None:
         self._rollouts: dict[str, Rollout] = {}
-        # RLlib would also ask torch for deterministic algorithms, of which acting needs none, and
-        # where torch is built without CUDA that loads its compiler: seconds of every start.
+        # In place of RLlib's seeding, which also calls torch.use_deterministic_algorithms where
+        # torch is built without CUDA. Acting needs none of them, and that loads torch's compiler:
+        # seconds of every start.
         seed = config.seed
         if seed is not None:
             seed += (kwargs.get("worker_index") or 0) + 1_000_000 * config.in_evaluation
             seed_everything(seed)
+            torch.backends.cudnn.deterministic = True
         super().__init__(config=config.copy(copy_frozen=False).debugging(seed=None), **kwargs)
         self.config.debugging(seed=config.seed)
         self._seed = seed
