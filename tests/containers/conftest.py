@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,13 @@ def image(clone: Clone) -> float:
     started = time.monotonic()
     clone.type("make", "build")
     return time.monotonic() - started
+
+
+@pytest.fixture(scope="session")
+def dev_image(clone: Clone, image: float) -> Iterator[Future]:
+    """The image empo_rllib:dev, which is mostly waited for: under way while other tests run."""
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit(clone.type, "make", "build-dev")
 
 
 @pytest.fixture(scope="session")

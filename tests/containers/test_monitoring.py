@@ -31,6 +31,8 @@ QUERIES = {
 VARIABLES = {
     variable["name"]: variable["query"]["query"] for variable in DASHBOARD["templating"]["list"]
 }
+pytestmark = pytest.mark.usefixtures("dev_image")  # which is made meanwhile
+
 NEEDS_A_GPU = {"GPU load A", "GPU memory A"}
 # Trains until it is stopped.
 ENDLESS = ("--config", "tune_configs/smoke.yaml", "--set", "stop.env_steps=100000000")

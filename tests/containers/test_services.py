@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 from clone import Clone
@@ -28,8 +29,8 @@ def test_tensorboard_shows_the_results_folder(cluster: Clone) -> None:
 
 
 @pytest.fixture(scope="module")
-def notebook(cluster: Clone) -> Iterator[Clone]:
-    cluster.type("make", "build-dev")
+def notebook(cluster: Clone, dev_image: Future) -> Iterator[Clone]:
+    dev_image.result()
     try:
         cluster.compose("up", "--detach", "dev")
         wait_until(lambda: status(cluster, "http://127.0.0.1:8888/login") == "200", "JupyterLab")
