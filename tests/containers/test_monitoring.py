@@ -21,6 +21,8 @@ from clone import HOST_USER, Clone
 from engine import Engine
 from repository import ROOT, wait_until
 
+pytestmark = pytest.mark.usefixtures("dev_image")  # which is made meanwhile
+
 MONITORING = ROOT / "cluster" / "monitoring"
 DASHBOARD = json.loads((MONITORING / "grafana/dashboards/empo_rllib.json").read_text())
 QUERIES = {
@@ -31,8 +33,6 @@ QUERIES = {
 VARIABLES = {
     variable["name"]: variable["query"]["query"] for variable in DASHBOARD["templating"]["list"]
 }
-pytestmark = pytest.mark.usefixtures("dev_image")  # which is made meanwhile
-
 NEEDS_A_GPU = {"GPU load A", "GPU memory A"}
 # Trains until it is stopped.
 ENDLESS = ("--config", "tune_configs/smoke.yaml", "--set", "stop.env_steps=100000000")

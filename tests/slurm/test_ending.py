@@ -38,7 +38,7 @@ def record_end(name: str, job: Job, seconds: float, expected: tuple[str, int]) -
 
 
 def write_experiment(ada: Researcher, name: str, time_s: float) -> str:
-    """Writes one that trains so long, and logs to W&B; returns its file."""
+    """Writes an experiment that trains so long and logs to W&B; returns its file."""
     path = ada.folder / f"{name}.yaml"
     experiment = yaml.safe_load((ada.folder / "tune_configs/smoke.yaml").read_text())
     experiment |= {"name": name, "stop": {"time_s": time_s, "env_steps": None}}

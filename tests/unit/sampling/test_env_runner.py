@@ -120,7 +120,7 @@ print([name for name in ("torch._inductor", "torch._dynamo") if name in sys.modu
 
 
 def test_it_does_not_load_torchs_compiler():
-    """Which takes as long as all else that an env runner imports but torch itself."""
+    """To load it takes as long as to load the rest of torch."""
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
 
