@@ -8,14 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from empo_rllib.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from empo_rllib.bundle import load_bundle
     from empo_rllib.config.load import load_config
     from empo_rllib.envs.registry import make_env, register_envs
     from empo_rllib.experiment.tuner import run
     from empo_rllib.results.evaluate import evaluate
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "evaluate": "empo_rllib.results.evaluate",

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import json
 import os
+import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,17 @@ from ray.rllib.core.rl_module.apis import TargetNetworkAPI
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
-from ray.tune.registry import get_trainable_cls, register_env
+from ray.tune.registry import register_env
 
 from empo_rllib.algorithms.callbacks import EpisodeMetrics
 from empo_rllib.algorithms.policies import (
-    FLAT_OBSERVATION_ALGORITHMS,
     Policy,
     adapter_options,
     policy_mapping,
+    trains_rllib_module,
 )
 from empo_rllib.algorithms.sampler import Sampler, choose_sampler
+from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.params import params_by_method
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.env_errors import ReportingEnv, raise_env_error
@@ -35,21 +37,9 @@ from empo_rllib.envs.python_envs import PythonEnvs
 from empo_rllib.envs.registry import make_env
 from empo_rllib.envs.vector_env import VectorEnv
 from empo_rllib.errors import ConfigError
-from empo_rllib.learning.ppo import FragmentPPOLearner
 from empo_rllib.sampling.env_runner import FRAGMENT_SOURCE, FragmentEnvRunner, FragmentSource
 
 ENV_NAME = "empo_rllib"
-REPLAY_ALGORITHMS = ("DQN", "SAC")
-# The others learn stochastic policies, whose most likely action may repeat for ever.
-GREEDY_ALGORITHMS = ("DQN",)
-# RLlib's default buffer holds one agent only; params may change the rest of it. With another
-# type RLlib forgets its own alpha and beta, without which DQN and SAC fail in their first update.
-MULTI_AGENT_REPLAY = {
-    "type": "MultiAgentPrioritizedEpisodeReplayBuffer",
-    "capacity": 50_000,
-    "alpha": 0.6,
-    "beta": 0.4,
-}
 
 
 def build_algorithm_config(
@@ -71,6 +61,7 @@ def build_algorithm_config(
     """
     sampler = pick_sampler(config, policies)
     env_name = _register_env(config, policies, env_error_file)
+    row = ALGORITHMS[config.algorithm.name]
     algorithm = default_algorithm_config(config.algorithm.name)
     try:
         algorithm.debugging(log_level="ERROR")
@@ -83,8 +74,7 @@ def build_algorithm_config(
             # is no node that it could come back on.
             env_runner_health_probe_timeout_s=1,
         )
-        if config.algorithm.name in REPLAY_ALGORITHMS:
-            algorithm.training(replay_buffer_config=MULTI_AGENT_REPLAY)
+        algorithm.training(**row.defaults)
         by_method = params_by_method(config.algorithm.name, config.algorithm.params)
         for method, params in by_method.items():
             getattr(algorithm, method)(**params)
@@ -103,8 +93,8 @@ def build_algorithm_config(
 
 
 def default_algorithm_config(name: str) -> AlgorithmConfig:
-    """Returns RLlib's defaults for `name`, one of PPO, APPO, IMPALA, DQN, SAC."""
-    return get_trainable_cls(name).get_default_config()
+    """Returns RLlib's defaults for `name`, one of `ALGORITHMS`."""
+    return pkgutil.resolve_name(ALGORITHMS[name].config_class)()
 
 
 def build_rl_modules(
@@ -245,7 +235,7 @@ def _apply_sections(
             evaluation_duration=evaluation.num_episodes,
             evaluation_duration_unit="episodes",
             evaluation_config={
-                "explore": config.algorithm.name not in GREEDY_ALGORITHMS,
+                "explore": not ALGORITHMS[config.algorithm.name].greedy,
                 **evaluation_envs,
             },
         )
@@ -269,7 +259,9 @@ def _apply_fast_path(
     )
     algorithm.env_runners(env_runner_cls=FragmentEnvRunner)
     algorithm.environment(env_config={FRAGMENT_SOURCE: source})
-    algorithm.learners(learner_class=FragmentPPOLearner)
+    algorithm.learners(
+        learner_class=pkgutil.resolve_name(str(ALGORITHMS[config.algorithm.name].learner_class))
+    )
 
 
 def _make_vector_env(config: ExperimentConfig, sampler: str, num_envs: int) -> VectorEnv:
@@ -291,7 +283,7 @@ def _user_callbacks(config: ExperimentConfig) -> list[type[RLlibCallback]]:
 def _rl_module_args(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:
     model = config.model
     _check_model(config)
-    if model.class_ is None and config.algorithm.name in FLAT_OBSERVATION_ALGORITHMS:
+    if trains_rllib_module(config):
         widths = list(model.hidden_sizes)
         return {"model_config": DefaultModelConfig(fcnet_hiddens=widths, fcnet_activation="relu")}
     module_class = _module_class(config)
@@ -313,7 +305,7 @@ def _check_model(config: ExperimentConfig) -> None:
     model = config.model
     if model.class_ is None and model.kwargs:
         raise ConfigError("model.kwargs are for a class of your own: give it in model.class.")
-    if model.class_ is None and config.algorithm.name in FLAT_OBSERVATION_ALGORITHMS:
+    if trains_rllib_module(config):
         for key, unused in (("shared_trunk", False), ("conv_filters", None)):
             if getattr(model, key) != unused:
                 raise ConfigError(
@@ -323,10 +315,9 @@ def _check_model(config: ExperimentConfig) -> None:
 
 
 def _module_class(config: ExperimentConfig) -> type[RLModule]:
-    from empo_rllib.rl_modules.actor_critic import ActorCritic, ActorCriticWithTarget
-
+    default = ALGORITHMS[config.algorithm.name].rl_module_class
     if config.model.class_ is None:
-        return ActorCriticWithTarget if config.algorithm.name == "APPO" else ActorCritic
+        return pkgutil.resolve_name(str(default))
     module_class: type[RLModule] = _import_class(config.model.class_, "model.class", RLModule)
     return module_class
 

@@ -8,24 +8,13 @@ from typing import Any
 
 import gymnasium as gym
 
+from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.checks import PLAIN_NAME
 from empo_rllib.config.policies import resolve_policies
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
-
-# RLlib's own modules, which these algorithms train, take flat observations only.
-FLAT_OBSERVATION_ALGORITHMS = ("DQN", "SAC")
-
-_ANY_ACTIONS = (gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.Box)
-ACTION_SPACES: dict[str, tuple[type[gym.Space], ...]] = {
-    "PPO": _ANY_ACTIONS,
-    "APPO": _ANY_ACTIONS,
-    "IMPALA": _ANY_ACTIONS,
-    "DQN": (gym.spaces.Discrete,),
-    "SAC": (gym.spaces.Discrete, gym.spaces.Box),
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +50,7 @@ def build_policies(config: ExperimentConfig) -> dict[str, Policy]:
             if _agent_id_input(config, len(entry.agents))
             for agent in entry.agents
         }
-        spaces = ParallelMultiAgentEnv(env, agent_id_for=with_id, flat=_flat(config))
+        spaces = ParallelMultiAgentEnv(env, agent_id_for=with_id, flat=trains_rllib_module(config))
         _check_names(table)
         built = {
             name: Policy(
@@ -84,7 +73,7 @@ def build_policies(config: ExperimentConfig) -> dict[str, Policy]:
 def adapter_options(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:
     """Returns how `ParallelMultiAgentEnv` must show observations for these policies."""
     with_id = {agent for p in policies.values() if p.agent_id_input for agent in p.agents}
-    return {"agent_id_for": with_id, "flat": _flat(config)}
+    return {"agent_id_for": with_id, "flat": trains_rllib_module(config)}
 
 
 def adapt(
@@ -94,13 +83,15 @@ def adapt(
     return ParallelMultiAgentEnv(env, **adapter_options(config, policies))
 
 
+def trains_rllib_module(config: ExperimentConfig) -> bool:
+    """Whether policies have RLlib's own network, which reads flat observations only."""
+    default = ALGORITHMS[config.algorithm.name].rl_module_class
+    return config.model.class_ is None and default is None
+
+
 def policy_mapping(policies: Mapping[str, Policy]) -> dict[str, str]:
     """Returns the policy name of every agent."""
     return {agent: policy.name for policy in policies.values() for agent in policy.agents}
-
-
-def _flat(config: ExperimentConfig) -> bool:
-    return config.algorithm.name in FLAT_OBSERVATION_ALGORITHMS and config.model.class_ is None
 
 
 def _agent_id_input(config: ExperimentConfig, num_agents: int) -> bool:
@@ -120,12 +111,12 @@ def _check_names(names: Iterable[str]) -> None:
 
 
 def _check_action_spaces(config: ExperimentConfig, policies: Mapping[str, Policy]) -> None:
-    allowed = ACTION_SPACES[config.algorithm.name]
     if config.model.class_ is not None:
         return
+    allowed = ALGORITHMS[config.algorithm.name].action_spaces
     for policy in policies.values():
-        if not isinstance(policy.action_space, allowed):
-            kinds = " or ".join(space.__name__ for space in allowed)
+        if not isinstance(policy.action_space, tuple(getattr(gym.spaces, a) for a in allowed)):
+            kinds = " or ".join(allowed)
             raise ConfigError(
                 f"algorithm.name = {config.algorithm.name!r} acts in {kinds} spaces; "
                 f"{policy.agents[0]!r} has {policy.action_space}."

@@ -18,6 +18,7 @@ from ray.rllib.core.rl_module.apis import SelfSupervisedLossAPI
 from ray.rllib.core.rl_module.rl_module import RLModule
 
 from empo_rllib.algorithms.policies import Policy
+from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.params import known_params
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.batched import why_not_batched
@@ -107,11 +108,12 @@ def _reasons_for_rllib(
     modules: Mapping[str, RLModule],
 ) -> Iterator[str]:
     """Yields what only RLlib's own env runner and learner can do."""
-    if config.algorithm.name != "PPO":
-        yield f"the faster samplers train PPO, not {config.algorithm.name}"
+    if ALGORITHMS[config.algorithm.name].learner_class is None:
+        fast = [name for name, row in ALGORITHMS.items() if row.learner_class]
+        yield f"the faster samplers train {', '.join(fast)}, not {config.algorithm.name}"
     if config.resources.num_learners > 1:
         yield f"num_learners = {config.resources.num_learners}: the fast learner is one process"
-    known = known_params("PPO")
+    known = known_params(config.algorithm.name)
     for name in _STOCK_PARAMS:
         value = config.algorithm.params.get(name, known[name].default)
         if value != known[name].default:

@@ -9,9 +9,9 @@ python -m empo_rllib.config.generate --check    # exit 1 when one is out of date
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 import json
+import pkgutil
 import sys
 import types
 import typing
@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from empo_rllib.config.algorithms import ALGORITHMS, Algorithm
 from empo_rllib.config.options import render_options
-from empo_rllib.config.param_rules import CHOICES, ELSEWHERE, ELSEWHERE_BY_ALGORITHM, RANGES
-from empo_rllib.config.params import ALGORITHMS
+from empo_rllib.config.param_rules import CHOICES, ELSEWHERE, RANGES
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.searchable import SEARCH_SPACE_SCHEMA
 
@@ -58,12 +58,6 @@ INEFFECTIVE = frozenset({
     "policy_model_config", "q_model_config",
 })
 # fmt: on
-INEFFECTIVE_BY_ALGORITHM = {
-    "APPO": frozenset({"epsilon", "learner_queue_size"}),
-    "IMPALA": frozenset({"epsilon"}),
-    "DQN": frozenset({"minibatch_size", "num_epochs", "shuffle_batch_per_epoch"}),
-    "SAC": frozenset({"minibatch_size", "num_epochs", "shuffle_batch_per_epoch"}),
-}
 
 # Where RLlib's annotations say less than its code accepts.
 EXTRA_KINDS = {"entropy_coeff": "schedule"}
@@ -85,7 +79,7 @@ _JSON_TYPES: dict[str, dict[str, Any]] = {
 
 def build_params_table() -> dict[str, dict[str, dict[str, Any]]]:
     """Returns `{algorithm: {parameter: {method, default, kinds}}}` of the installed RLlib."""
-    return {algorithm: dict(sorted(_params_of(algorithm).items())) for algorithm in ALGORITHMS}
+    return {name: dict(sorted(_params_of(row).items())) for name, row in ALGORITHMS.items()}
 
 
 def build_json_schema(params_table: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,17 +154,15 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _params_of(algorithm: str) -> dict[str, dict[str, Any]]:
-    module = importlib.import_module(f"ray.rllib.algorithms.{algorithm.lower()}")
-    config_class = getattr(module, f"{algorithm}Config")
+def _params_of(algorithm: Algorithm) -> dict[str, dict[str, Any]]:
+    config_class = pkgutil.resolve_name(algorithm.config_class)
     config = config_class()
-    left_out = INEFFECTIVE | INEFFECTIVE_BY_ALGORITHM.get(algorithm, frozenset())
+    left_out = {*INEFFECTIVE, *algorithm.ineffective, *ELSEWHERE, *algorithm.elsewhere}
     table = {}
     for method in METHODS:
         for parameter in _signature(config_class, method):
             name = parameter.name
-            elsewhere = name in ELSEWHERE or (algorithm, name) in ELSEWHERE_BY_ALGORITHM
-            if elsewhere or name.startswith("_") or name in left_out:
+            if name.startswith("_") or name in left_out:
                 continue
             default = _default(config, name)
             kinds = _kinds(name, parameter.annotation, default)

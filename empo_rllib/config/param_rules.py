@@ -44,7 +44,6 @@ ELSEWHERE = {
     "env_to_module_connector": _NOT_IN_A_FILE,
     "module_to_env_connector": _NOT_IN_A_FILE,
 }
-ELSEWHERE_BY_ALGORITHM = {("SAC", "lr"): "use actor_lr, critic_lr and alpha_lr"}
 
 CHOICES = {
     "batch_mode": ("truncate_episodes", "complete_episodes"),

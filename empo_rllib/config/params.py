@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Literal, get_args
+from typing import Any
 
-from empo_rllib.config.param_rules import CHOICES, ELSEWHERE, ELSEWHERE_BY_ALGORITHM, RANGES
+from empo_rllib.config.algorithms import ALGORITHMS
+from empo_rllib.config.param_rules import CHOICES, ELSEWHERE, RANGES
 from empo_rllib.config.search_space import (
     NEEDS_INTEGERS,
     between,
@@ -24,9 +25,6 @@ from empo_rllib.config.search_space import (
     search_space_problem,
 )
 from empo_rllib.errors import nearest
-
-AlgorithmName = Literal["PPO", "APPO", "IMPALA", "DQN", "SAC"]
-ALGORITHMS: tuple[str, ...] = get_args(AlgorithmName)
 
 _BATCH, _MINIBATCH = "train_batch_size_per_learner", "minibatch_size"
 
@@ -117,7 +115,7 @@ def normalize_params(algorithm: str, params: Mapping[str, Any]) -> dict[str, Any
 
 
 def _unknown(algorithm: str, name: str) -> str:
-    place = ELSEWHERE_BY_ALGORITHM.get((algorithm, name)) or ELSEWHERE.get(name)
+    place = ALGORITHMS[algorithm].elsewhere.get(name) or ELSEWHERE.get(name)
     if place is None and name.startswith(("evaluation_", "offline_eval")):
         place = "use the top-level key evaluation"
     if place is None:

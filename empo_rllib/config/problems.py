@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from empo_rllib.config.params import ALGORITHMS, known_params
+from empo_rllib.config.algorithms import ALGORITHMS
+from empo_rllib.config.params import known_params
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_space import is_search_space
 from empo_rllib.errors import nearest

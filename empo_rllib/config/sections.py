@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from empo_rllib.config import checks
+from empo_rllib.config.algorithms import ALGORITHMS, AlgorithmName
 from empo_rllib.config.fields import (
     ClassPath,
     Count,
@@ -25,7 +26,7 @@ from empo_rllib.config.fields import (
     Section,
     Text,
 )
-from empo_rllib.config.params import ALGORITHMS, AlgorithmName, check_params, normalize_params
+from empo_rllib.config.params import check_params, normalize_params
 from empo_rllib.config.search_space import is_number
 from empo_rllib.config.searchable import (
     Searchable,
@@ -105,7 +106,7 @@ class AlgorithmConfig(Section):
     @field_validator("params")
     @classmethod
     def _check_params(cls, params: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        algorithm = info.data.get("name")
+        algorithm: str = info.data.get("name", "")
         if algorithm not in ALGORITHMS:  # reported at algorithm.name
             return params
         raise_problems(check_params(algorithm, params))

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from empo_rllib import __version__
+from empo_rllib.version import __version__
 
 PROVENANCE_FILE = "provenance.json"
 IMAGE_MARKER = ".image"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from empo_rllib.errors import RunError
-from empo_rllib.results.statistics import estimate
+from empo_rllib.statistics import estimate
 
 SUMMARY_FILE = "summary.json"
 

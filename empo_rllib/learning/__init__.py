@@ -1,1 +1,1 @@
-"""Fragments to batches to updates: the learner of the fast path."""
+"""From fragments to what any algorithm learns from: rows, duplicates, minibatches, gradients."""

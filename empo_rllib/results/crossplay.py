@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from empo_rllib import __version__
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
@@ -20,7 +19,8 @@ from empo_rllib.results.evaluate import check_protocol, find_trained
 from empo_rllib.results.evaluation import PlayedEpisode, success_rate
 from empo_rllib.results.runs import run_names
 from empo_rllib.results.settings import env_of, with_settings
-from empo_rllib.results.statistics import Estimate, estimate
+from empo_rllib.statistics import Estimate, estimate
+from empo_rllib.version import __version__
 
 if TYPE_CHECKING:
     from empo_rllib.results.policy import ActingPolicies

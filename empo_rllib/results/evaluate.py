@@ -19,7 +19,7 @@ from empo_rllib.results.evaluation import (
     success_rate,
 )
 from empo_rllib.results.settings import env_of, with_settings
-from empo_rllib.results.statistics import estimate
+from empo_rllib.statistics import estimate
 
 if TYPE_CHECKING:
     from empo_rllib.results.stage import Stage

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from empo_rllib import __version__
-from empo_rllib.results.statistics import Estimate, estimate, share_interval
+from empo_rllib.statistics import Estimate, estimate, share_interval
+from empo_rllib.version import __version__
 
 FORMAT = 1
 

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from empo_rllib import __version__
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import Evaluator, check_protocol, find_trained
 from empo_rllib.results.evaluation import FORMAT, EvaluationResult
 from empo_rllib.results.settings import with_settings
-from empo_rllib.results.statistics import Estimate, GroupEstimate, stratified_estimate
+from empo_rllib.statistics import Estimate, GroupEstimate, stratified_estimate
+from empo_rllib.version import __version__
 
 # What may differ between runs that are seeds of the same settings.
 _INCIDENTAL = ("seed", "name", "storage_path", "logging", "tune", "checkpoint")

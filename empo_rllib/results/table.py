@@ -16,7 +16,7 @@ from empo_rllib.results.evaluation import (
     references_by_env,
 )
 from empo_rllib.results.runs import EvaluationGroup, RunsEvaluation
-from empo_rllib.results.statistics import Estimate, GroupEstimate
+from empo_rllib.statistics import Estimate, GroupEstimate
 
 _STUCK = (
     "A greedy policy repeats itself: where its most likely action changes nothing, it "

@@ -17,6 +17,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "errors": set[str](),
     "seeding": set(),
+    "statistics": set(),
+    "version": set(),
     # Copied into every bundle as a package of its own.
     "bundle": {"errors.BundleError"},
     "command_line": {"errors"},
@@ -26,7 +28,6 @@ MAY_IMPORT = {
     "sampling": {"envs", "seeding"},
     "learning": {"envs", "sampling"},
     "algorithms": {"errors", "config", "envs", "rl_modules", "sampling", "learning"},
-    # The statistics of seeds in summary.json are those of episodes in an evaluation.
     "experiment": {
         "errors",
         "config",
@@ -34,9 +35,20 @@ MAY_IMPORT = {
         "rl_modules",
         "algorithms",
         "seeding",
-        "results.statistics",
+        "statistics",
+        "version",
     },
-    "results": {"errors", "config", "envs", "rl_modules", "algorithms", "experiment", "seeding"},
+    "results": {
+        "errors",
+        "config",
+        "envs",
+        "rl_modules",
+        "algorithms",
+        "experiment",
+        "seeding",
+        "statistics",
+        "version",
+    },
     "exporting": {
         "errors",
         "bundle",
@@ -60,7 +72,7 @@ MAY_IMPORT = {
     },
     "tune": {"errors", "command_line", "config", "experiment"},
     "__main__": {"cli"},
-    "__init__": {"bundle", "config", "envs", "experiment", "results"},
+    "__init__": {"bundle", "config", "envs", "experiment", "results", "version"},
 }
 
 RAY_USERS = (
@@ -135,7 +147,7 @@ def imports(path: Path, at_import: bool = False) -> Iterator[str]:
 def imported_parts(path: Path) -> set[str]:
     """The modules of this package that a file imports, without the package's name."""
     names = (name.split(".", 1) for name in imports(path) if name.startswith("empo_rllib."))
-    return {rest for _, rest in names} - {"__version__"}
+    return {rest for _, rest in names}
 
 
 def starts_with(name: str, prefixes: tuple[str, ...]) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from empo_rllib.config import generate, validate_config
+from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.checks import leaves
 from empo_rllib.config.option_texts import PARAM_MEANINGS
-from empo_rllib.config.params import ALGORITHMS, known_params, params_by_method
+from empo_rllib.config.params import known_params, params_by_method
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "empo_rllib/config/schema.json").read_text())
@@ -45,8 +46,7 @@ def test_the_reference_explains_parameters_that_there_are_and_lists_the_others()
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_rllib_takes_every_listed_parameter_in_the_listed_method(algorithm: str) -> None:
-    module = importlib.import_module(f"ray.rllib.algorithms.{algorithm.lower()}")
-    config = getattr(module, f"{algorithm}Config")()
+    config = pkgutil.resolve_name(ALGORITHMS[algorithm].config_class)()
     defaults = {
         name: param.default
         for name, param in known_params(algorithm).items()

@@ -21,7 +21,7 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from empo_rllib.experiment.cluster import reread_ray_authentication
-from empo_rllib.learning.ppo import FragmentPPOLearner
+from empo_rllib.learning.ppo.learner import FragmentPPOLearner
 
 PACKAGE = Path(__file__).parents[2] / "empo_rllib"
 
@@ -82,7 +82,7 @@ def test_private_modules_of_ray_are_imported_in_one_place_only() -> None:
     assert users == {"experiment/cluster.py"}
 
 
-#: What `empo_rllib.learning.ppo` overrides or reads, and the arguments it is called with.
+#: What `empo_rllib.learning.ppo.learner` overrides or reads, and the arguments it is called with.
 LEARNER_HOOKS = {
     "_create_iterator_if_necessary": [
         "training_data",
@@ -104,8 +104,8 @@ LEFT_OUT = {"_update": ["batch"]}
 
 def learner_advice(hook: str) -> str:
     return (
-        f"Ray {ray.__version__} has changed {hook} of its learners: see empo_rllib.learning.ppo, "
-        "which takes fragments in its place"
+        f"Ray {ray.__version__} has changed {hook} of its learners: see "
+        "empo_rllib.learning.ppo.learner, which takes fragments in its place"
     )
 
 
@@ -143,7 +143,7 @@ def test_private_parts_of_learners_are_used_in_one_module_only() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in private
     }
-    assert users == {"learning/ppo.py"}
+    assert users == {"learning/ppo/learner.py"}
 
 
 #: What `empo_rllib.sampling.env_runner` takes from RLlib's env runner, and where that sets it.

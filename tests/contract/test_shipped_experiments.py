@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from empo_rllib.config import ExperimentConfig, load_config
-from empo_rllib.config.params import ALGORITHMS
+from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.experiment.plan import plan_trials, trial_resources
 
 FOLDER = Path(__file__).parents[2] / "tune_configs"

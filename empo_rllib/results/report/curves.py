@@ -10,7 +10,7 @@ import numpy as np
 
 from empo_rllib.results.report.groups import TrialGroup
 from empo_rllib.results.report.runs import ReportedTrial
-from empo_rllib.results.statistics import BOOTSTRAP_RESAMPLES
+from empo_rllib.statistics import BOOTSTRAP_RESAMPLES
 
 MAX_POINTS = 80
 

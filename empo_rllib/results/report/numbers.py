@@ -7,7 +7,7 @@ from typing import Any
 
 from empo_rllib.experiment.progress import duration
 from empo_rllib.results.report.parts import Cell
-from empo_rllib.results.statistics import Estimate
+from empo_rllib.statistics import Estimate
 
 NOTHING = "–"
 

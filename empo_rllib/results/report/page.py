@@ -10,8 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from empo_rllib import __version__
 from empo_rllib.results.report.parts import Section
+from empo_rllib.version import __version__
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

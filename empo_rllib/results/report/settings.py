@@ -15,7 +15,7 @@ from empo_rllib.config.search_space import is_number
 from empo_rllib.results.report.groups import trial_label
 from empo_rllib.results.report.numbers import NOTHING
 from empo_rllib.results.report.runs import ReportedRun, ReportedTrial
-from empo_rllib.results.statistics import Estimate, estimate
+from empo_rllib.statistics import Estimate, estimate
 
 # What has no effect on what is learned, or is told elsewhere.
 _LEFT_OUT = ("name.", "seed.", "storage_path.", "tune.", "checkpoint.", "logging.")

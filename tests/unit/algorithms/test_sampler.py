@@ -15,7 +15,7 @@ from empo_rllib.algorithms.policies import build_policies
 from empo_rllib.config import validate_config
 from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
-from empo_rllib.learning.ppo import FragmentPPOLearner
+from empo_rllib.learning.ppo.learner import FragmentPPOLearner
 from empo_rllib.rl_modules.actor_critic import ActorCritic
 from empo_rllib.sampling.env_runner import FRAGMENT_SOURCE, FragmentEnvRunner
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from empo_rllib.config.params import ALGORITHMS, check_params, known_params, params_by_method
+from empo_rllib.config.algorithms import ALGORITHMS
+from empo_rllib.config.params import check_params, known_params, params_by_method
 
 
 def rules(algorithm: str, **params: Any) -> str:

@@ -13,7 +13,7 @@ from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
 
-from empo_rllib.learning.ppo import FragmentPPOLearner
+from empo_rllib.learning.ppo.learner import FragmentPPOLearner
 from empo_rllib.rl_modules.actor_critic import ActorCritic
 
 DISCRETE, CHOICES, BOX = spaces.Discrete(5), spaces.MultiDiscrete([3, 2]), spaces.Box(-1, 1, (2,))

@@ -22,7 +22,7 @@ from empo_rllib.results.evaluation import PlayedEpisode
 from empo_rllib.results.heat_map import colour_of, draw_crossplay
 from empo_rllib.results.policy import ActingPolicies
 from empo_rllib.results.stage import Stage
-from empo_rllib.results.statistics import estimate
+from empo_rllib.statistics import estimate
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 

@@ -32,8 +32,8 @@ from empo_rllib.results.runs import (
     run_names,
 )
 from empo_rllib.results.settings import with_settings
-from empo_rllib.results.statistics import estimate, share_interval, stratified_estimate
 from empo_rllib.results.table import render_runs
+from empo_rllib.statistics import estimate, share_interval, stratified_estimate
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 

@@ -9,7 +9,7 @@ from sweeps import edit_summary, row, write_rows, write_sweep
 from empo_rllib.results.report.curves import MAX_POINTS, build_series, interval_of_mean, read_curve
 from empo_rllib.results.report.groups import MAX_DRAWN, drawn_groups, group_trials
 from empo_rllib.results.report.runs import ReportedTrial, read_runs
-from empo_rllib.results.statistics import estimate
+from empo_rllib.statistics import estimate
 
 RETURN = "episode_return_mean"
 

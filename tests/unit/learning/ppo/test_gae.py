@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from empo_rllib.learning.gae import estimate_advantages
+from empo_rllib.learning.ppo.gae import estimate_advantages
 
 GAMMA, LAMBDA = 0.9, 0.8
 

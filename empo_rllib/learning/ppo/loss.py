@@ -10,8 +10,8 @@ import torch
 from ray.rllib.utils.torch_utils import explained_variance
 from torch import Tensor
 
-from empo_rllib.learning.batch import PolicyBatch
-from empo_rllib.learning.plan import Minibatch
+from empo_rllib.learning.ppo.batch import PolicyBatch
+from empo_rllib.learning.ppo.update import Minibatch
 
 TOTAL_LOSS = "total_loss"
 

@@ -30,12 +30,12 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
-from empo_rllib.learning.batch import PolicyBatch, build_batch
 from empo_rllib.learning.gradients import clip_gradients, global_norm
-from empo_rllib.learning.loss import TOTAL_LOSS, LossSettings
 from empo_rllib.learning.minibatches import count_minibatches, deal_rows
-from empo_rllib.learning.plan import PolicyUpdate, may_deduplicate, plan_update
-from empo_rllib.learning.training import train
+from empo_rllib.learning.ppo.batch import PolicyBatch, build_batch
+from empo_rllib.learning.ppo.loss import TOTAL_LOSS, LossSettings
+from empo_rllib.learning.ppo.training import train
+from empo_rllib.learning.ppo.update import PolicyUpdate, may_deduplicate, plan_update
 from empo_rllib.sampling.fragment import Fragment
 
 # With torch for GPUs the first optimiser loads Triton. Where numba's LLVM had compiled kernels

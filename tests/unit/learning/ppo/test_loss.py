@@ -8,10 +8,10 @@ import torch
 from fragments import random_fragment
 from learners import TEAMS, build
 
-from empo_rllib.learning.categorical import CategoricalLoss
-from empo_rllib.learning.loss import LossSettings, TorchLoss
-from empo_rllib.learning.plan import plan_update
-from empo_rllib.learning.ppo import FragmentPPOLearner
+from empo_rllib.learning.ppo.categorical import CategoricalLoss
+from empo_rllib.learning.ppo.learner import FragmentPPOLearner
+from empo_rllib.learning.ppo.loss import LossSettings, TorchLoss
+from empo_rllib.learning.ppo.update import plan_update
 
 PLAIN = LossSettings(0.3, 10.0, 1.0, 0.0, 0.2, True)
 VARIANTS = {

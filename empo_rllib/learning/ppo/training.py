@@ -8,10 +8,10 @@ from typing import Any
 from ray.rllib.core.columns import Columns
 from torch import Tensor, nn
 
-from empo_rllib.learning.batch import PolicyBatch
-from empo_rllib.learning.categorical import CategoricalLoss
-from empo_rllib.learning.loss import Loss, LossSettings, TorchLoss
-from empo_rllib.learning.plan import PolicyUpdate
+from empo_rllib.learning.ppo.batch import PolicyBatch
+from empo_rllib.learning.ppo.categorical import CategoricalLoss
+from empo_rllib.learning.ppo.loss import Loss, LossSettings, TorchLoss
+from empo_rllib.learning.ppo.update import PolicyUpdate
 
 
 def train(

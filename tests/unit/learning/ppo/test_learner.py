@@ -12,7 +12,7 @@ from fragments import random_fragment
 from learners import TEAMS, build, metrics_of
 from torch import nn
 
-from empo_rllib.learning.ppo import FragmentPPOLearner
+from empo_rllib.learning.ppo.learner import FragmentPPOLearner
 from empo_rllib.rl_modules.actor_critic import ActorCritic
 
 TEAM = TEAMS["one policy for all"]

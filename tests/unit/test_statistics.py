@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from empo_rllib.results import statistics
-from empo_rllib.results.statistics import estimate
+from empo_rllib import statistics
+from empo_rllib.statistics import estimate
 
 RETURNS = np.random.default_rng(3).gamma(2.0, 1.5, size=90)
 

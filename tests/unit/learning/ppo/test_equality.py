@@ -9,7 +9,7 @@ from learners import TEAMS, build, metrics_of, pair, weights_of
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.learner.training_data import TrainingData
 
-from empo_rllib.learning.ppo import FragmentPPOLearner
+from empo_rllib.learning.ppo.learner import FragmentPPOLearner
 from empo_rllib.rl_modules.actor_critic import ActorCritic
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from empo_rllib.envs.vector_env import AgentGroup, Leaves
 from empo_rllib.learning.distinct import distinct_rows
-from empo_rllib.learning.gae import estimate_advantages
+from empo_rllib.learning.ppo.gae import estimate_advantages
 from empo_rllib.learning.rows import Rows, rows_of
 from empo_rllib.sampling.fragment import Fragment, PolicyInput
 

@@ -16,9 +16,9 @@ from ray.rllib.core.distribution.torch.torch_distribution import TorchCategorica
 from torch import Tensor
 
 from empo_rllib.envs.compiled import compiled
-from empo_rllib.learning.batch import PolicyBatch
-from empo_rllib.learning.loss import TOTAL_LOSS, LossSettings, explained_fraction
-from empo_rllib.learning.plan import Minibatch
+from empo_rllib.learning.ppo.batch import PolicyBatch
+from empo_rllib.learning.ppo.loss import TOTAL_LOSS, LossSettings, explained_fraction
+from empo_rllib.learning.ppo.update import Minibatch
 
 _PARTS = ("policy_loss", "vf_loss", "vf_loss_unclipped", "entropy", "mean_kl_loss")
 

@@ -1,0 +1,93 @@
+"""The algorithms, a row each. This is data: reading it imports neither Ray nor torch.
+
+A new algorithm of RLlib is a row here, then `python -m empo_rllib.config.generate`. One that
+learns in its own way from fragments also has a folder in `learning/`, whose learner its row names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+ALL_ACTIONS = ("Discrete", "MultiDiscrete", "Box")
+_ACTOR_CRITIC = "empo_rllib.rl_modules.actor_critic:ActorCritic"
+# RLlib's default buffer holds one agent only; params may change the rest of it. With another
+# type RLlib forgets its own alpha and beta, without which DQN and SAC fail in their first update.
+_MULTI_AGENT_REPLAY = {
+    "replay_buffer_config": {
+        "type": "MultiAgentPrioritizedEpisodeReplayBuffer",
+        "capacity": 50_000,
+        "alpha": 0.6,
+        "beta": 0.4,
+    }
+}
+# Read by RLlib's old API stack only: off-policy algorithms draw their batches from the buffer.
+_NO_MINIBATCHES = frozenset({"minibatch_size", "num_epochs", "shuffle_batch_per_epoch"})
+_THREE_LEARNING_RATES = {"lr": "use actor_lr, critic_lr and alpha_lr"}
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One of RLlib's algorithms. Classes have the form `package.module:Class`.
+
+    Attributes:
+        config_class: RLlib's config of it.
+        action_spaces: names of the Gymnasium spaces that its policies act in.
+        learner_class: what learns from fragments; None where only RLlib's own learner, from
+            episodes, does.
+        rl_module_class: the default network, which reads observations of any structure; None for
+            RLlib's own, which reads flat ones.
+        greedy: whether its policies act by their best action. The others are stochastic: their most
+            likely action may repeat for ever.
+        defaults: parameters of RLlib's `training` that have another default here.
+        elsewhere: parameters of RLlib that cannot be set, and what to set instead.
+        ineffective: parameters that RLlib accepts and does not read.
+    """
+
+    config_class: str
+    action_spaces: tuple[str, ...] = ALL_ACTIONS
+    learner_class: str | None = None
+    rl_module_class: str | None = None
+    greedy: bool = False
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    ineffective: frozenset[str] = frozenset()
+
+
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "PPO": Algorithm(
+        "ray.rllib.algorithms.ppo:PPOConfig",
+        learner_class="empo_rllib.learning.ppo.learner:FragmentPPOLearner",
+        rl_module_class=_ACTOR_CRITIC,
+    ),
+    "APPO": Algorithm(
+        "ray.rllib.algorithms.appo:APPOConfig",
+        rl_module_class=f"{_ACTOR_CRITIC}WithTarget",
+        ineffective=frozenset({"epsilon", "learner_queue_size"}),
+    ),
+    "IMPALA": Algorithm(
+        "ray.rllib.algorithms.impala:IMPALAConfig",
+        rl_module_class=_ACTOR_CRITIC,
+        ineffective=frozenset({"epsilon"}),
+    ),
+    "DQN": Algorithm(
+        "ray.rllib.algorithms.dqn:DQNConfig",
+        action_spaces=("Discrete",),
+        greedy=True,
+        defaults=_MULTI_AGENT_REPLAY,
+        ineffective=_NO_MINIBATCHES,
+    ),
+    "SAC": Algorithm(
+        "ray.rllib.algorithms.sac:SACConfig",
+        action_spaces=("Discrete", "Box"),
+        defaults=_MULTI_AGENT_REPLAY,
+        elsewhere=_THREE_LEARNING_RATES,
+        ineffective=_NO_MINIBATCHES,
+    ),
+}
+
+if TYPE_CHECKING:
+    AlgorithmName = str
+else:
+    AlgorithmName = Literal[tuple(ALGORITHMS)]

@@ -1,0 +1,1 @@
+"""PPO from fragments: advantages, minibatches, loss and gradients, as RLlib computes them."""
