@@ -148,8 +148,8 @@ def _run(task: Task) -> dict[str, Any]:
     import torch
 
     from benchmarks.stock import check_is_stock
-    from empo_rllib.algorithms.builder import build_algorithm_config, pick_sampler
-    from empo_rllib.algorithms.policies import build_policies
+    from empo_rllib.algorithms.builder import build_algorithm_config
+    from empo_rllib.algorithms.setup import set_up_trial
     from empo_rllib.config.schema import ExperimentConfig
     from empo_rllib.experiment.trial import seed_everything
 
@@ -157,18 +157,17 @@ def _run(task: Task) -> dict[str, Any]:
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     config = ExperimentConfig.model_validate(task.experiment)
     seed_everything(config.seed)
-    policies = build_policies(config)
-    sampler = pick_sampler(config, policies)
+    setup = set_up_trial(config)
     started = time.perf_counter()
-    algorithm = build_algorithm_config(config, policies).build_algo()
+    algorithm = build_algorithm_config(setup).build_algo()
     build_s = time.perf_counter() - started
-    if sampler.name == "rllib":
+    if setup.sampler.name == "rllib":
         check_is_stock(algorithm)
     rows = _sample(algorithm, task) if task.sampling_only else _train(algorithm, config, task)
     algorithm.stop()
     ray.shutdown()
     threads = {"torch_threads": torch.get_num_threads()}
-    return {"sampler": asdict(sampler), **threads, "build_s": round(build_s, 2), "rows": rows}
+    return {"sampler": asdict(setup.sampler), **threads, "build_s": round(build_s, 2), "rows": rows}
 
 
 def _train(algorithm: Any, config: Any, task: Task) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from empo_rllib import load_config
 from empo_rllib.algorithms.builder import build_algorithm_config
-from empo_rllib.algorithms.policies import build_policies
+from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.experiment.metrics import Counters, build_row, stop_reason
 from empo_rllib.experiment.trial import seed_everything
 
@@ -111,7 +111,7 @@ def train(overrides: list[str], seed: int) -> dict[str, float]:
     """Trains one candidate; returns env steps, CPU seconds and the last return."""
     config = load_config(ROOT / "tune_configs/ppo.yaml", [*overrides, f"seed={seed}"])
     seed_everything(seed)
-    algorithm = build_algorithm_config(config, build_policies(config)).build_algo()
+    algorithm = build_algorithm_config(set_up_trial(config)).build_algo()
     parameters = algorithm.get_module("agent_0").parameters()
     size = sum(parameter.numel() for parameter in parameters)
     counters, row = Counters(), {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
@@ -12,9 +12,11 @@ from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.checks import PLAIN_NAME
 from empo_rllib.config.policies import resolve_policies
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
-from empo_rllib.envs.registry import make_env
+from empo_rllib.envs.adapting import adapt_observation, agents_of
 from empo_rllib.errors import ConfigError
+
+if TYPE_CHECKING:
+    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 
 
 @dataclass(frozen=True)
@@ -33,41 +35,40 @@ class Policy:
     action_space: gym.Space
 
 
-def build_policies(config: ExperimentConfig) -> dict[str, Policy]:
-    """Makes the environment once and returns its policies by name.
+def build_policies(config: ExperimentConfig, env: Any) -> dict[str, Policy]:
+    """Returns the policies of an experiment by name.
+
+    Args:
+        config: an experiment without search spaces.
+        env: an instance of its PettingZoo environment.
 
     Raises:
-        EnvError: the environment cannot be made.
+        EnvError: an observation has no form that the policies could read.
         ConfigError: the mapping leaves an agent out, names one that does not exist, or gives
             one policy to agents with different spaces.
     """
-    env = make_env(config.env.id, config.env.num_agents, **config.env.kwargs)
-    try:
-        table = resolve_policies(config.policies, list(env.possible_agents))
-        with_id = {
-            agent
-            for entry in table.values()
-            if _agent_id_input(config, len(entry.agents))
-            for agent in entry.agents
+    agents = agents_of(env)
+    table = resolve_policies(config.policies, agents)
+    _check_names(table)
+    built = {}
+    for name, entry in table.items():
+        with_id = _agent_id_input(config, len(entry.agents))
+        flat = trains_rllib_module(config)
+        seen = {
+            a: adapt_observation(env.observation_space(a), a, agents, with_id=with_id, flat=flat)[0]
+            for a in entry.agents
         }
-        spaces = ParallelMultiAgentEnv(env, agent_id_for=with_id, flat=trains_rllib_module(config))
-        _check_names(table)
-        built = {
-            name: Policy(
-                name=name,
-                agents=tuple(entry.agents),
-                train=entry.train,
-                checkpoint=entry.checkpoint,
-                agent_id_input=entry.agents[0] in with_id,
-                observation_space=_common(name, entry.agents, spaces.observation_spaces),
-                action_space=_common(name, entry.agents, spaces.action_spaces),
-            )
-            for name, entry in table.items()
-        }
-        _check_action_spaces(config, built)
-        return built
-    finally:
-        env.close()
+        built[name] = Policy(
+            name=name,
+            agents=tuple(entry.agents),
+            train=entry.train,
+            checkpoint=entry.checkpoint,
+            agent_id_input=with_id,
+            observation_space=_common(name, entry.agents, seen),
+            action_space=_common(name, entry.agents, {a: env.action_space(a) for a in seen}),
+        )
+    _check_action_spaces(config, built)
+    return built
 
 
 def adapter_options(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:
@@ -80,6 +81,8 @@ def adapt(
     config: ExperimentConfig, policies: Mapping[str, Policy], env: Any
 ) -> ParallelMultiAgentEnv:
     """Returns a PettingZoo `ParallelEnv` as the `MultiAgentEnv` that `policies` act in."""
+    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+
     return ParallelMultiAgentEnv(env, **adapter_options(config, policies))
 
 

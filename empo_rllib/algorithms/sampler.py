@@ -13,16 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ray.rllib.callbacks.callbacks import RLlibCallback
-from ray.rllib.core.rl_module.apis import SelfSupervisedLossAPI
-from ray.rllib.core.rl_module.rl_module import RLModule
-
 from empo_rllib.algorithms.policies import Policy
+from empo_rllib.algorithms.user_classes import user_callbacks
 from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.params import known_params
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.batched import why_not_batched
-from empo_rllib.envs.registry import make_env
 from empo_rllib.envs.vector_env import ARRAY_SPACES, ObservationLeaves
 from empo_rllib.errors import ConfigError
 
@@ -59,34 +55,29 @@ class Sampler:
     reason: str
 
 
-def choose_sampler(
-    config: ExperimentConfig,
-    policies: Mapping[str, Policy],
-    callbacks: list[type[RLlibCallback]],
-    modules: Mapping[str, RLModule],
-) -> Sampler:
-    """Returns the sampler of one trial.
+def choose_sampler(config: ExperimentConfig, policies: Mapping[str, Policy], env: Any) -> Sampler:
+    """Returns how one trial samples and learns.
 
     Args:
         config: an experiment without search spaces.
         policies: what `build_policies` returned for it.
-        callbacks: the user's callback classes.
-        modules: a network of each policy of the user's own class, if there is one.
+        env: an instance of its PettingZoo environment.
 
     Raises:
-        ConfigError: `resources.sampler` asks for one that does not fit.
+        ConfigError: `resources.sampler` asks for one that does not fit, or a class of the user's
+            cannot be imported or built.
     """
     asked = config.resources.sampler
     if asked == "rllib":
         return Sampler("rllib", "as asked for")
-    needs_rllib = next(_reasons_for_rllib(config, policies, callbacks, modules), None)
+    needs_rllib = next(_reasons_for_rllib(config, policies), None)
     if needs_rllib is not None:
         if asked != "auto":
             raise _does_not_fit(asked, needs_rllib, "rllib or auto")
         return Sampler("rllib", needs_rllib)
     if asked == "python":
         return Sampler("python", "as asked for")
-    not_batched = _batched_problem(config)
+    not_batched = why_not_batched(env)
     if not_batched is None:
         reason = "as asked for" if asked == "batched" else "MultiGrid with known step rules"
         return Sampler("batched", reason)
@@ -101,16 +92,11 @@ def _does_not_fit(asked: str, reason: str, others: str) -> ConfigError:
     )
 
 
-def _reasons_for_rllib(
-    config: ExperimentConfig,
-    policies: Mapping[str, Policy],
-    callbacks: list[type[RLlibCallback]],
-    modules: Mapping[str, RLModule],
-) -> Iterator[str]:
+def _reasons_for_rllib(config: ExperimentConfig, policies: Mapping[str, Policy]) -> Iterator[str]:
     """Yields what only RLlib's own env runner and learner can do."""
     if ALGORITHMS[config.algorithm.name].learner_class is None:
-        fast = [name for name, row in ALGORITHMS.items() if row.learner_class]
-        yield f"the faster samplers train {', '.join(fast)}, not {config.algorithm.name}"
+        fast = ", ".join(name for name, row in ALGORITHMS.items() if row.learner_class)
+        yield f"the faster samplers train {fast}, not {config.algorithm.name}"
     if config.resources.num_learners > 1:
         yield f"num_learners = {config.resources.num_learners}: the fast learner is one process"
     known = known_params(config.algorithm.name)
@@ -118,25 +104,34 @@ def _reasons_for_rllib(
         value = config.algorithm.params.get(name, known[name].default)
         if value != known[name].default:
             yield f"algorithm.params.{name} = {value!r}"
-    for callback in callbacks:
-        for method in _RLLIB_CALLBACKS:
-            if getattr(callback, method) is not getattr(RLlibCallback, method):
-                yield f"the callback {callback.__name__}.{method} wants RLlib's envs and episodes"
+    yield from _reasons_in_callbacks(config)
     for policy in policies.values():
         if not isinstance(policy.action_space, ARRAY_SPACES):
             yield f"actions of {policy.name!r} are a {type(policy.action_space).__name__}"
         for kind in ObservationLeaves(policy.observation_space).kinds - set(ARRAY_SPACES):
             yield f"observations of {policy.name!r} hold a {kind.__name__}"
-    for name, module in modules.items():
+    if config.model.class_ is not None:
+        yield from _reasons_in_own_networks(config, policies)
+
+
+def _reasons_in_callbacks(config: ExperimentConfig) -> Iterator[str]:
+    for callback in user_callbacks(config):
+        from ray.rllib.callbacks.callbacks import RLlibCallback
+
+        for method in _RLLIB_CALLBACKS:
+            if getattr(callback, method) is not getattr(RLlibCallback, method):
+                yield f"the callback {callback.__name__}.{method} wants RLlib's envs and episodes"
+
+
+def _reasons_in_own_networks(
+    config: ExperimentConfig, policies: Mapping[str, Policy]
+) -> Iterator[str]:
+    from ray.rllib.core.rl_module.apis import SelfSupervisedLossAPI
+
+    from empo_rllib.algorithms.networks import build_own_modules
+
+    for name, module in build_own_modules(config, policies).items():
         if module.is_stateful():
             yield f"the network of {name!r} is recurrent"
         if isinstance(module, SelfSupervisedLossAPI):
             yield f"the network of {name!r} has a loss of its own"
-
-
-def _batched_problem(config: ExperimentConfig) -> str | None:
-    env: Any = make_env(config.env.id, config.env.num_agents, **config.env.kwargs)
-    try:
-        return why_not_batched(env)
-    finally:
-        env.close()

@@ -7,9 +7,11 @@ import io
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import astuple
 
 from pettingzoo import ParallelEnv
 
+from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.doctor.findings import Findings, GaveUp
 from empo_rllib.doctor.limits import Limits, TimeUp, time_limit
@@ -17,15 +19,14 @@ from empo_rllib.doctor.places import Places
 from empo_rllib.doctor.play import Played, play
 from empo_rllib.doctor.repeat import check_repeats
 from empo_rllib.doctor.report import AgentSpaces, RandomPolicy, Report, describe_space
-from empo_rllib.doctor.spaces import check_declarations, unsupported_kind
+from empo_rllib.doctor.spaces import check_declarations
 from empo_rllib.doctor.subject import Subject
 from empo_rllib.doctor.suggestions import Measured, available_cpus, suggest
 from empo_rllib.doctor.times import Times, find_hotspots, measure_times
 from empo_rllib.envs.arguments import describe
-from empo_rllib.envs.batched import why_not_batched
 from empo_rllib.envs.registry import make_env
 from empo_rllib.envs.vector_env import AgentGroup, group_agents
-from empo_rllib.errors import EnvError
+from empo_rllib.errors import ConfigError, EnvError
 
 
 def examine(config: ExperimentConfig, limits: Limits | None = None) -> Report:
@@ -115,21 +116,16 @@ class _Examination:
                 self._suggest(self._report.times)
 
     def _choose_sampler(self) -> None:
-        self._report.sampler, self._report.sampler_reason = self._sampler()
-
-    def _sampler(self) -> tuple[str, str]:
-        """Returns what `resources.sampler: auto` takes as far as the environment decides it."""
-        algorithm = self._config.algorithm.name
-        if algorithm != "PPO":
-            return "rllib", f"the faster samplers train PPO, not {algorithm}"
-        for agent in self._env.possible_agents:
-            for method in ("observation_space", "action_space"):
-                if kind := unsupported_kind(method, getattr(self._env, method)(agent)):
-                    return "rllib", f"the {method} of {agent!r} holds a {kind}"
+        """Finds what `resources.sampler: auto` takes, by the rules of training."""
+        resources = self._config.resources.model_copy(update={"sampler": "auto"})
         env = self._make_another()  # as it was made, without anything replaced
-        reason = why_not_batched(env)
-        self._examined(env).close()
-        return ("python", reason) if reason else ("batched", "MultiGrid with known step rules")
+        try:
+            setup = set_up_trial(self._config.model_copy(update={"resources": resources}), env)
+            self._report.sampler, self._report.sampler_reason = astuple(setup.sampler)
+        except ConfigError as error:
+            self._report.sampler_reason = str(error)
+        finally:
+            self._examined(env).close()
 
     def _suggest(self, times: Times) -> None:
         asked = self._config.resources.sampler

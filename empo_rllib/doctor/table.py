@@ -58,6 +58,8 @@ def _summary(report: Report) -> Iterator[RenderableType]:
         grid.add_row("  act", Text(spaces.action_space))
     if report.sampler:
         grid.add_row("sampler", Text(f"{report.sampler} ({report.sampler_reason})"))
+    elif report.sampler_reason:
+        grid.add_row("sampler", Text(f"none: {report.sampler_reason}"))
     yield grid
     if report.random_policy:
         yield Text()

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
-from empo_rllib.envs.encoding import flat_space, flattener
+from empo_rllib.envs.adapting import Transform, adapt_observation, agents_of
 from empo_rllib.errors import EnvError
-
-OBSERVATION = "observation"
-AGENT_ID = "agent_id"
-Transform = Callable[[Any], Any]
 
 
 class ParallelMultiAgentEnv(MultiAgentEnv):
@@ -35,11 +30,8 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
 
     Args:
         env: the environment to wrap; its `possible_agents` must be set. Closed with this one.
-        agent_id_for: agents whose observation is extended by their one-hot position in
-            `possible_agents`: as the entry `agent_id` of a Dict observation; any other becomes a
-            Dict of `observation` and `agent_id`.
-        flat: turn every observation (with the agent's id) into one float32 vector, which RLlib's
-            default modules can learn from; see `empo_rllib.envs.encoding`.
+        agent_id_for: agents whose observation is extended by their id; see `adapt_observation`.
+        flat: turn every observation into one vector, which RLlib's default modules can learn from.
 
     Raises:
         EnvError: no `possible_agents`, an unknown agent in `agent_id_for`, an observation that
@@ -53,8 +45,11 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         self.env = env
         self.metadata = dict(env.metadata)  # a copy, since RLlib's vector env writes into it
         self.render_mode = getattr(env, "render_mode", None)
-        self.possible_agents = list(getattr(env, "possible_agents", ()))
-        _check_agents(self.possible_agents, agent_id_for)
+        self.possible_agents = agents_of(env)
+        if unknown := set(agent_id_for).difference(self.possible_agents):
+            raise EnvError(
+                f"agent_id_for names {sorted(unknown)}; agents are {self.possible_agents}"
+            )
         self.agents = list(self.possible_agents)
         self.acting_agents: list[str] = []
         self._gone: set[str] = set()
@@ -62,7 +57,16 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         self.observation_spaces: dict[str, spaces.Space] = {}
         self._transforms: dict[str, Transform] = {}
         for agent in self.possible_agents:
-            self._set_up_observation(agent, with_id=agent in agent_id_for, flat=flat)
+            space, transform = adapt_observation(
+                env.observation_space(agent),
+                agent,
+                self.possible_agents,
+                with_id=agent in agent_id_for,
+                flat=flat,
+            )
+            self.observation_spaces[agent] = space
+            if transform is not None:
+                self._transforms[agent] = transform
         self.action_spaces = {agent: env.action_space(agent) for agent in self.possible_agents}
 
     @property
@@ -138,20 +142,6 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         identity: Transform = lambda observation: observation  # noqa: E731
         return {a: self._transforms.get(a, identity)(o) for a, o in observations.items()}
 
-    def _set_up_observation(self, agent: str, with_id: bool, flat: bool) -> None:
-        """Decides the observation space of `agent` and how observations get there."""
-        space = self.env.observation_space(agent)
-        steps: list[Transform] = []
-        if with_id:
-            space, add_id = _with_agent_id(space, agent, self.possible_agents)
-            steps.append(add_id)
-        if flat:
-            steps.append(flattener(space))
-            space = flat_space(space)
-        self.observation_spaces[agent] = space
-        if steps:
-            self._transforms[agent] = _chain(steps)
-
     def _refuse_returned(self, present: list[str]) -> None:
         if returned := self._gone.intersection(present):
             raise EnvError(
@@ -170,13 +160,6 @@ def episode_success(infos: Mapping[str, Mapping[str, Any]]) -> bool | None:
         info[key] for info in infos.values() for key in ("success", "is_success") if key in info
     ]
     return any(flags) if flags else None
-
-
-def _check_agents(possible_agents: list[str], agent_id_for: Collection[str]) -> None:
-    if not possible_agents:
-        raise EnvError("an environment must list all agents it may ever have in possible_agents")
-    if unknown := set(agent_id_for).difference(possible_agents):
-        raise EnvError(f"agent_id_for names {sorted(unknown)}; agents are {possible_agents}")
 
 
 def _ends(
@@ -203,27 +186,3 @@ def _set_all_flags(terminateds: dict, truncateds: dict, over: bool) -> None:
 def _infos_of(observations: dict, infos: dict) -> dict[str, dict]:
     """Returns infos for exactly the observed agents; RLlib refuses any other."""
     return {agent: infos.get(agent, {}) for agent in observations}
-
-
-def _with_agent_id(
-    space: spaces.Space, agent: str, possible_agents: list[str]
-) -> tuple[spaces.Dict, Transform]:
-    one_hot = np.eye(len(possible_agents), dtype=np.float32)[possible_agents.index(agent)]
-    one_hot.flags.writeable = False  # one array is in every observation
-    id_space = spaces.Box(0.0, 1.0, one_hot.shape, np.float32)
-    if not isinstance(space, spaces.Dict):
-        parts = {OBSERVATION: space, AGENT_ID: id_space}
-        return spaces.Dict(parts), lambda seen: {AGENT_ID: one_hot, OBSERVATION: seen}
-    if AGENT_ID in space.spaces:
-        raise EnvError(f"the observation of {agent} has an entry {AGENT_ID!r} already")
-    return spaces.Dict({**space.spaces, AGENT_ID: id_space}), lambda seen: {
-        **seen,
-        AGENT_ID: one_hot,
-    }
-
-
-def _chain(steps: list[Transform]) -> Transform:
-    if len(steps) == 1:
-        return steps[0]
-    first, second = steps
-    return lambda observation: second(first(observation))

@@ -48,6 +48,12 @@ def find_checkpoints(trial_folder: Path) -> list[Path]:
     return [complete[iteration] for iteration in sorted(complete)]
 
 
+def newest_checkpoint(run: Path, trial_id: str) -> str | None:
+    """Returns the newest checkpoint of a trial, relative to the run folder."""
+    checkpoints = find_checkpoints(run / trial_id)
+    return f"{trial_id}/{checkpoints[-1].name}" if checkpoints else None
+
+
 def write_checkpoint(
     trial_folder: Path, algorithm: Algorithm, counters: Mapping[str, Any], num_to_keep: int
 ) -> Path:

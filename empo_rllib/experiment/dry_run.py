@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from empo_rllib.algorithms.builder import changed_settings
+from empo_rllib.algorithms.builder import build_algorithm_config, changed_settings
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment.cluster import local_resources
 from empo_rllib.experiment.plan import (
@@ -23,11 +23,12 @@ def render_dry_run(config: ExperimentConfig) -> str:
     available = local_resources()
     gpus = num_gpus_per_learner(config, available)
     needed = trial_resources(planned, gpus)
-    settings = changed_settings(planned[0].algorithm_config(gpus), config.algorithm.name)
+    first = planned[0].setup
+    settings = changed_settings(build_algorithm_config(first, gpus), config.algorithm.name)
     trials = [f"  {p.spec.trial_id}  seed {p.spec.seed}  {p.spec.params}" for p in planned]
     policies = [
         f"  {policy.name}: {', '.join(policy.agents)}{'' if policy.train else ' (frozen)'}"
-        for policy in planned[0].policies.values()
+        for policy in first.policies.values()
     ]
     resources = [
         f"  {name}: one trial needs {needed.get(name, 0.0):g}, this machine has {amount:g}"

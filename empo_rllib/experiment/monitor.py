@@ -11,7 +11,7 @@ from ray.tune.experiment import Trial
 
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment import interrupt
-from empo_rllib.experiment.plan import newest_checkpoint
+from empo_rllib.experiment.checkpoints import newest_checkpoint
 from empo_rllib.experiment.progress import Display
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
 from empo_rllib.experiment.trial import ERROR_FILE, TrialTask
@@ -100,7 +100,7 @@ class Monitor(tune.Callback):
         return path.read_text() if path.exists() else str(trial.get_error() or "its process died")
 
     def _entry(self, trial: Trial) -> TrialSummary:
-        return self._result.trial(TrialTask.from_tune_config(trial.config).trial_id)
+        return self._result.trial(TrialTask.of(trial.config).trial_id)
 
     def _write(self) -> None:
         for entry in self._result.trials:

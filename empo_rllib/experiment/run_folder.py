@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlparse
 
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.search_space import TrialSpec, open_values, resolve_trial
+from empo_rllib.config.search_space import open_values, resolve_trial
 from empo_rllib.errors import CheckpointError, ConfigError, RunError
 from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, read_policy
 from empo_rllib.experiment.summary import SUMMARY_FILE, ExperimentResult, TrialSummary, read_summary
@@ -235,8 +235,7 @@ def read_trial(run: Path, experiment: ExperimentConfig, trial: TrialSummary) -> 
             f"{run / SUMMARY_FILE}: {name} has the params {_names(trial.params)}, "
             f"{CONFIG_FILE} searches {_names(searched)}. They are not of the same run."
         )
-    spec = TrialSpec(trial_id=name, seed=trial.seed, params=trial.params)
-    return resolve_trial(experiment, spec)
+    return resolve_trial(experiment, trial.spec)
 
 
 def _names(keys: Iterable[str]) -> str:

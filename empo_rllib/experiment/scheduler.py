@@ -87,7 +87,7 @@ class _OurTrial:
 
     @staticmethod
     def of(trial: Trial) -> _OurTrial:
-        return _OurTrial(TrialTask.from_tune_config(trial.config).trial_id)
+        return _OurTrial(TrialTask.of(trial.config).trial_id)
 
 
 class ResumableAsha(ASHAScheduler):

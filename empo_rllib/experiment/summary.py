@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from empo_rllib.config.search_space import TrialSpec
 from empo_rllib.errors import RunError
 from empo_rllib.statistics import estimate
 
@@ -43,6 +44,11 @@ class TrialSummary(BaseModel):
     env_runner_hosts: list[str] = []
     checkpoint: str | None = None
     error: str | None = None
+
+    @property
+    def spec(self) -> TrialSpec:
+        """What was sampled for it when the run was started."""
+        return TrialSpec(trial_id=self.trial_id, seed=self.seed, params=self.params)
 
     @property
     def is_over(self) -> bool:

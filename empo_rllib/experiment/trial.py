@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import platform
 import shutil
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ from ray import tune
 from ray.rllib.algorithms.algorithm import Algorithm
 
 from empo_rllib.algorithms.builder import build_algorithm_config
-from empo_rllib.algorithms.policies import Policy, build_policies
-from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.algorithms.policies import Policy
+from empo_rllib.algorithms.setup import TrialSetup
 from empo_rllib.envs.env_errors import raise_env_error
 from empo_rllib.errors import TrialError
 from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, write_checkpoint
@@ -41,25 +40,18 @@ ENV_ERROR_FILE = "env_error.txt"
 
 @dataclass(frozen=True)
 class TrialTask:
-    """What a trial actor is told: plain data, sent as JSON in Tune's config."""
+    """What a trial's process is handed; Tune carries it as `config["task"]`."""
 
     trial_id: str
-    folder: str
-    experiment: dict[str, Any]
+    folder: Path
+    setup: TrialSetup
     num_gpus_per_learner: float
 
-    def to_json(self) -> str:
-        """Returns what Tune carries to the actor as `config["task"]`."""
-        return json.dumps(asdict(self))
-
     @staticmethod
-    def from_tune_config(config: dict[str, str]) -> TrialTask:
-        """Reads the task in a Tune config."""
-        return TrialTask(**json.loads(config["task"]))
-
-    def config(self) -> ExperimentConfig:
-        """Returns the trial's experiment, free of search spaces."""
-        return ExperimentConfig.model_validate(self.experiment)
+    def of(tune_config: dict[str, Any]) -> TrialTask:
+        """Returns the task in a Tune config."""
+        task: TrialTask = tune_config["task"]
+        return task
 
 
 class ExperimentTrial(tune.Trainable):
@@ -68,36 +60,32 @@ class ExperimentTrial(tune.Trainable):
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> Any:
         """Returns the placement group that RLlib asks for with these settings."""
-        task = TrialTask.from_tune_config(config)
-        experiment = task.config()
-        algorithm = build_algorithm_config(
-            experiment, build_policies(experiment), task.num_gpus_per_learner
-        )
+        task = TrialTask.of(config)
+        algorithm = build_algorithm_config(task.setup, task.num_gpus_per_learner)
         return algorithm.algo_class.default_resource_request(algorithm)
 
     def setup(self, config: dict[str, Any]) -> None:
         """Builds the algorithm and restores the newest checkpoint."""
-        task = TrialTask.from_tune_config(config)
-        self._config = task.config()
+        task = TrialTask.of(config)
+        self._config = task.setup.config
         self._healthy = True
-        self._folder = Path(task.folder)
+        self._folder = task.folder
         self._folder.mkdir(parents=True, exist_ok=True)
         for name in (ERROR_FILE, ENV_ERROR_FILE):
             (self._folder / name).unlink(missing_ok=True)
         with self._reporting_errors():
-            self._build(task.num_gpus_per_learner)
+            self._build(task)
         self._metrics = TrialMetrics(self._config.name, task.trial_id)
 
-    def _build(self, num_gpus_per_learner: float) -> None:
+    def _build(self, task: TrialTask) -> None:
         seed_everything(self._config.seed)
-        policies = build_policies(self._config)
         self._algorithm = build_algorithm_config(
-            self._config, policies, num_gpus_per_learner, self._folder / ENV_ERROR_FILE
+            task.setup, task.num_gpus_per_learner, self._folder / ENV_ERROR_FILE
         ).build_algo()
         # In ~/ray_results and empty; a trial that is killed would leave it there.
         shutil.rmtree(self._algorithm.logdir, ignore_errors=True)
         self._counters = Counters()
-        self._restore_or_start(policies)
+        self._restore_or_start(task.setup.policies)
         time_iterations(self._algorithm.metrics)
         self._saved_iteration = self._counters.training_iteration
         self._env_runner_hosts = env_runner_hosts(self._algorithm)
@@ -156,7 +144,7 @@ class ExperimentTrial(tune.Trainable):
             return f"{self._folder} cannot be written: {os.strerror(error.errno)}. Free some space."
         return traceback.format_exc()
 
-    def _restore_or_start(self, policies: dict[str, Policy]) -> None:
+    def _restore_or_start(self, policies: Mapping[str, Policy]) -> None:
         checkpoints = find_checkpoints(self._folder)
         if checkpoints:
             self._counters = Counters(**read_counters(checkpoints[-1]))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -28,20 +29,22 @@ from empo_rllib.experiment.cluster import (
 from empo_rllib.experiment.monitor import Monitor
 from empo_rllib.experiment.plan import (
     PlannedTrial,
-    check_can_start,
     num_gpus_per_learner,
-    open_run,
     plan_resumed_trials,
     plan_trials,
-    resume_run,
-    start_run,
     trial_resources,
-    unfinished_trials,
 )
 from empo_rllib.experiment.progress import Display
 from empo_rllib.experiment.provenance import write_provenance
-from empo_rllib.experiment.run_folder import check_start_options, lock_run, run_folder_of
+from empo_rllib.experiment.run_folder import check_start_options, lock_run
 from empo_rllib.experiment.scheduler import build_scheduler
+from empo_rllib.experiment.start import (
+    check_can_start,
+    opened_run,
+    resume_run,
+    start_run,
+    unfinished_trials,
+)
 from empo_rllib.experiment.summary import ExperimentResult
 from empo_rllib.experiment.trial import ExperimentTrial, TrialTask
 from empo_rllib.experiment.wandb import WandbLogger
@@ -102,27 +105,43 @@ def run_on(
     check_start_options(resume, overwrite)
     interruption = interrupt.reset()
     with interruption.listening():
-        check_can_start(config, resume, overwrite)
-        if resume and not unfinished_trials(config, result := open_run(config)):
-            result.settle(interrupted=False)
-            result.write()
+        if resume:
+            with opened_run(config) as result:
+                if unfinished_trials(config, result):
+                    planned = plan_resumed_trials(config, result)
+                    with _prepared(running, config, planned) as (cluster, gpus):
+                        resume_run(config, planned, result)
+                        _train(cluster, config, planned, gpus, result)
+                else:
+                    result.settle(interrupted=False)
+                    result.write()
             return result
-        planned = plan_resumed_trials(config, open_run(config)) if resume else plan_trials(config)
-        gpus = None
-        if running is None:
-            available = local_resources()
-            gpus = _check_resources(config, planned, available, THIS_MACHINE)
-            running = local_cluster(available)
-        with running as cluster:
-            interruption.listen()  # Ray put handlers of its own in place
-            if gpus is None:
-                gpus = _check_resources(config, planned, cluster.resources, cluster.name)
-            if not resume:
-                start_run(config, planned, overwrite)
-            with lock_run(run_folder_of(config)):
-                result = resume_run(config, planned) if resume else open_run(config)
+        check_can_start(config, overwrite)
+        planned = plan_trials(config)
+        with _prepared(running, config, planned) as (cluster, gpus):
+            result = start_run(config, planned, overwrite)
+            with lock_run(Path(result.folder)):
                 _train(cluster, config, planned, gpus, result)
-    return result
+        return result
+
+
+@contextlib.contextmanager
+def _prepared(
+    running: AbstractContextManager[Cluster] | None,
+    config: ExperimentConfig,
+    planned: Sequence[PlannedTrial],
+) -> Iterator[tuple[Cluster, float]]:
+    """Starts or joins Ray, where a trial has room; yields the cluster and GPUs per learner."""
+    gpus = None
+    if running is None:
+        available = local_resources()
+        gpus = _check_resources(config, planned, available, THIS_MACHINE)
+        running = local_cluster(available)
+    with running as cluster:
+        interrupt.current.listen()  # Ray put handlers of its own in place
+        if gpus is None:
+            gpus = _check_resources(config, planned, cluster.resources, cluster.name)
+        yield cluster, gpus
 
 
 def build_tuner(
@@ -135,7 +154,7 @@ def build_tuner(
     """Returns the Tuner that runs `tasks`, one trial each, with Tune's own state in `folder`."""
     return tune.Tuner(
         ExperimentTrial,
-        param_space={"task": tune.grid_search([task.to_json() for task in tasks])},
+        param_space={"task": tune.grid_search(tasks)},
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
             max_concurrent_trials=config.tune.max_concurrent,
@@ -156,7 +175,10 @@ def build_tuner(
 
 
 def _check_resources(
-    config: ExperimentConfig, planned: list[PlannedTrial], available: dict[str, float], where: str
+    config: ExperimentConfig,
+    planned: Sequence[PlannedTrial],
+    available: dict[str, float],
+    where: str,
 ) -> float:
     gpus = num_gpus_per_learner(config, available)
     check_resources(trial_resources(planned, gpus), available, where)
@@ -166,7 +188,7 @@ def _check_resources(
 def _train(
     cluster: Cluster,
     config: ExperimentConfig,
-    planned: list[PlannedTrial],
+    planned: Sequence[PlannedTrial],
     gpus: float,
     result: ExperimentResult,
 ) -> None:
@@ -176,8 +198,8 @@ def _train(
     tasks = [
         TrialTask(
             trial_id=trial.spec.trial_id,
-            folder=str(folder / trial.spec.trial_id),
-            experiment=trial.config.to_dict(),
+            folder=folder / trial.spec.trial_id,
+            setup=trial.setup,
             num_gpus_per_learner=gpus,
         )
         for trial in planned

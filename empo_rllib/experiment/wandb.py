@@ -46,17 +46,17 @@ class WandbLogger(tune.Callback):
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._try(self._start, TrialTask.from_tune_config(trial.config))
+        self._try(self._start, TrialTask.of(trial.config))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._try(self._log, TrialTask.from_tune_config(trial.config).trial_id, result)
+        self._try(self._log, TrialTask.of(trial.config).trial_id, result)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._try(self._finish, TrialTask.from_tune_config(trial.config).trial_id)
+        self._try(self._finish, TrialTask.of(trial.config).trial_id)
 
     on_trial_error = on_trial_complete
 
@@ -73,7 +73,7 @@ class WandbLogger(tune.Callback):
             "name": f"{self._config.name}-{task.trial_id}",
             "id": run_id(self._folder, task.trial_id),
             "resume": "allow",
-            "config": task.experiment,
+            "config": task.setup.config.to_dict(),
             "dir": str(self._folder / task.trial_id),
             "reinit": "create_new",
             "settings": wandb.Settings(silent=True, console="off", init_timeout=_INIT_TIMEOUT_S),

@@ -16,8 +16,10 @@ from ray.rllib.utils.spaces.space_utils import batch
 from safetensors.numpy import load_file
 
 import empo_rllib.bundle
-from empo_rllib.algorithms.builder import build_algorithm_config, build_rl_modules
+from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.networks import build_rl_modules
 from empo_rllib.algorithms.policies import Policy, adapt, adapter_options
+from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.bundle import load_bundle
 from empo_rllib.bundle.files import DESCRIPTION_FILE
 from empo_rllib.envs.action_names import action_names
@@ -108,7 +110,7 @@ class _PolicyExports:
         self._specs = policies.specs
         self._env = env
         self._folder = folder
-        self._algorithm = build_algorithm_config(trained.config, policies.specs)
+        self._algorithm = build_algorithm_config(set_up_trial(trained.config))
         self._modules = build_rl_modules(self._algorithm, policies.specs)
         self._env_steps = read_counters(trained.checkpoint)["env_steps"]
 

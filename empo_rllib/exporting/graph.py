@@ -17,7 +17,7 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor, nn
 
 from empo_rllib.bundle.policy import AGENT_ID, OUTPUT, memory_in, memory_out
-from empo_rllib.envs.multi_agent_env import OBSERVATION
+from empo_rllib.envs.adapting import OBSERVATION
 from empo_rllib.errors import BundleError
 from empo_rllib.exporting.spaces import nest, observation_inputs
 from empo_rllib.rl_modules.encoders import Encoder

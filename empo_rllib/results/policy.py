@@ -30,8 +30,10 @@ from ray.rllib.utils.spaces.space_utils import (
 )
 from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 
-from empo_rllib.algorithms.builder import build_algorithm_config, build_rl_modules
-from empo_rllib.algorithms.policies import Policy, build_policies, policy_mapping
+from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.networks import build_rl_modules
+from empo_rllib.algorithms.policies import Policy, policy_mapping
+from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.errors import CheckpointError, ConfigError
 from empo_rllib.experiment.checkpoints import load_weights, read_counters, read_policy
 from empo_rllib.experiment.run_folder import TrainedTrial
@@ -217,7 +219,7 @@ class ActingPolicies:
 
     by_name: dict[str, Acts]
     of_agent: dict[str, str]
-    specs: dict[str, Policy]
+    specs: Mapping[str, Policy]
     adapters: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
 
     @property
@@ -270,8 +272,9 @@ def load_policies(trained: TrainedTrial) -> ActingPolicies:
         ConfigError: the environment or a class of the user's is not there any more.
     """
     config = trained.config
-    specs = build_policies(config)
-    algorithm = build_algorithm_config(config, specs)
+    setup = set_up_trial(config)
+    specs = setup.policies
+    algorithm = build_algorithm_config(setup)
     modules = build_rl_modules(algorithm, specs)
     env_steps = read_counters(trained.checkpoint)["env_steps"]
     by_name: dict[str, Acts] = {}

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import spaces
 
-from empo_rllib.algorithms.policies import Policy, adapt, build_policies
+from empo_rllib.algorithms.policies import Policy, adapt
+from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
@@ -69,7 +70,7 @@ def load_team(trained: TrainedTrial, config: ExperimentConfig) -> ActingPolicies
         ConfigError: the policies do not fit the environment, or a class of the user's is gone.
     """
     if config.env != trained.config.env:
-        _check_fit(build_policies(trained.config), build_policies(config))
+        _check_fit(set_up_trial(trained.config).policies, set_up_trial(config).policies)
     policies = load_policies(replace(trained, config=config))
     env = adapt(
         config,

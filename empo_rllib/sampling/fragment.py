@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from empo_rllib.envs.multi_agent_env import AGENT_ID
+from empo_rllib.envs.adapting import AGENT_ID
 from empo_rllib.envs.vector_env import AgentGroup, Leaves, VectorEnv
 
 

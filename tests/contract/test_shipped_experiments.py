@@ -98,8 +98,8 @@ def test_the_sweep_is_asha_over_learning_rate_and_entropy() -> None:
     config = experiment("ppo_sweep")
     assert "asha" in config.to_dict()["tune"]["scheduler"]
     trials = plan_trials(config)
-    assert len({trial.config.algorithm.params["lr"] for trial in trials}) > 1
-    assert len({trial.config.algorithm.params["entropy_coeff"] for trial in trials}) > 1
+    assert len({trial.spec.params["algorithm.params.lr"] for trial in trials}) > 1
+    assert len({trial.spec.params["algorithm.params.entropy_coeff"] for trial in trials}) > 1
 
 
 def test_one_experiment_is_on_a_third_partys_environment() -> None:

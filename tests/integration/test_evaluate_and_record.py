@@ -21,6 +21,7 @@ from ray.rllib.utils.spaces.space_utils import batch
 from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 
 from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.experiment.run_folder import locate
 from empo_rllib.results.policy import load_policies
 
@@ -44,8 +45,7 @@ def evaluation(run_folder, smoke_place):
 def rllib_episodes(run_folder):
     """Episodes that RLlib's env runner plays with RLlib's own checkpoint, greedy and drawn."""
     trained = locate(run_folder)
-    policies = load_policies(trained).specs
-    config = build_algorithm_config(trained.config, policies)
+    config = build_algorithm_config(set_up_trial(trained.config))
     runner = MultiAgentEnvRunner(config=config.env_runners(num_envs_per_env_runner=1))
     module = "algorithm/learner_group/learner/rl_module"
     runner.module.restore_from_path(str(trained.checkpoint / module))

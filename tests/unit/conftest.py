@@ -25,7 +25,7 @@ def _write_run(folder, env=EMPTY_5X5, algorithm="PPO", env_steps=1000, **section
     from safetensors.torch import save_file
 
     from empo_rllib.algorithms.builder import build_algorithm_config
-    from empo_rllib.algorithms.policies import build_policies
+    from empo_rllib.algorithms.setup import set_up_trial
 
     torch.manual_seed(0)
     config = ExperimentConfig.model_validate(
@@ -36,7 +36,7 @@ def _write_run(folder, env=EMPTY_5X5, algorithm="PPO", env_steps=1000, **section
     (folder / "resolved_config.yaml").write_text(config.to_yaml())
     state = {"format": FORMAT, "counters": asdict(Counters(1, env_steps))}
     (checkpoint / "state.json").write_text(json.dumps(state))
-    algorithm_config = build_algorithm_config(config, build_policies(config))
+    algorithm_config = build_algorithm_config(set_up_trial(config))
     modules = algorithm_config.get_multi_rl_module_spec().build()
     for name in modules.keys():  # noqa: SIM118  # a MultiRLModule is no dict
         if isinstance(modules[name], TargetNetworkAPI):

@@ -11,17 +11,17 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from empo_rllib.algorithms.builder import (
     ENV_NAME,
     build_algorithm_config,
-    build_rl_modules,
     changed_settings,
     required_resources,
 )
 from empo_rllib.algorithms.callbacks import EpisodeMetrics
-from empo_rllib.algorithms.policies import build_policies
+from empo_rllib.algorithms.networks import build_rl_modules
+from empo_rllib.algorithms.setup import set_up_trial
+from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.envs.env_errors import ReportingEnv, raise_env_error
 from empo_rllib.errors import ConfigError, TrialError
 from empo_rllib.rl_modules.actor_critic import ActorCritic, ActorCriticWithTarget
 
-ALGORITHMS = ("PPO", "APPO", "IMPALA", "DQN", "SAC")
 ACTOR_CRITICS = {"PPO": ActorCritic, "APPO": ActorCriticWithTarget, "IMPALA": ActorCritic}
 LEARNING_RATE = {"SAC": "actor_lr"}
 
@@ -32,7 +32,7 @@ def build(experiment):
 
     def build_config(*args, num_gpus_per_learner=0, **kwargs):
         config = experiment(*args, **kwargs)
-        return build_algorithm_config(config, build_policies(config), num_gpus_per_learner)
+        return build_algorithm_config(set_up_trial(config), num_gpus_per_learner)
 
     return build_config
 
@@ -43,8 +43,8 @@ def modules(experiment):
 
     def build_modules(*args, **kwargs):
         config = experiment(*args, **kwargs)
-        policies = build_policies(config)
-        return build_rl_modules(build_algorithm_config(config, policies), policies)
+        setup = set_up_trial(config)
+        return build_rl_modules(build_algorithm_config(setup), setup.policies)
 
     return build_modules
 
@@ -270,7 +270,7 @@ def test_a_trial_that_needs_nothing_cannot_be_placed(build):
 def test_the_environment_is_the_experiments_and_reports_its_errors(experiment, tmp_path):
     config = experiment(policies="shared", env={"num_agents": 2, "raises_in": "step"})
     error_file = tmp_path / "env_error.txt"
-    algorithm = build_algorithm_config(config, build_policies(config), 0, error_file)
+    algorithm = build_algorithm_config(set_up_trial(config), 0, error_file)
     env = ray.tune.registry._global_registry.get("env_creator", algorithm.env)({})
     assert isinstance(env, ReportingEnv)
     assert env.possible_agents == ["agent_0", "agent_1"]

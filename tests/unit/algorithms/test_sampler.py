@@ -10,8 +10,8 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.rl_module.apis import SelfSupervisedLossAPI
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 
-from empo_rllib.algorithms.builder import build_algorithm_config, pick_sampler
-from empo_rllib.algorithms.policies import build_policies
+from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.config import validate_config
 from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
@@ -70,7 +70,7 @@ def multigrid(env_id="MultiGrid-Empty-5x5-v0", sampler="auto", **sections):
 
 
 def pick(config):
-    return pick_sampler(config, build_policies(config))
+    return set_up_trial(config).sampler
 
 
 def test_multigrid_is_batched():
@@ -179,7 +179,7 @@ def test_no_sampler_is_quietly_replaced_by_another(experiment, own_code):
 @pytest.mark.parametrize("name", ["batched", "python", "rllib"])
 def test_the_choice_arrives_in_rllibs_config(name):
     config = multigrid(sampler=name)
-    built = build_algorithm_config(config, build_policies(config))
+    built = build_algorithm_config(set_up_trial(config))
     fast = name != "rllib"
     assert (built.env_runner_cls is FragmentEnvRunner) == fast
     assert (built.learner_class is FragmentPPOLearner) == fast

@@ -18,6 +18,7 @@ from empo_rllib.experiment.checkpoints import (
     checkpoint_path,
     find_checkpoints,
     load_weights,
+    newest_checkpoint,
     read_counters,
     read_policy,
     write_checkpoint,
@@ -226,3 +227,9 @@ def test_weights_fit_only_the_network_they_are_of(tmp_path):
     ):
         message = message_of(load_weights, module, wrong, "policies: 'a' from results/old")
         assert message.startswith("policies: 'a' from results/old: the weights are not of the")
+
+
+def test_the_newest_checkpoint_is_named_relative_to_the_run(run_folder):
+    folder = run_folder()
+    assert newest_checkpoint(folder, "trial_00000") == "trial_00000/checkpoint_000002"
+    assert newest_checkpoint(folder, "trial_00009") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -53,10 +54,8 @@ def run(experiment, result, trial, display, interruption, tmp_path):
 
 
 def tune_trial(number=0, num_failures=0):
-    task = TrialTask(f"trial_{number:05d}", "/runs", {}, 0.0)
-    return SimpleNamespace(
-        config={"task": task.to_json()}, num_failures=num_failures, get_error=lambda: None
-    )
+    task = TrialTask(f"trial_{number:05d}", Path("/runs"), None, 0.0)
+    return SimpleNamespace(config={"task": task}, num_failures=num_failures, get_error=lambda: None)
 
 
 def play(monitor, number=0, **changes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -56,10 +57,8 @@ class Trials:
         self.trials = {}
 
     def start(self, trial_id):
-        task = TrialTask(trial_id, "/runs/x", {}, 0.0)
-        trial = SimpleNamespace(
-            trial_id=f"tune_{next(ids_of_tune)}", config={"task": task.to_json()}
-        )
+        task = TrialTask(trial_id, Path("/runs/x"), None, 0.0)
+        trial = SimpleNamespace(trial_id=f"tune_{next(ids_of_tune)}", config={"task": task})
         self.trials[trial_id] = trial
         self.scheduler.on_trial_add(None, trial)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
+from pathlib import Path
 
 import pytest
 import ray
 
+from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.errors import ConfigError, ResourceError, RunError
 from empo_rllib.experiment import interrupt, tuner
+from empo_rllib.experiment.run_folder import LOCK_FILE
 from empo_rllib.experiment.trial import TrialTask
 from empo_rllib.experiment.tuner import run
 
@@ -51,6 +55,7 @@ def test_there_must_be_something_to_resume(experiment):
 
 def test_a_run_that_is_over_is_not_run_again(experiment, run_folder):
     folder = run_folder()
+    (folder / LOCK_FILE).touch()  # as training leaves it
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     result = run(experiment(), resume=True)
     assert result.status == "finished"
@@ -59,10 +64,8 @@ def test_a_run_that_is_over_is_not_run_again(experiment, run_folder):
 
 def test_what_a_trial_is_told_arrives_as_it_was(experiment):
     config = experiment(seed=4, policies={"agent_0": {"policy": "a", "train": False}, "*": "b"})
-    task = TrialTask("trial_00007", "/runs/x/trial_00007", config.to_dict(), 0.5)
-    arrived = TrialTask.from_tune_config({"task": task.to_json()})
-    assert arrived == task
-    assert arrived.config() == config
+    task = TrialTask("trial_00007", Path("/runs/x/trial_00007"), set_up_trial(config), 0.5)
+    assert TrialTask.of(pickle.loads(pickle.dumps({"task": task}))) == task
 
 
 class FakeDisplay:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from empo_rllib.algorithms.setup import TrialSetup
+from empo_rllib.config.load import validate_config
 from empo_rllib.experiment.trial import TrialTask
 from empo_rllib.experiment.wandb import WandbLogger, run_id, wandb_mode
 
+MINIMAL = {"name": "run", "env": {"id": "x"}, "algorithm": {"name": "PPO"}}
 ROW = {
     "env_steps": 500.0,
     "episode_return_mean": 0.5,
@@ -77,8 +81,9 @@ def build_logger(experiment, result, trial, notices):
 
 
 def tune_trial(number=0):
-    task = TrialTask(f"trial_{number:05d}", "/runs/x", {"name": "run"}, 0.0)
-    return SimpleNamespace(config={"task": task.to_json()})
+    setup = TrialSetup(validate_config(MINIMAL), {}, None)
+    task = TrialTask(f"trial_{number:05d}", Path("/runs/x"), setup, 0.0)
+    return SimpleNamespace(config={"task": task})
 
 
 def play(logger, number=0, rows=(ROW,), end="on_trial_complete"):
@@ -110,7 +115,7 @@ def test_a_run_is_named_after_its_experiment_and_trial(wandb, build_logger):
     assert arguments["name"] == "run-trial_00001"
     assert arguments["group"] == "run"
     assert arguments["mode"] == "offline"
-    assert arguments["config"] == {"name": "run"}
+    assert arguments["config"] == validate_config(MINIMAL).to_dict()
 
 
 def test_the_group_can_be_given(wandb, build_logger):
@@ -199,8 +204,8 @@ def test_online_that_cannot_be_reached_goes_on_offline(
     config = experiment(logging={"wandb": {"project": "p"}})
     logger = WandbLogger(config, SimpleNamespace(folder=str(tmp_path)), notices.append)
     for trial_id in ("trial_00000", "trial_00001"):
-        task = TrialTask(trial_id, str(tmp_path / trial_id), {}, 0.0)
-        logger.on_trial_start(0, [], SimpleNamespace(config={"task": task.to_json()}))
+        task = TrialTask(trial_id, tmp_path / trial_id, TrialSetup(config, {}, None), 0.0)
+        logger.on_trial_start(0, [], SimpleNamespace(config={"task": task}))
     assert [run.arguments["mode"] for run in wandb.runs] == ["offline", "offline"]
     assert len(notices) == 1
     assert "no route to host" in notices[0]

@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
-from empo_rllib.envs.multi_agent_env import AGENT_ID
+from empo_rllib.envs.adapting import AGENT_ID
 from empo_rllib.envs.vector_env import AgentGroup
 from empo_rllib.sampling.fragment import Fragment, PolicyInput
 

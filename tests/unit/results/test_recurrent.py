@@ -7,6 +7,7 @@ import pytest
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 
 from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.experiment.run_folder import locate
 from empo_rllib.results.crossplay import crossplay
 from empo_rllib.results.episodes import build_env, play_episodes
@@ -31,7 +32,7 @@ def rllib_episodes(run):
     """Three episodes that RLlib's env runner plays with the same networks, actions drawn."""
     trained = locate(run)
     policies = load_policies(trained)
-    config = build_algorithm_config(trained.config, policies.specs)
+    config = build_algorithm_config(set_up_trial(trained.config))
     runner = MultiAgentEnvRunner(config=config.env_runners(num_envs_per_env_runner=1))
     for name, policy in policies.by_name.items():
         runner.module[name].load_state_dict(policy.module.state_dict())

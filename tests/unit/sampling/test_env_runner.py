@@ -14,7 +14,7 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from empo_rllib.algorithms.builder import build_algorithm_config
-from empo_rllib.algorithms.policies import build_policies
+from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.config import validate_config
 from empo_rllib.sampling.env_runner import FragmentEnvRunner
 from empo_rllib.sampling.episodes import Episode
@@ -53,7 +53,7 @@ def runner(tmp_path):
             }
         )
         built = build_algorithm_config(
-            config, build_policies(config), env_error_file=tmp_path / "env_error.txt"
+            set_up_trial(config), env_error_file=tmp_path / "env_error.txt"
         )
         built.in_evaluation = in_evaluation
         kind = built.env_runner_cls or MultiAgentEnvRunner
@@ -109,11 +109,11 @@ def test_its_seed_is_rllibs(runner, worker_index, in_evaluation):
 LOADED = """
 import sys
 from empo_rllib.algorithms.builder import build_algorithm_config
-from empo_rllib.algorithms.policies import build_policies
+from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.config.load import load_config
 
 config = load_config("tune_configs/smoke.yaml", [])
-built = build_algorithm_config(config, build_policies(config))
+built = build_algorithm_config(set_up_trial(config))
 built.env_runner_cls(config=built, worker_index=1).sample()
 print([name for name in ("torch._inductor", "torch._dynamo") if name in sys.modules])
 """

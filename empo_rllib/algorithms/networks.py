@@ -1,0 +1,104 @@
+"""The networks of an experiment's policies: the default ones, RLlib's or a class of the user's."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.rl_module.apis import TargetNetworkAPI
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
+
+from empo_rllib.algorithms.policies import Policy, trains_rllib_module
+from empo_rllib.algorithms.user_classes import import_class
+from empo_rllib.config.algorithms import ALGORITHMS
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.errors import ConfigError
+
+
+def rl_module_args(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:
+    """Returns the arguments of RLlib's `AlgorithmConfig.rl_module`.
+
+    Raises:
+        ConfigError: a setting has no effect, or the user's class cannot be imported.
+    """
+    model = config.model
+    _check_model(config)
+    if trains_rllib_module(config):
+        widths = list(model.hidden_sizes)
+        return {"model_config": DefaultModelConfig(fcnet_hiddens=widths, fcnet_activation="relu")}
+    return {"rl_module_spec": MultiRLModuleSpec(rl_module_specs=_specs(config, policies))}
+
+
+def build_own_modules(
+    config: ExperimentConfig, policies: Mapping[str, Policy]
+) -> dict[str, RLModule]:
+    """Builds the network of each policy where `model.class` names one, and nothing otherwise."""
+    if config.model.class_ is None:
+        return {}
+    return {name: _build(name, spec) for name, spec in _specs(config, policies).items()}
+
+
+def build_rl_modules(
+    algorithm: AlgorithmConfig, policies: Mapping[str, Policy]
+) -> dict[str, RLModule]:
+    """Builds the network of each policy, as training does, with random weights.
+
+    Raises:
+        ConfigError: a space is not supported, or a class of the user's fails.
+    """
+    spaces = {name: (p.observation_space, p.action_space) for name, p in policies.items()}
+    specs = algorithm.get_multi_rl_module_spec(spaces=spaces).rl_module_specs
+    modules = {name: _build(name, specs[name]) for name in policies}
+    for module in modules.values():
+        if isinstance(module, TargetNetworkAPI):
+            module.make_target_networks()  # the learner does; checkpoints hold them too
+    return modules
+
+
+def _specs(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, RLModuleSpec]:
+    model = config.model
+    module_class = _module_class(config)
+    sizes = model.model_dump(include={"hidden_sizes", "conv_filters", "shared_trunk"})
+    return {
+        name: RLModuleSpec(
+            module_class=module_class,
+            observation_space=policy.observation_space,
+            action_space=policy.action_space,
+            model_config={**sizes, **model.kwargs},
+        )
+        for name, policy in policies.items()
+    }
+
+
+def _build(policy: str, spec: RLModuleSpec) -> RLModule:
+    try:
+        return spec.build()
+    except Exception as error:
+        raise ConfigError(
+            f"model: the network of policy {policy!r} cannot be built: {error}"
+        ) from error
+
+
+def _check_model(config: ExperimentConfig) -> None:
+    """Refuses settings of the network that nothing would read."""
+    model = config.model
+    if model.class_ is None and model.kwargs:
+        raise ConfigError("model.kwargs are for a class of your own: give it in model.class.")
+    if trains_rllib_module(config):
+        for key, unused in (("shared_trunk", False), ("conv_filters", None)):
+            if getattr(model, key) != unused:
+                raise ConfigError(
+                    f"model.{key} = {getattr(model, key)!r} has no effect: {config.algorithm.name} "
+                    "trains RLlib's own network, which has only model.hidden_sizes."
+                )
+
+
+def _module_class(config: ExperimentConfig) -> type[RLModule]:
+    own = config.model.class_
+    if own is not None:
+        return import_class(own, "model.class", RLModule)
+    return pkgutil.resolve_name(str(ALGORITHMS[config.algorithm.name].rl_module_class))

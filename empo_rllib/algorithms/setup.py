@@ -1,0 +1,53 @@
+"""All that is decided about one trial before it runs, decided once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from empo_rllib.algorithms.policies import Policy, build_policies
+from empo_rllib.algorithms.sampler import Sampler, choose_sampler
+from empo_rllib.config.schema import EnvConfig, ExperimentConfig
+from empo_rllib.envs.registry import make_env
+
+
+@dataclass(frozen=True)
+class TrialSetup:
+    """A trial as it was planned: a value that the driver makes and the trial's process reads.
+
+    Attributes:
+        config: the trial's experiment, free of search spaces.
+        policies: which of them acts for which agent, and on which spaces, by name.
+        sampler: how it samples and learns, and why.
+    """
+
+    config: ExperimentConfig
+    policies: Mapping[str, Policy]
+    sampler: Sampler
+
+
+def set_up_trial(config: ExperimentConfig, env: Any = None) -> TrialSetup:
+    """Decides what one trial runs with.
+
+    Args:
+        config: an experiment without search spaces.
+        env: an instance of its PettingZoo environment, which is left open; by default one is made
+            and closed.
+
+    Raises:
+        EnvError: the environment cannot be made.
+        ConfigError: the policies do not fit its agents or spaces, or the sampler that was asked for
+            does not fit.
+    """
+    if env is None:
+        with contextlib.closing(open_env(config.env)) as made:
+            return set_up_trial(config, made)
+    policies = build_policies(config, env)
+    return TrialSetup(config, policies, choose_sampler(config, policies, env))
+
+
+def open_env(env: EnvConfig) -> Any:
+    """Makes the PettingZoo environment of an experiment, or raises EnvError."""
+    return make_env(env.id, env.num_agents, **env.kwargs)

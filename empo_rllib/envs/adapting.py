@@ -1,0 +1,74 @@
+"""What a policy sees of an agent's observation: with the agent's id, as one vector, or as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from empo_rllib.envs.encoding import flat_space, flattener
+from empo_rllib.errors import EnvError
+
+OBSERVATION = "observation"
+AGENT_ID = "agent_id"
+Transform = Callable[[Any], Any]
+
+
+def agents_of(env: Any) -> list[str]:
+    """Returns the `possible_agents` of a PettingZoo environment.
+
+    Raises:
+        EnvError: it has none.
+    """
+    agents = list(getattr(env, "possible_agents", ()))
+    if not agents:
+        raise EnvError("an environment must list all agents it may ever have in possible_agents")
+    return agents
+
+
+def adapt_observation(
+    space: spaces.Space, agent: str, agents: Sequence[str], *, with_id: bool, flat: bool
+) -> tuple[spaces.Space, Transform | None]:
+    """Decides what a policy sees of an agent's observation.
+
+    Args:
+        space: of the observation in the environment.
+        agent: whose it is.
+        agents: all possible agents.
+        with_id: add the agent's one-hot position among `agents`: as the entry `agent_id` of a
+            Dict; any other observation becomes a Dict of `observation` and `agent_id`.
+        flat: turn it (with the agent's id) into one float32 vector; see `envs/encoding.py`.
+
+    Returns:
+        The space of what the policy sees, and what makes that of an observation; None: nothing.
+
+    Raises:
+        EnvError: the observation has an `agent_id` already, or has no flat form.
+    """
+    transform: Transform | None = None
+    if with_id:
+        space, transform = _with_agent_id(space, agent, agents)
+    if not flat:
+        return space, transform
+    add_id, flatten = transform, flattener(space)
+    whole = flatten if add_id is None else lambda seen: flatten(add_id(seen))
+    return flat_space(space), whole
+
+
+def _with_agent_id(
+    space: spaces.Space, agent: str, agents: Sequence[str]
+) -> tuple[spaces.Dict, Transform]:
+    one_hot = np.eye(len(agents), dtype=np.float32)[agents.index(agent)]
+    one_hot.flags.writeable = False  # one array is in every observation
+    id_space = spaces.Box(0.0, 1.0, one_hot.shape, np.float32)
+    if not isinstance(space, spaces.Dict):
+        parts = {OBSERVATION: space, AGENT_ID: id_space}
+        return spaces.Dict(parts), lambda seen: {AGENT_ID: one_hot, OBSERVATION: seen}
+    if AGENT_ID in space.spaces:
+        raise EnvError(f"the observation of {agent} has an entry {AGENT_ID!r} already")
+    return spaces.Dict({**space.spaces, AGENT_ID: id_space}), lambda seen: {
+        **seen,
+        AGENT_ID: one_hot,
+    }

@@ -1,0 +1,145 @@
+"""How a run begins: a new folder, or one that `--resume` continues."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from empo_rllib.config.load import load_config
+from empo_rllib.config.schema import ExperimentConfig, differences
+from empo_rllib.errors import RunError
+from empo_rllib.experiment.checkpoints import check_complete, find_checkpoints
+from empo_rllib.experiment.metrics import stop_reason
+from empo_rllib.experiment.plan import PlannedTrial, describe_samplers
+from empo_rllib.experiment.run_folder import (
+    CONFIG_FILE,
+    LOCK_FILE,
+    check_new_run,
+    check_writable,
+    create_run_folder,
+    lock_run,
+    run_folder_of,
+)
+from empo_rllib.experiment.summary import (
+    SUMMARY_FILE,
+    ExperimentResult,
+    TrialSummary,
+    read_summary,
+)
+
+MAY_CHANGE_ON_RESUME = ("stop", "checkpoint", "logging", "resources")
+
+
+def check_can_start(config: ExperimentConfig, overwrite: bool) -> None:
+    """Checks that a new run may have its folder, without writing to it.
+
+    Raises:
+        RunError: the name is taken, or another process trains there.
+        ConfigError: the storage path cannot be written.
+    """
+    folder = run_folder_of(config)
+    check_new_run(folder, overwrite)
+    check_writable(config)
+    if (folder / LOCK_FILE).exists():
+        with lock_run(folder):
+            pass
+
+
+def start_run(
+    config: ExperimentConfig, planned: Sequence[PlannedTrial], overwrite: bool
+) -> ExperimentResult:
+    """Creates the run folder and its summary, every trial pending."""
+    folder = create_run_folder(config, overwrite)
+    sampler, reason = describe_samplers(planned)
+    result = ExperimentResult(
+        status="running",
+        sampler=sampler,
+        sampler_reason=reason,
+        metric=config.tune.metric,
+        mode=config.tune.mode,
+        trials=[
+            TrialSummary(trial_id=p.spec.trial_id, params=p.spec.params, seed=p.spec.seed)
+            for p in planned
+        ],
+        folder=str(folder),
+    )
+    result.write()
+    return result
+
+
+@contextlib.contextmanager
+def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
+    """Reads the run that `--resume` continues, and holds its lock.
+
+    Raises:
+        RunError: there is none, the experiment differs in more than it may, or another process
+            trains there.
+        CheckpointError: a trial would go on from a damaged checkpoint.
+        ConfigError: the storage path cannot be written.
+    """
+    folder = run_folder_of(config)
+    if not (folder / CONFIG_FILE).is_file() or not (folder / SUMMARY_FILE).is_file():
+        raise RunError(f"--resume: nothing to resume in {folder}. Start it without --resume.")
+    check_writable(config)
+    with lock_run(folder):
+        _check_differences(config, folder)
+        result = read_summary(folder)
+        for trial in unfinished_trials(config, result):
+            for checkpoint in find_checkpoints(folder / trial.trial_id)[-1:]:
+                check_complete(checkpoint)
+        yield result
+
+
+def resume_run(
+    config: ExperimentConfig, planned: Sequence[PlannedTrial], result: ExperimentResult
+) -> None:
+    """Marks what is left to do in a run as pending and writes the new settings to its folder."""
+    result.sampler, result.sampler_reason = describe_samplers(planned)
+    for trial in unfinished_trials(config, result):
+        trial.status, trial.stop_reason, trial.error = "pending", "", None
+    result.status = "running"
+    (Path(result.folder) / CONFIG_FILE).write_text(config.to_yaml())
+    result.write()
+
+
+def unfinished_trials(config: ExperimentConfig, result: ExperimentResult) -> list[TrialSummary]:
+    """Returns the trials that `--resume` continues.
+
+    They are those that are not over, and the finished ones that `config.stop` now lets continue.
+    """
+    return [
+        trial
+        for trial in result.trials
+        if not trial.is_over
+        or (trial.status == "finished" and stop_reason(config.stop, _last(trial)) is None)
+    ]
+
+
+def _check_differences(config: ExperimentConfig, folder: Path) -> None:
+    started = load_config(folder / CONFIG_FILE)
+    changed = [
+        key
+        for key in differences(started, config)
+        if key.split(".")[0] not in (*MAY_CHANGE_ON_RESUME, "storage_path")
+    ]
+    if changed:
+        old, new = started.to_dict(), config.to_dict()
+        lines = [f"  {key}: {_at(old, key)!r} -> {_at(new, key)!r}" for key in changed]
+        raise RunError(
+            f"--resume: {folder} was started with other settings:\n" + "\n".join(lines) + "\n"
+            f"Only {', '.join(MAY_CHANGE_ON_RESUME)} may change. Set the others back, or use "
+            "another name."
+        )
+
+
+def _last(trial: TrialSummary) -> dict[str, float]:
+    row = trial.model_dump(include={"env_steps", "episodes", "time_s", "episode_return_mean"})
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def _at(tree: Mapping[str, object], key: str) -> object:
+    value: object = tree
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
