@@ -85,6 +85,13 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         elsewhere=_THREE_LEARNING_RATES,
         ineffective=_NO_MINIBATCHES,
     ),
+    "TQC": Algorithm(
+        "ray.rllib.algorithms.tqc:TQCConfig",
+        action_spaces=("Box",),
+        defaults=_MULTI_AGENT_REPLAY,
+        elsewhere=_THREE_LEARNING_RATES,
+        ineffective=_NO_MINIBATCHES,
+    ),
 }
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ CHANGES = {
     "impala": {"algorithm.params.train_batch_size_per_learner": 200},
     "dqn": {"algorithm.params.target_network_update_freq": 100},
     "sac": {},
+    "tqc": {"env.kwargs.max_steps": None, "algorithm.params.n_quantiles": 5},
 }
 OFF_POLICY = {
     "algorithm.params.train_batch_size_per_learner": 32,
