@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from empo_rllib.config.schema import Policies, PolicyConfig
+from empo_rllib import columns
+from empo_rllib.config.sections import Policies, PolicyConfig
 from empo_rllib.errors import ConfigError, nearest
 
 SHARED = "shared"
@@ -85,8 +86,9 @@ def check_metric(metric: str, policies: Collection[str], agents: Collection[str]
         ConfigError: `policy_return_mean/<policy>` or `agent_return_mean/<agent>` names one that
             there is not.
     """
-    prefix, _, name = metric.partition("/")
-    names = {"policy_return_mean": policies, "agent_return_mean": agents}.get(prefix)
+    prefix, slash, name = metric.partition("/")
+    named = {columns.POLICY_RETURN_MEAN: policies, columns.AGENT_RETURN_MEAN: agents}
+    names = named.get(prefix + slash)
     if names is None or name in names:
         return
     raise ConfigError(

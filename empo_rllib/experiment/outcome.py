@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from empo_rllib import columns
 from empo_rllib.errors import Interrupted, TrialError
 from empo_rllib.experiment.progress import duration
 from empo_rllib.experiment.summary import ExperimentResult
@@ -64,7 +65,7 @@ def _next_commands(result: ExperimentResult, folder: str, resume: str) -> list[s
 
 
 def _label(metric: str) -> str:
-    return "return" if metric == "episode_return_mean" else metric
+    return "return" if metric == columns.EPISODE_RETURN_MEAN else metric
 
 
 def _short(folder: str) -> str:

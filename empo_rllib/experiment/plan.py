@@ -18,7 +18,6 @@ from empo_rllib.algorithms.sampler import Sampler
 from empo_rllib.config.load import load_config
 from empo_rllib.config.policies import check_metric
 from empo_rllib.config.schema import ExperimentConfig, differences
-from empo_rllib.config.search_space import TrialSpec, resolve_trial, sample_trials
 from empo_rllib.errors import ConfigError, RunError
 from empo_rllib.experiment.checkpoints import check_complete, find_checkpoints, load_weights
 from empo_rllib.experiment.metrics import stop_reason
@@ -40,6 +39,7 @@ from empo_rllib.experiment.summary import (
     read_summary,
 )
 from empo_rllib.rl_modules.encoders import SMALLEST_CNN_IMAGE, ImageCNN
+from empo_rllib.trials import TrialSpec, resolve_trial, sample_trials
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig

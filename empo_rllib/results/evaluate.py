@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from empo_rllib.config.schema import EnvConfig, ExperimentConfig
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.config.sections import EnvConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial, locate
 from empo_rllib.results.evaluation import (

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from empo_rllib.config.load import apply_override, validate_config
-from empo_rllib.config.schema import EnvConfig, ExperimentConfig
+from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_space import find_search_spaces
+from empo_rllib.config.sections import EnvConfig
 from empo_rllib.errors import ConfigError, nearest
 
 _KEYS = [f"env.{name}" for name in EnvConfig.model_fields]

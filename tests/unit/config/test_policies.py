@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from empo_rllib.config import Policy, check_metric, policy_for, resolve_policies, validate_config
-from empo_rllib.config.schema import Policies
+from empo_rllib.config.load import validate_config
+from empo_rllib.config.policies import Policy, check_metric, policy_for, resolve_policies
+from empo_rllib.config.sections import Policies
 from empo_rllib.errors import ConfigError
 
 AGENTS = ["agent_0", "agent_1", "agent_2"]

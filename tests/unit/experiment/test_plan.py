@@ -11,7 +11,7 @@ import pytest
 import ray
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
-from empo_rllib.config import load_config
+from empo_rllib.config.load import load_config
 from empo_rllib.errors import CheckpointError, ConfigError, RunError
 from empo_rllib.experiment.plan import (
     check_can_start,

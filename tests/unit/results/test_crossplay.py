@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 import empo_rllib
-from empo_rllib.config.schema import EnvConfig
+from empo_rllib.config.sections import EnvConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.results.crossplay import CrossplayResult, Player, _Pairs, _returns, crossplay
 from empo_rllib.results.crossplay_table import render_crossplay

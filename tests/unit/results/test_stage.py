@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import empo_rllib
-from empo_rllib.config.schema import EnvConfig
+from empo_rllib.config.sections import EnvConfig
 from empo_rllib.experiment.run_folder import locate
 from empo_rllib.results.batched_episodes import distinct
 from empo_rllib.results.crossplay import crossplay
