@@ -58,7 +58,7 @@ def _next_commands(result: ExperimentResult, folder: str, resume: str) -> list[s
     quoted = shlex.quote(folder)
     if any(trial.checkpoint for trial in result.trials):
         commands += [
-            f"python -m empo_rllib evaluate {quoted} --sampled",
+            f"python -m empo_rllib evaluate {quoted}",
             f"python -m empo_rllib record {quoted} --out episode.gif",
         ]
     return [*commands, f"tensorboard --logdir {quoted}"]

@@ -65,7 +65,7 @@ MAY_IMPORT = {
     },
     "doctor": {"errors", "config", "envs", "trials"},
     "service": {"errors", "command_line", "config", "experiment"},
-    "cli": {
+    "commands": {
         "errors",
         "command_line",
         "config",
@@ -75,6 +75,7 @@ MAY_IMPORT = {
         "exporting",
         "service",
     },
+    "cli": {"command_line", "commands"},
     "tune": {"errors", "command_line", "config", "experiment"},
     "__main__": {"cli"},
     "__init__": {"bundle", "config", "envs", "experiment", "results", "version"},
