@@ -31,7 +31,7 @@ install: $(VENV)/installed ## set up .venv with what training needs
 
 train: $(VENV)/installed ## train, evaluate and film two agents (replaces the last `make train`)
 	$(BIN)/python -m empo_rllib.tune --config tune_configs/ppo.yaml --overwrite
-	$(BIN)/python -m empo_rllib evaluate $(RUN) --sampled
+	$(BIN)/python -m empo_rllib evaluate $(RUN)
 	$(BIN)/python -m empo_rllib record $(RUN) --out $(RUN)/episode.gif
 
 # Several at a time: starting Ray is mostly waiting. A file stays whole, for its tests share runs, and in its place:

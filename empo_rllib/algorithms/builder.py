@@ -20,7 +20,7 @@ from empo_rllib.algorithms.setup import TrialSetup, open_env
 from empo_rllib.algorithms.user_classes import user_callbacks
 from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.params import params_by_method
-from empo_rllib.config.schema import EnvConfig
+from empo_rllib.config.sections import EnvConfig
 from empo_rllib.envs.env_errors import ReportingEnv, raise_env_error
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.python_envs import PythonEnvs

@@ -6,8 +6,9 @@ from typing import Any
 
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
+from empo_rllib import columns
 from empo_rllib.envs.multi_agent_env import episode_success
-from empo_rllib.sampling.episodes import SUCCESS_RATE, smoothing_window
+from empo_rllib.sampling.episodes import smoothing_window
 
 
 class EpisodeMetrics(RLlibCallback):
@@ -24,4 +25,4 @@ class EpisodeMetrics(RLlibCallback):
         success = episode_success(infos)
         if success is not None:
             window = smoothing_window(env_runner.config)
-            metrics_logger.log_value(SUCCESS_RATE, float(success), window=window)
+            metrics_logger.log_value(columns.SUCCESS_RATE, float(success), window=window)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 
 from empo_rllib.config.algorithms import ALGORITHMS
-from empo_rllib.config.checks import PLAIN_NAME
+from empo_rllib.config.fields import PLAIN_NAME
 from empo_rllib.config.policies import resolve_policies
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.adapting import adapt_observation, agents_of

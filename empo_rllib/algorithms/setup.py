@@ -9,7 +9,8 @@ from typing import Any
 
 from empo_rllib.algorithms.policies import Policy, build_policies
 from empo_rllib.algorithms.sampler import Sampler, choose_sampler
-from empo_rllib.config.schema import EnvConfig, ExperimentConfig
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.config.sections import EnvConfig
 from empo_rllib.envs.registry import make_env
 
 

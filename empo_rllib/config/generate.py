@@ -21,9 +21,9 @@ from typing import Any
 
 from empo_rllib.config.algorithms import ALGORITHMS, Algorithm
 from empo_rllib.config.options import render_options
-from empo_rllib.config.param_rules import CHOICES, ELSEWHERE, RANGES
+from empo_rllib.config.param_limits import CHOICES, ELSEWHERE, RANGES
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.searchable import SEARCH_SPACE_SCHEMA
+from empo_rllib.config.search_space import SEARCH_SPACE_SCHEMA
 
 # Methods of `AlgorithmConfig` whose parameters a user may set. A later one wins: parameters that
 # moved are still accepted by the method that they moved from.

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from empo_rllib.config.problems import Location, render_problems
+from empo_rllib.config.messages import Location, render_problems
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.yaml_text import parse_yaml
 from empo_rllib.errors import ConfigError, nearest

@@ -16,11 +16,11 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Tag
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from empo_rllib.config import checks
+from empo_rllib.config.fields import class_path, plain_name
 from empo_rllib.config.option_texts import BETWEEN_KEYS, INTRODUCTION, PARAM_MEANINGS, PARAMS
-from empo_rllib.config.param_rules import CHOICES, ELSEWHERE, RANGES
+from empo_rllib.config.param_limits import CHOICES, ELSEWHERE, RANGES
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.searchable import SEARCH_SPACE_SCHEMA, Searchable
+from empo_rllib.config.search_space import SEARCH_SPACE_SCHEMA, Searchable
 
 _RLLIB = "https://docs.ray.io/en/latest/rllib"
 _METHOD_PAGE = _RLLIB + "/package_ref/doc/ray.rllib.algorithms.algorithm_config.AlgorithmConfig.{}"
@@ -28,9 +28,8 @@ _METHOD_PAGE = _RLLIB + "/package_ref/doc/ray.rllib.algorithms.algorithm_config.
 _WORDS = {int: "integer", float: "number", str: "text", bool: "`true` or `false`"}
 _PLURALS = {"integer": "integers", "number": "numbers", "text": "texts"}
 _VALIDATORS = {
-    checks.plain_name: "letters, digits, `.`, `_` and `-`, at most 128, the first a letter or "
-    "digit",
-    checks.class_path: "`package.module:Class`",
+    plain_name: "letters, digits, `.`, `_` and `-`, at most 128, the first a letter or digit",
+    class_path: "`package.module:Class`",
 }
 _SEARCHABLE = "may be a search space"
 

@@ -14,7 +14,8 @@ from importlib import resources
 from typing import Any
 
 from empo_rllib.config.algorithms import ALGORITHMS
-from empo_rllib.config.param_rules import CHOICES, ELSEWHERE, RANGES
+from empo_rllib.config.param_limits import CHOICES, ELSEWHERE, RANGES
+from empo_rllib.config.problems import Problem
 from empo_rllib.config.search_space import (
     NEEDS_INTEGERS,
     between,
@@ -53,15 +54,6 @@ class Param:
     method: str
     default: Any
     kinds: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A value that breaks a rule; `rule` completes the sentence `<path> = <value>`."""
-
-    path: tuple[str, ...]
-    value: Any
-    rule: str
 
 
 @cache

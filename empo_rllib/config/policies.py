@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from empo_rllib.config.schema import Policies, PolicyConfig
+from empo_rllib import columns
+from empo_rllib.config.sections import Policies, PolicyConfig
 from empo_rllib.errors import ConfigError, nearest
 
 SHARED = "shared"
@@ -14,7 +15,7 @@ SHARED = "shared"
 
 
 @dataclass(frozen=True)
-class Policy:
+class PolicyAssignment:
     """One policy of an experiment and the agents that it acts for.
 
     Attributes:
@@ -48,7 +49,7 @@ def policy_for(agent: str, policies: Policies) -> str:
     return policies[key].policy
 
 
-def resolve_policies(policies: Policies, agents: Collection[str]) -> dict[str, Policy]:
+def resolve_policies(policies: Policies, agents: Collection[str]) -> dict[str, PolicyAssignment]:
     """Returns the policies of an experiment by name, in the order of their first agents.
 
     Args:
@@ -65,10 +66,10 @@ def resolve_policies(policies: Policies, agents: Collection[str]) -> dict[str, P
     for agent in agents:
         members.setdefault(policy_for(agent, policies), []).append(agent)
     if isinstance(policies, str):
-        return {name: Policy(name, tuple(own)) for name, own in members.items()}
+        return {name: PolicyAssignment(name, tuple(own)) for name, own in members.items()}
     entries = {entry.policy: entry for entry in policies.values()}
     return {
-        name: Policy(name, tuple(own), entries[name].train, entries[name].checkpoint)
+        name: PolicyAssignment(name, tuple(own), entries[name].train, entries[name].checkpoint)
         for name, own in members.items()
     }
 
@@ -85,8 +86,9 @@ def check_metric(metric: str, policies: Collection[str], agents: Collection[str]
         ConfigError: `policy_return_mean/<policy>` or `agent_return_mean/<agent>` names one that
             there is not.
     """
-    prefix, _, name = metric.partition("/")
-    names = {"policy_return_mean": policies, "agent_return_mean": agents}.get(prefix)
+    prefix, slash, name = metric.partition("/")
+    named = {columns.POLICY_RETURN_MEAN: policies, columns.AGENT_RETURN_MEAN: agents}
+    names = named.get(prefix + slash)
     if names is None or name in names:
         return
     raise ConfigError(

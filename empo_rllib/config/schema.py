@@ -6,14 +6,15 @@ It and its sections hold the only defaults of the package. They raise pydantic's
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
-from empo_rllib.config import checks
+from empo_rllib import columns
 from empo_rllib.config.fields import PlainName, Section, Seed, Text
-from empo_rllib.config.search_space import open_values
-from empo_rllib.config.searchable import Searchable, raise_problems
+from empo_rllib.config.problems import Problem, broken_rule, raise_problems
+from empo_rllib.config.search_space import Path, Searchable, leaves, open_values
 from empo_rllib.config.sections import (
     AlgorithmConfig,
     CheckpointConfig,
@@ -25,30 +26,10 @@ from empo_rllib.config.sections import (
     PolicyConfig,
     ResourcesConfig,
     StopConfig,
-    WandbConfig,
 )
-from empo_rllib.config.tune_settings import METRICS, AshaConfig, AshaScheduler, TuneSettings
+from empo_rllib.config.tune_settings import TuneSettings
 from empo_rllib.config.yaml_text import render_yaml
-
-__all__ = [
-    "METRICS",
-    "AlgorithmConfig",
-    "AshaConfig",
-    "AshaScheduler",
-    "CheckpointConfig",
-    "EnvConfig",
-    "EvaluationConfig",
-    "ExperimentConfig",
-    "LoggingConfig",
-    "ModelConfig",
-    "Policies",
-    "PolicyConfig",
-    "ResourcesConfig",
-    "StopConfig",
-    "TuneSettings",
-    "WandbConfig",
-    "differences",
-]
+from empo_rllib.errors import nearest
 
 
 class ExperimentConfig(Section):
@@ -84,24 +65,29 @@ class ExperimentConfig(Section):
     @field_validator("policies", mode="before")
     @classmethod
     def _check_policies_form(cls, value: Any) -> Any:
-        checks.check_policies_form(value)
-        return value
+        words = ("independent", "shared")
+        if value in words or (isinstance(value, dict) and value):
+            return value
+        raise broken_rule(
+            " must be independent, shared or {agent id or pattern: policy}."
+            f"{nearest(str(value), words)}"
+        )
 
     @field_validator("policies")
     @classmethod
     def _check_policies(cls, policies: Policies) -> Policies:
         if not isinstance(policies, str):
-            checks.check_policies(policies)
+            _check_entries(policies)
         return policies
 
     @field_validator("tune")
     @classmethod
     def _check_tune(cls, tune: TuneSettings, info: ValidationInfo) -> TuneSettings:
-        problems = checks.scheduler_problems(tune, info.data.get("stop"))
+        problems = _scheduler_problems(tune, info.data.get("stop"))
         roots = ("seed", "env", "algorithm", "model")
         if all(root in info.data for root in roots):
             parts = {root: _plain(info.data[root]) for root in roots}
-            problems += checks.repetition_problems(tune, open_values(parts))
+            problems += _repetition_problems(tune, open_values(parts))
         raise_problems(problems)
         return tune
 
@@ -112,7 +98,7 @@ class ExperimentConfig(Section):
     ) -> EvaluationConfig:
         tune = info.data.get("tune")
         if tune is not None:
-            raise_problems(checks.evaluation_problems(evaluation, tune))
+            raise_problems(_evaluation_problems(evaluation, tune))
         return evaluation
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,7 +113,7 @@ class ExperimentConfig(Section):
 
 def differences(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
     """Returns the dotted keys whose values differ, in the order of the file."""
-    before, after = (dict(checks.leaves(config.to_dict())) for config in (old, new))
+    before, after = (dict(leaves(config.to_dict())) for config in (old, new))
     missing = object()
     keys = [*before, *(key for key in after if key not in before)]
     return [key for key in keys if before.get(key, missing) != after.get(key, missing)]
@@ -138,3 +124,54 @@ def _plain(value: Any) -> Any:
     return (
         value.model_dump(by_alias=True, warnings=False) if isinstance(value, BaseModel) else value
     )
+
+
+def _check_entries(policies: Mapping[str, PolicyConfig]) -> None:
+    """Refuses a policy that two keys describe differently, and a mapping that trains none."""
+    first: dict[str, str] = {}
+    for key, entry in policies.items():
+        other = first.setdefault(entry.policy, key)
+        if entry != policies[other]:
+            raise broken_rule(
+                f" describes the policy {entry.policy!r} twice, at {other!r} and {key!r}, with "
+                "different train or checkpoint. Make them equal."
+            )
+    if not any(entry.train for entry in policies.values()):
+        raise broken_rule(" trains no policy: give at least one train: true.")
+
+
+def _scheduler_problems(tune: TuneSettings, stop: StopConfig | None) -> list[Problem]:
+    """Returns what keeps ASHA from having rungs between `grace_period` and its end."""
+    if stop is None or tune.scheduler is None or isinstance(tune.scheduler, str):
+        return []
+    asha = tune.scheduler.asha
+    last, whose = (asha.max_t, "max_t") if asha.max_t else (stop.env_steps, "stop.env_steps")
+    if last is None:
+        rule = " must be a number of env steps where stop.env_steps is null."
+        return [Problem(("scheduler", "asha", "max_t"), None, rule)]
+    if asha.grace_period <= last:
+        return []
+    rule = f" exceeds {whose} = {last}.\n    Lower the first or raise the second."
+    return [Problem(("scheduler", "asha", "grace_period"), asha.grace_period, rule)]
+
+
+def _repetition_problems(
+    tune: TuneSettings, spaces: Mapping[Path, Mapping[str, Any]]
+) -> list[Problem]:
+    """Refuses several rounds of trials that would be equal to the last digit."""
+    random = any("grid_search" not in space for space in spaces.values())
+    if tune.num_samples == 1 or ("seed",) not in spaces or random:
+        return []
+    rule = (
+        " would run identical trials: the seed is a grid and no value is drawn at random.\n"
+        "    Set it to 1, or give more seeds in the grid."
+    )
+    return [Problem(("num_samples",), tune.num_samples, rule)]
+
+
+def _evaluation_problems(evaluation: EvaluationConfig, tune: TuneSettings) -> list[Problem]:
+    """Returns what keeps `tune.metric` from being measured."""
+    if not tune.metric.startswith(columns.EVALUATION) or evaluation.interval > 0:
+        return []
+    rule = f" must be at least 1 where tune.metric is {tune.metric}."
+    return [Problem(("interval",), evaluation.interval, rule)]

@@ -1,4 +1,4 @@
-"""Search spaces: from an experiment with open values to one closed experiment per trial.
+"""Search spaces: values of the experiment file that each trial draws for itself.
 
 A value may be open in `seed`, `algorithm.params`, `model` and `env.kwargs`:
 
@@ -11,39 +11,44 @@ A value may be open in `seed`, `algorithm.params`, `model` and `env.kwargs`:
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic_core import core_schema
 
-if TYPE_CHECKING:
-    from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.config.problems import Problem, broken_rule, raise_problems
+from empo_rllib.errors import nearest
 
 SEARCH_KINDS = ("grid_search", "choice", "uniform", "loguniform", "randint")
 SEARCHABLE = (("seed",), ("env", "kwargs"), ("algorithm", "params"), ("model",))
+NEEDS_INTEGERS = " draws fractions, which do not fit here: use randint or choice."
 
 Path = tuple[str, ...]
 
+_BOUNDS = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+_OPTIONS = {"type": "array", "minItems": 1}
 
-@dataclass(frozen=True)
-class TrialSpec:
-    """One trial of an experiment.
-
-    Attributes:
-        trial_id: `trial_00000` and so on, in the order in which they start.
-        seed: the trial's own seed.
-        params: the value drawn for each search space other than the seed, by dotted key.
-    """
-
-    trial_id: str
-    seed: int
-    params: dict[str, Any] = field(default_factory=dict)
-
-
-NEEDS_INTEGERS = " draws fractions, which do not fit here: use randint or choice."
+SEARCH_SPACE_SCHEMA: dict[str, Any] = {
+    "title": "SearchSpace",
+    "description": "A value that each trial draws for itself.",
+    "type": "object",
+    "minProperties": 1,
+    "maxProperties": 1,
+    "additionalProperties": False,
+    "properties": {
+        "grid_search": {**_OPTIONS, "description": "every option, in combination with all grids"},
+        "choice": {**_OPTIONS, "description": "one of the options, at random"},
+        "uniform": {**_BOUNDS, "description": "a number between low and high"},
+        "loguniform": {**_BOUNDS, "description": "a number whose logarithm is uniform"},
+        "randint": {
+            **_BOUNDS,
+            "items": {"type": "integer"},
+            "description": "an integer from low to high, high excluded",
+        },
+    },
+}
 
 
 def is_search_space(value: Any) -> bool:
@@ -118,68 +123,75 @@ def open_values(data: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
     return found
 
 
-def sample_trials(config: ExperimentConfig) -> list[TrialSpec]:
-    """Returns the trials of an experiment; the same experiment always gives the same ones.
+def leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields every innermost value with its dotted key; a search space counts as one value."""
+    for key, value in data.items():
+        if isinstance(value, dict) and value and not is_search_space(value):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
-    The grid is the product of all `grid_search` values and is run `tune.num_samples` times. Random
-    values are drawn anew for each trial by a generator seeded with `seed` (0 where that is itself
-    searched). Round `k` of a fixed `seed` runs with `seed + k`; a searched seed is taken as it is.
 
-    Args:
-        config: the experiment, with search spaces or without.
+class Searchable:
+    """Marks an annotated field as one whose value may be a search space.
 
-    Returns:
-        At least one trial, in starting order.
+    Every option of the space is checked like a plain value. The field keeps the mapping as it is
+    until `resolve_trial` puts a value in its place.
     """
-    spaces = open_values(config.to_dict())
-    grids = {path: space["grid_search"] for path, space in spaces.items() if "grid_search" in space}
-    fixed_seed = None if ("seed",) in spaces else config.seed
-    rng = np.random.default_rng(fixed_seed or 0)
-    trials: list[TrialSpec] = []
-    for round_ in range(config.tune.num_samples):
-        for combination in itertools.product(*grids.values()):
-            chosen = dict(zip(grids, combination, strict=True))
-            values = {
-                path: chosen[path] if path in chosen else _draw(space, rng)
-                for path, space in spaces.items()
-            }
-            seed = values.pop(("seed",)) if fixed_seed is None else fixed_seed + round_
-            params = {".".join(path): value for path, value in values.items()}
-            trials.append(TrialSpec(f"trial_{len(trials):05d}", seed, params))
-    return trials
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Wraps the field's own validation."""
+        return core_schema.no_info_wrap_validator_function(_validate, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Adds the search space as an alternative."""
+        return {"anyOf": [handler(schema), SEARCH_SPACE_SCHEMA]}
 
 
-def resolve_trial(config: ExperimentConfig, spec: TrialSpec) -> ExperimentConfig:
-    """Returns the experiment of one trial: every search space replaced, validated again.
+def check_open_mapping(value: Mapping[str, Any]) -> None:
+    """Checks the search spaces at any depth of a mapping with free keys.
 
     Raises:
-        ConfigError: the values drawn do not go together; the message names the trial.
+        ValidationError: one entry per space that is not well formed.
     """
-    from empo_rllib.config.load import validate_config
+    rules = (
+        (path, space, search_space_problem(space)) for path, space in find_search_spaces(value)
+    )
+    raise_problems([Problem(path, space, rule) for path, space, rule in rules if rule])
 
-    data = config.to_dict()
-    for path in open_values(data):
-        parent: Any = data
-        for key in path[:-1]:
-            parent = parent[key]
-        if path != ("seed",):
-            parent[path[-1]] = spec.params[".".join(path)]
-    data["seed"] = spec.seed
-    return validate_config(data, source=spec.trial_id)
+
+def _validate(value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> Any:
+    if is_search_space(value):
+        rule = search_space_problem(value)
+        if rule:
+            raise broken_rule(rule)
+        for option in candidates(value):
+            handler(option)
+        _check_fractions(value, handler)
+        return value
+    if isinstance(value, Mapping):
+        key = str(next(iter(value), ""))
+        raise broken_rule(
+            f" is not a search space, which has one key of {', '.join(SEARCH_KINDS)}."
+            f"{nearest(key, SEARCH_KINDS)}"
+        )
+    return handler(value)
+
+
+def _check_fractions(
+    space: Mapping[str, Any], handler: core_schema.ValidatorFunctionWrapHandler
+) -> None:
+    """Refuses `uniform` where both bounds are integers that fit but what is drawn would not."""
+    for fraction in between(space):
+        try:
+            handler(fraction)
+        except ValidationError:
+            raise broken_rule(NEEDS_INTEGERS) from None
 
 
 def _is_int64(value: Any) -> bool:
     return is_number(value) and isinstance(value, int) and abs(value) < 2**63
-
-
-def _draw(space: Mapping[str, Any], rng: np.random.Generator) -> Any:
-    ((kind, options),) = space.items()
-    if kind == "choice":
-        return options[int(rng.integers(len(options)))]
-    low, high = options
-    if kind == "randint":
-        return int(rng.integers(low, high))
-    if kind == "uniform":
-        return float(rng.uniform(low, high))
-    drawn = math.exp(rng.uniform(math.log(low), math.log(high)))
-    return min(max(drawn, float(low)), float(high))  # exp(log(x)) may miss x by a rounding

@@ -14,7 +14,6 @@ from pydantic import (
     model_validator,
 )
 
-from empo_rllib.config import checks
 from empo_rllib.config.algorithms import ALGORITHMS, AlgorithmName
 from empo_rllib.config.fields import (
     ClassPath,
@@ -25,15 +24,12 @@ from empo_rllib.config.fields import (
     Seconds,
     Section,
     Text,
+    allow_also,
+    word_or_section,
 )
 from empo_rllib.config.params import check_params, normalize_params
-from empo_rllib.config.search_space import is_number
-from empo_rllib.config.searchable import (
-    Searchable,
-    broken_rule,
-    check_open_mapping,
-    raise_problems,
-)
+from empo_rllib.config.problems import broken_rule, raise_problems
+from empo_rllib.config.search_space import Searchable, check_open_mapping, is_number
 
 
 class EnvConfig(Section):
@@ -63,7 +59,7 @@ class PolicyConfig(Section):
     """One policy; the name alone is short for `{policy: name}`."""
 
     model_config = ConfigDict(
-        json_schema_extra=lambda schema: checks.allow_also(schema, {"type": "string"})
+        json_schema_extra=lambda schema: allow_also(schema, {"type": "string"})
     )
 
     policy: PlainName = Field(description="name of the policy; several agents may share one")
@@ -86,7 +82,7 @@ class PolicyConfig(Section):
 Policies = Annotated[
     Annotated[Literal["independent", "shared"], Tag("word")]
     | Annotated[dict[str, PolicyConfig], Tag("section")],
-    Discriminator(checks.word_or_section),
+    Discriminator(word_or_section),
 ]
 
 

@@ -6,19 +6,28 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from empo_rllib.config import checks
-from empo_rllib.config.fields import Count, Number, Positive, Section, Text
-from empo_rllib.config.searchable import broken_rule
+from empo_rllib import columns
+from empo_rllib.config.fields import (
+    Count,
+    Number,
+    Positive,
+    Section,
+    Text,
+    allow_also,
+    word_or_section,
+)
+from empo_rllib.config.problems import broken_rule
+from empo_rllib.errors import nearest
 
 METRICS = (
-    "episode_return_mean",
-    "episode_length_mean",
-    "success_rate",
-    "env_steps_per_s",
-    "policy_return_mean/<policy>",
-    "agent_return_mean/<agent>",
-    "evaluation/episode_return_mean",
-    "evaluation/success_rate",
+    columns.EPISODE_RETURN_MEAN,
+    columns.EPISODE_LENGTH_MEAN,
+    columns.SUCCESS_RATE,
+    columns.ENV_STEPS_PER_S,
+    f"{columns.POLICY_RETURN_MEAN}<policy>",
+    f"{columns.AGENT_RETURN_MEAN}<agent>",
+    f"{columns.EVALUATION}{columns.EPISODE_RETURN_MEAN}",
+    f"{columns.EVALUATION}{columns.SUCCESS_RATE}",
 )
 """What `tune.metric` may be; `<policy>` and `<agent>` stand for a name."""
 
@@ -45,7 +54,7 @@ class AshaScheduler(Section):
 
 Scheduler = Annotated[
     Annotated[Literal["fifo"], Tag("word")] | Annotated[AshaScheduler, Tag("section")],
-    Discriminator(checks.word_or_section),
+    Discriminator(word_or_section),
 ]
 
 
@@ -56,7 +65,7 @@ class TuneSettings(Section):
         default=1, description="rounds of the grid; a fixed seed goes up by one with each round"
     )
     metric: Text = Field(
-        default="episode_return_mean",
+        default=columns.EPISODE_RETURN_MEAN,
         description="what the best trial is chosen by: " + ", ".join(METRICS),
     )
     mode: Literal["max", "min"] = Field(
@@ -66,7 +75,7 @@ class TuneSettings(Section):
         default=None,
         description="fifo (or null) runs every trial to its end; asha, short for {asha: {}}, stops "
         "the worse ones early",
-        json_schema_extra=lambda schema: checks.allow_also(schema, {"const": "asha"}),
+        json_schema_extra=lambda schema: allow_also(schema, {"const": "asha"}),
     )
     search: None = Field(
         default=None, description="search algorithm; null draws grids and random values"
@@ -81,7 +90,10 @@ class TuneSettings(Section):
     @field_validator("metric")
     @classmethod
     def _check_metric(cls, metric: str) -> str:
-        checks.check_metric_name(metric, METRICS)
+        if not any(_names(metric, known) for known in METRICS):
+            raise broken_rule(
+                f" is not a metric.{nearest(metric, METRICS)} There are {', '.join(METRICS)}."
+            )
         return metric
 
     @field_validator("scheduler", mode="before")
@@ -92,3 +104,11 @@ class TuneSettings(Section):
         if not (value in (None, "fifo") or isinstance(value, dict | AshaScheduler)):
             raise broken_rule(" must be null, fifo, asha or {asha: {..}}.")
         return value
+
+
+def _names(metric: str, known: str) -> bool:
+    """Whether `metric` is the listed one; `<policy>` and `<agent>` match any name."""
+    prefix, placeholder, _ = known.partition("<")
+    if not placeholder:
+        return metric == known
+    return metric.startswith(prefix) and metric not in (prefix, known)

@@ -8,9 +8,9 @@ from typing import Any
 
 from empo_rllib.config.load import apply_override, load_config, validate_config
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.search_space import resolve_trial, sample_trials
 from empo_rllib.envs.registry import check_env_id
 from empo_rllib.errors import ConfigError
+from empo_rllib.trials import resolve_trial, sample_trials
 
 
 def experiment_of(

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from empo_rllib.config.schema import StopConfig
+from empo_rllib import columns
+from empo_rllib.config.sections import StopConfig
 
 if TYPE_CHECKING:
     from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
@@ -40,16 +41,16 @@ _LEARNER_NAMES = {
     "default_optimizer_learning_rate": "learning_rate",
 }
 _EPISODE_NAMES = {
-    "episode_return_mean": "episode_return_mean",
+    "episode_return_mean": columns.EPISODE_RETURN_MEAN,
     "episode_return_min": "episode_return_min",
     "episode_return_max": "episode_return_max",
-    "episode_len_mean": "episode_length_mean",
-    "success_rate": "success_rate",
+    "episode_len_mean": columns.EPISODE_LENGTH_MEAN,
+    columns.SUCCESS_RATE: columns.SUCCESS_RATE,
 }
 # IMPALA and APPO sample while they learn, and measure only the latter.
 _TIMER_NAMES = {
-    "env_runner_sampling_timer": "time/sample_s",
-    "learner_update_timer": "time/learn_s",
+    "env_runner_sampling_timer": columns.SAMPLE_S,
+    "learner_update_timer": columns.LEARN_S,
 }
 
 
@@ -96,14 +97,14 @@ def build_row(
         seconds: Duration of this iteration.
         new_env_steps: Env steps sampled in this iteration.
     """
-    row: Row = {**asdict(counters), "env_steps_per_s": new_env_steps / max(seconds, 1e-9)}
+    row: Row = {**asdict(counters), columns.ENV_STEPS_PER_S: new_env_steps / max(seconds, 1e-9)}
     row |= _episode_part(result.get("env_runners", {}))
     evaluation = result.get("evaluation", {}).get("env_runners", {})
-    row |= {f"evaluation/{key}": value for key, value in _episode_part(evaluation).items()}
+    row |= {columns.EVALUATION + key: value for key, value in _episode_part(evaluation).items()}
     for policy, stats in sorted(result.get("learners", {}).items()):
         if policy != "__all_modules__":
             row |= {
-                f"learner/{policy}/{ours}": float(stats[theirs])
+                f"{columns.LEARNER}{policy}/{ours}": float(stats[theirs])
                 for theirs, ours in _LEARNER_NAMES.items()
                 if theirs in stats
             }
@@ -122,22 +123,20 @@ def _count(value: float) -> int:
 def _episode_part(stats: Mapping[str, Any]) -> Row:
     row = {ours: float(stats[theirs]) for theirs, ours in _EPISODE_NAMES.items() if theirs in stats}
     for theirs, ours in (
-        ("module_episode_returns_mean", "policy_return_mean"),
-        ("agent_episode_returns_mean", "agent_return_mean"),
+        ("module_episode_returns_mean", columns.POLICY_RETURN_MEAN),
+        ("agent_episode_returns_mean", columns.AGENT_RETURN_MEAN),
     ):
-        row |= {
-            f"{ours}/{key}": float(value) for key, value in sorted(stats.get(theirs, {}).items())
-        }
+        row |= {ours + key: float(value) for key, value in sorted(stats.get(theirs, {}).items())}
     return row
 
 
 def stop_reason(stop: StopConfig, row: Mapping[str, float]) -> str | None:
     """Says which limit of `stop` the row has reached, or None."""
     limits = {
-        "env_steps": stop.env_steps,
-        "episodes": stop.episodes,
-        "episode_return_mean": stop.episode_return_mean,
-        "time_s": stop.time_s,
+        columns.ENV_STEPS: stop.env_steps,
+        columns.EPISODES: stop.episodes,
+        columns.EPISODE_RETURN_MEAN: stop.episode_return_mean,
+        columns.TIME_S: stop.time_s,
     }
     for key, limit in limits.items():
         if limit is not None and row.get(key, -math.inf) >= limit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from empo_rllib import columns
 from empo_rllib.errors import Interrupted, TrialError
 from empo_rllib.experiment.progress import duration
 from empo_rllib.experiment.summary import ExperimentResult
@@ -57,14 +58,14 @@ def _next_commands(result: ExperimentResult, folder: str, resume: str) -> list[s
     quoted = shlex.quote(folder)
     if any(trial.checkpoint for trial in result.trials):
         commands += [
-            f"python -m empo_rllib evaluate {quoted} --sampled",
+            f"python -m empo_rllib evaluate {quoted}",
             f"python -m empo_rllib record {quoted} --out episode.gif",
         ]
     return [*commands, f"tensorboard --logdir {quoted}"]
 
 
 def _label(metric: str) -> str:
-    return "return" if metric == "episode_return_mean" else metric
+    return "return" if metric == columns.EPISODE_RETURN_MEAN else metric
 
 
 def _short(folder: str) -> str:

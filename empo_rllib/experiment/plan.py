@@ -12,12 +12,12 @@ from empo_rllib.algorithms.networks import build_rl_modules
 from empo_rllib.algorithms.setup import TrialSetup, open_env, set_up_trial
 from empo_rllib.config.policies import check_metric
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.search_space import TrialSpec, resolve_trial, sample_trials
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.checkpoints import load_weights
 from empo_rllib.experiment.run_folder import absolute_source, resolve_checkpoint_policy
 from empo_rllib.experiment.summary import ExperimentResult
 from empo_rllib.rl_modules.encoders import SMALLEST_CNN_IMAGE, ImageCNN
+from empo_rllib.trials import TrialSpec, resolve_trial, sample_trials
 
 if TYPE_CHECKING:
     from ray.rllib.core.rl_module.rl_module import RLModule

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from empo_rllib import columns
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment.cluster import Cluster
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
@@ -58,8 +59,11 @@ class Display:
             self._last_line = time.monotonic()
             for trial in self._result.trials:
                 row = self._rows.get(trial.trial_id)
-                if row is not None and self._last_shown.get(trial.trial_id) != row["env_steps"]:
-                    self._last_shown[trial.trial_id] = row["env_steps"]
+                if (
+                    row is not None
+                    and self._last_shown.get(trial.trial_id) != row[columns.ENV_STEPS]
+                ):
+                    self._last_shown[trial.trial_id] = row[columns.ENV_STEPS]
                     self.notice(progress_line(self._config, trial, row))
 
     def stop(self) -> None:
@@ -111,14 +115,14 @@ def progress_cells(
         return ["", "", "", "", ""]
     target = f" of {config.stop.env_steps:,}" if config.stop.env_steps else ""
     policies = [
-        f"{key.partition('/')[2]} {value:.3f}"
+        f"{key.removeprefix(columns.POLICY_RETURN_MEAN)} {value:.3f}"
         for key, value in row.items()
-        if key.startswith("policy_return_mean/")
+        if key.startswith(columns.POLICY_RETURN_MEAN)
     ]
     return [
-        f"{int(row['env_steps']):,}{target}",
-        f"{row['env_steps_per_s']:,.0f}" if "env_steps_per_s" in row else "",
-        f"{row['episode_return_mean']:.3f}" if "episode_return_mean" in row else "-",
+        f"{int(row[columns.ENV_STEPS]):,}{target}",
+        f"{row[columns.ENV_STEPS_PER_S]:,.0f}" if columns.ENV_STEPS_PER_S in row else "",
+        f"{row[columns.EPISODE_RETURN_MEAN]:.3f}" if columns.EPISODE_RETURN_MEAN in row else "-",
         "  ".join(policies[:4]) + (" .." if len(policies) > 4 else ""),
         "" if trial.status != "running" else duration(time_left(config, row)),
     ]
@@ -138,10 +142,10 @@ def progress_line(config: ExperimentConfig, trial: TrialSummary, row: Mapping[st
 def time_left(config: ExperimentConfig, row: Mapping[str, float]) -> float | None:
     """Seconds until the nearest limit, at the rate of the trial so far."""
     estimates = []
-    elapsed = row["time_s"]
+    elapsed = row[columns.TIME_S]
     for limit, done in (
-        (config.stop.env_steps, row["env_steps"]),
-        (config.stop.episodes, row["episodes"]),
+        (config.stop.env_steps, row[columns.ENV_STEPS]),
+        (config.stop.episodes, row[columns.EPISODES]),
         (config.stop.time_s, elapsed),
     ):
         if limit is not None and done > 0:

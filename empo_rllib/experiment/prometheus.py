@@ -10,20 +10,25 @@ from collections.abc import Mapping
 
 from ray.util.metrics import Counter, Gauge
 
+from empo_rllib import columns
+
 _TAGS = ("experiment", "trial")
 # Column of a row -> name and meaning of its gauge.
 _GAUGES = {
-    "env_steps_per_s": ("empo_env_steps_per_s", "Env steps a second in the last iteration."),
-    "episode_return_mean": ("empo_episode_return_mean", "Mean return of recent episodes."),
-    "success_rate": ("empo_success_rate", "Part of recent episodes that ended in success."),
-    "episode_length_mean": ("empo_episode_length_mean", "Mean env steps of recent episodes."),
-    "time/sample_s": ("empo_sample_s", "Seconds of sampling in the last iteration."),
-    "time/learn_s": ("empo_learn_s", "Seconds of learning in the last iteration."),
+    columns.ENV_STEPS_PER_S: ("empo_env_steps_per_s", "Env steps a second in the last iteration."),
+    columns.EPISODE_RETURN_MEAN: ("empo_episode_return_mean", "Mean return of recent episodes."),
+    columns.SUCCESS_RATE: ("empo_success_rate", "Part of recent episodes that ended in success."),
+    columns.EPISODE_LENGTH_MEAN: ("empo_episode_length_mean", "Mean env steps of recent episodes."),
+    columns.SAMPLE_S: ("empo_sample_s", "Seconds of sampling in the last iteration."),
+    columns.LEARN_S: ("empo_learn_s", "Seconds of learning in the last iteration."),
 }
 # The same for columns that there are once per policy: what stands before and after its name.
 _POLICY_GAUGES = {
-    ("policy_return_mean/", ""): ("empo_policy_return_mean", "Mean return of the policy's agents."),
-    ("learner/", "/entropy"): ("empo_policy_entropy", "Mean entropy of the policy's actions."),
+    (columns.POLICY_RETURN_MEAN, ""): (
+        "empo_policy_return_mean",
+        "Mean return of the policy's agents.",
+    ),
+    (columns.LEARNER, "/entropy"): ("empo_policy_entropy", "Mean entropy of the policy's actions."),
 }
 
 

@@ -21,10 +21,11 @@ from urllib.parse import unquote, urlparse
 
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.search_space import open_values, resolve_trial
+from empo_rllib.config.search_space import open_values
 from empo_rllib.errors import CheckpointError, ConfigError, RunError
 from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, read_policy
 from empo_rllib.experiment.summary import SUMMARY_FILE, ExperimentResult, TrialSummary, read_summary
+from empo_rllib.trials import resolve_trial
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,7 +16,9 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from empo_rllib.config.schema import AshaScheduler, ExperimentConfig
+from empo_rllib import columns
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.config.tune_settings import AshaScheduler
 from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters
 from empo_rllib.experiment.metrics import Row
 from empo_rllib.experiment.progress_file import read_progress
@@ -33,7 +35,7 @@ def build_scheduler(config: ExperimentConfig, result: ExperimentResult) -> Trial
         return FIFOScheduler()
     settings = config.tune.scheduler.asha
     scheduler = ResumableAsha(
-        time_attr="env_steps",
+        time_attr=columns.ENV_STEPS,
         metric=config.tune.metric,
         mode=config.tune.mode,
         max_t=settings.max_t or config.stop.env_steps,

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from empo_rllib.config.search_space import TrialSpec
 from empo_rllib.errors import RunError
 from empo_rllib.statistics import estimate
+from empo_rllib.trials import TrialSpec
 
 SUMMARY_FILE = "summary.json"
 

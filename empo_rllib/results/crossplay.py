@@ -18,7 +18,7 @@ from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import check_protocol, find_trained
 from empo_rllib.results.evaluation import PlayedEpisode, success_rate
 from empo_rllib.results.runs import run_names
-from empo_rllib.results.settings import env_of, with_settings
+from empo_rllib.results.settings import env_of, resolve_greedy, with_settings
 from empo_rllib.statistics import Estimate, estimate
 from empo_rllib.version import __version__
 
@@ -131,7 +131,7 @@ def crossplay(
     runs: Iterable[str | Path | TrainedTrial],
     episodes: int = 100,
     seed: int = 0,
-    greedy: bool = True,
+    greedy: bool | None = None,
     settings: Iterable[str] = (),
 ) -> CrossplayResult:
     """Plays every player with every player, and each with random partners.
@@ -145,7 +145,8 @@ def crossplay(
             checkpoints, trained in the same environment.
         episodes: How many each pair plays.
         seed: Episode i is played on an environment reset with `seed + i`.
-        greedy: Take the most likely actions; otherwise draw them as in training.
+        greedy: Take the most likely actions; otherwise draw them as in training. None: draw them,
+            unless all players are of DQN.
         settings: `env.key=value` texts that change the environment that was trained in.
 
     Raises:
@@ -159,6 +160,7 @@ def crossplay(
     settings = tuple(settings)
     configs = [with_settings(one.config, settings) for one in trained]
     check_players(configs)
+    greedy = resolve_greedy(greedy, configs)
 
     from empo_rllib.results.stage import Stage
     from empo_rllib.results.teams import load_team

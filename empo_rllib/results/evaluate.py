@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from empo_rllib.config.schema import EnvConfig, ExperimentConfig
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.config.sections import EnvConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial, locate
 from empo_rllib.results.evaluation import (
@@ -18,7 +19,7 @@ from empo_rllib.results.evaluation import (
     build_result,
     success_rate,
 )
-from empo_rllib.results.settings import env_of, with_settings
+from empo_rllib.results.settings import env_of, resolve_greedy, with_settings
 from empo_rllib.statistics import estimate
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def evaluate(
     run_or_checkpoint: str | Path | TrainedTrial,
     episodes: int = 100,
     seed: int = 0,
-    greedy: bool = True,
+    greedy: bool | None = None,
     settings: Iterable[str] = (),
     references: bool = True,
 ) -> EvaluationResult:
@@ -46,7 +47,8 @@ def evaluate(
             checkpoint.
         episodes: How many to play, each to its end.
         seed: Episode i is played on an environment reset with `seed + i`.
-        greedy: Take the most likely actions; otherwise draw them as in training.
+        greedy: Take the most likely actions; otherwise draw them as in training. None: draw them
+            where the policies are stochastic; DQN takes the best.
         settings: `env.key=value` texts that change the environment that was trained in.
         references: Also play the random policy, and search for the optimum.
 
@@ -73,7 +75,7 @@ class Evaluator:
         references: see there; they are found once for each environment.
     """
 
-    def __init__(self, episodes: int, seed: int, greedy: bool, references: bool) -> None:
+    def __init__(self, episodes: int, seed: int, greedy: bool | None, references: bool) -> None:
         self._episodes, self._seed, self._greedy = episodes, seed, greedy
         self._wants_references = references
         self._references: dict[str, References] = {}
@@ -97,11 +99,12 @@ class Evaluator:
         from empo_rllib.results.stage import Stage
         from empo_rllib.results.teams import load_team
 
+        greedy = resolve_greedy(self._greedy, [config])
         team = load_team(trained, config)
         stage = Stage(config.env, self._episodes, played_in="python" if team.recurrent else None)
         try:
             with repeatable(self._seed):
-                played = stage.play(team, self._seeds, self._greedy)
+                played = stage.play(team, self._seeds, greedy)
             references = self._find_references(config.env, stage)
         finally:
             stage.close()
@@ -110,7 +113,7 @@ class Evaluator:
             env=env_of(config),
             episodes=self._episodes,
             seed=self._seed,
-            greedy=self._greedy,
+            greedy=greedy,
             settings=tuple(settings),
             played_in=stage.played_in,
             num_envs=stage.num_envs,

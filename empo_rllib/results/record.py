@@ -11,6 +11,7 @@ from empo_rllib.errors import EnvError
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import check_protocol, find_trained
 from empo_rllib.results.film import Frame, check_film, write_film
+from empo_rllib.results.settings import resolve_greedy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,7 @@ def record(
     out: str | Path,
     episodes: int = 3,
     seed: int = 0,
-    greedy: bool = False,
+    greedy: bool | None = None,
     fps: float | None = None,
 ) -> int:
     """Films episodes of trained policies, with actions and rewards in a caption.
@@ -46,7 +47,8 @@ def record(
         out: The file, whose suffix .gif or .mp4 says the format; replaced if it exists.
         episodes: How many, each to its end.
         seed: Episode i is played on an environment reset with `seed + i`.
-        greedy: Take the most likely actions; otherwise draw them as in training.
+        greedy: Take the most likely actions; otherwise draw them as in training. None: draw them
+            where the policies are stochastic; DQN takes the best.
         fps: Env steps per second; None: 5 for MultiGrid, what the environment's metadata says
             for others, 15 if that is nothing.
 
@@ -66,6 +68,7 @@ def record(
 
     from empo_rllib.results.policy import load_policies, repeatable
 
+    greedy = resolve_greedy(greedy, [trained.config])
     policies = load_policies(trained)
     with repeatable(seed):
         env = build_filmed_env(trained, policies)

@@ -87,7 +87,7 @@ def evaluate_runs(
     runs: Iterable[str | Path | TrainedTrial],
     episodes: int = 100,
     seed: int = 0,
-    greedy: bool = True,
+    greedy: bool | None = None,
     settings: Iterable[str] = (),
     references: bool = True,
 ) -> RunsEvaluation:

@@ -1,13 +1,15 @@
-"""Playing in another environment than the one that was trained in: `--set env.kwargs.size=16`."""
+"""How episodes are played: in which environment, greedily or not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.load import apply_override, validate_config
-from empo_rllib.config.schema import EnvConfig, ExperimentConfig
+from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_space import find_search_spaces
+from empo_rllib.config.sections import EnvConfig
 from empo_rllib.errors import ConfigError, nearest
 
 _KEYS = [f"env.{name}" for name in EnvConfig.model_fields]
@@ -37,6 +39,19 @@ def with_settings(config: ExperimentConfig, settings: Sequence[str]) -> Experime
             "with one value. Give one, and repeat the command for others."
         )
     return changed
+
+
+def resolve_greedy(greedy: bool | None, configs: Sequence[ExperimentConfig]) -> bool:
+    """Returns whether policies that play together take their most likely actions.
+
+    Args:
+        greedy: as asked for; None: only if that is how all their algorithms act. The most likely
+            action of a stochastic policy may repeat for ever.
+        configs: the experiments that they come from.
+    """
+    if greedy is None:
+        return all(ALGORITHMS[config.algorithm.name].greedy for config in configs)
+    return greedy
 
 
 def env_of(config: ExperimentConfig) -> dict[str, Any]:

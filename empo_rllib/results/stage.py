@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from empo_rllib.config.schema import EnvConfig
+from empo_rllib.config.sections import EnvConfig
 from empo_rllib.envs.batched import why_not_batched
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.registry import make_env

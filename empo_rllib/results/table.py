@@ -50,7 +50,7 @@ def render_runs(evaluation: RunsEvaluation) -> RenderableType:
     runs = evaluation.runs
     ids = list(dict.fromkeys(run.protocol.env["id"] for run in runs))
     lines: list[RenderableType] = [
-        Text(f"{', '.join(ids)}: {_how(runs[0].protocol)}"),
+        Text(f"{', '.join(ids)}: {_how(*(run.protocol for run in runs))}"),
         Text(),
         _runs_table(evaluation),
     ]
@@ -70,15 +70,17 @@ def new_table(*titles: str) -> Table:
     return table
 
 
-def _how(protocol: Protocol) -> str:
-    actions = "greedy actions" if protocol.greedy else "sampled actions"
+def _how(protocol: Protocol, *others: Protocol) -> str:
+    ways = {one.greedy: "greedy" if one.greedy else "sampled" for one in (protocol, *others)}
+    actions = f"{' or '.join(ways.values())} actions"
     changed = "".join(f", {setting}" for setting in protocol.settings)
     return f"{protocol.episodes} episodes, {actions}, seed {protocol.seed}{changed}"
 
 
 def _remarks(results: Sequence[EvaluationResult]) -> list[RenderableType]:
-    failed = any(r.success_rate is not None and r.success_rate < 1 for r in results)
-    return [Text(_STUCK)] if failed and results[0].protocol.greedy else []
+    greedy = [result for result in results if result.protocol.greedy]
+    failed = any(r.success_rate is not None and r.success_rate < 1 for r in greedy)
+    return [Text(_STUCK)] if failed else []
 
 
 def _table(result: EvaluationResult) -> Table:

@@ -34,10 +34,11 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
+from empo_rllib import columns
 from empo_rllib.envs.env_errors import reporting_env_errors
 from empo_rllib.envs.vector_env import VectorEnv
 from empo_rllib.sampling.actors import Actor, actions_for_env
-from empo_rllib.sampling.episodes import SUCCESS_RATE, Episode, smoothing_window
+from empo_rllib.sampling.episodes import Episode, smoothing_window
 from empo_rllib.sampling.fragment import Fragment, policy_inputs
 from empo_rllib.sampling.rollout import Rollout, Seconds
 from empo_rllib.seeding import seed_everything
@@ -255,4 +256,4 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
                 {agent: acted[agent] for agent in there},
             )
             if episode.success >= 0:
-                self.metrics.log_value(SUCCESS_RATE, float(episode.success), window=window)
+                self.metrics.log_value(columns.SUCCESS_RATE, float(episode.success), window=window)

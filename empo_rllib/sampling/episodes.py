@@ -11,8 +11,6 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from empo_rllib.envs.vector_env import VectorEnv
 
-SUCCESS_RATE = "success_rate"
-
 
 @dataclass(frozen=True)
 class Episode:

@@ -15,22 +15,26 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What each part may import of the others, the lowest first.
 MAY_IMPORT = {
-    "errors": set[str](),
+    "columns": set[str](),
+    "errors": set(),
     "seeding": set(),
     "statistics": set(),
     "version": set(),
     # Copied into every bundle as a package of its own.
     "bundle": {"errors.BundleError"},
     "command_line": {"errors"},
-    "config": {"errors"},
+    "config": {"columns", "errors"},
+    "trials": {"config"},
     "envs": {"errors"},
     "rl_modules": {"envs.encoding"},
-    "sampling": {"envs", "seeding"},
+    "sampling": {"columns", "envs", "seeding"},
     "learning": {"envs", "sampling"},
-    "algorithms": {"errors", "config", "envs", "rl_modules", "sampling", "learning"},
+    "algorithms": {"columns", "errors", "config", "envs", "rl_modules", "sampling", "learning"},
     "experiment": {
+        "columns",
         "errors",
         "config",
+        "trials",
         "envs",
         "rl_modules",
         "algorithms",
@@ -39,6 +43,7 @@ MAY_IMPORT = {
         "version",
     },
     "results": {
+        "columns",
         "errors",
         "config",
         "envs",
@@ -58,9 +63,9 @@ MAY_IMPORT = {
         "experiment",
         "results",
     },
-    "doctor": {"errors", "config", "envs", "algorithms"},
+    "doctor": {"errors", "config", "envs", "algorithms", "trials"},
     "service": {"errors", "command_line", "config", "experiment"},
-    "cli": {
+    "commands": {
         "errors",
         "command_line",
         "config",
@@ -70,6 +75,7 @@ MAY_IMPORT = {
         "exporting",
         "service",
     },
+    "cli": {"command_line", "commands"},
     "tune": {"errors", "command_line", "config", "experiment"},
     "__main__": {"cli"},
     "__init__": {"bundle", "config", "envs", "experiment", "results", "version"},

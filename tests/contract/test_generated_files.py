@@ -11,11 +11,12 @@ import jsonschema
 import pytest
 import yaml
 
-from empo_rllib.config import generate, validate_config
+from empo_rllib.config import generate
 from empo_rllib.config.algorithms import ALGORITHMS
-from empo_rllib.config.checks import leaves
+from empo_rllib.config.load import validate_config
 from empo_rllib.config.option_texts import PARAM_MEANINGS
 from empo_rllib.config.params import known_params, params_by_method
+from empo_rllib.config.search_space import leaves
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "empo_rllib/config/schema.json").read_text())

@@ -55,7 +55,7 @@ def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
         ("run", {"resume": False, "address": None}),
         (
             "evaluate",
-            {"episodes": 100, "seed": 0, "greedy": True, "settings": (), "references": True},
+            {"episodes": 100, "seed": 0, "greedy": None, "settings": (), "references": True},
         ),
         ("load_bundle", {"seed": None}),
     ],

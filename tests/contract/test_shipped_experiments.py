@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import ray
 
-from empo_rllib.config import ExperimentConfig, load_config
 from empo_rllib.config.algorithms import ALGORITHMS
+from empo_rllib.config.load import load_config
+from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment.plan import plan_trials, trial_resources
 
 FOLDER = Path(__file__).parents[2] / "tune_configs"

@@ -92,7 +92,7 @@ def test_a_restored_policy_acts_greedily_as_rllibs_own(run_folder, rllib_episode
 def test_evaluate_command_prints_a_table(run_folder, smoke_place):
     table = smoke_place.type("evaluate", run_folder, "--episodes", 3)
     assert (table.code, table.stderr) == (0, "")
-    assert "MultiGrid-Empty-5x5-v0: 3 episodes, greedy actions, seed 0" in table.stdout
+    assert "MultiGrid-Empty-5x5-v0: 3 episodes, sampled actions, seed 0" in table.stdout
 
 
 def test_evaluate_command_prints_json(run_folder, evaluation):
@@ -196,7 +196,8 @@ def test_bar_evaluate_1000_greedy_episodes_of_empty_8x8(run_folder, smoke_place)
     for episodes in (1, 1, 1000):  # the first compiles what is not yet cached
         started = time.perf_counter()
         done = smoke_place.shell(
-            "evaluate", run_folder, *settings, "--episodes", episodes, "--json"
+            *("evaluate", run_folder, *settings),
+            *("--greedy", "--episodes", episodes, "--json"),
         )
         seconds[episodes] = time.perf_counter() - started
         done.check()

@@ -47,7 +47,7 @@ trained      \d,\d{3} env steps in \d+s \([\d,]+ env steps/s\)
 results      results/smoke
 
 next
-  python -m empo_rllib evaluate results/smoke --sampled
+  python -m empo_rllib evaluate results/smoke
   python -m empo_rllib record results/smoke --out episode.gif
   tensorboard --logdir results/smoke
 """

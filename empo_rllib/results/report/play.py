@@ -13,6 +13,7 @@ from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import Evaluator
 from empo_rllib.results.evaluation import EvaluationResult
 from empo_rllib.results.report.runs import ReportedRun, ReportedTrial
+from empo_rllib.results.settings import resolve_greedy
 
 if TYPE_CHECKING:
     from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
@@ -35,7 +36,7 @@ class Evaluation:
         run: whose.
         trial: which.
         trained: its checkpoint.
-        result: with references, where actions were sampled.
+        result: with references, except for the greedy one of a stochastic policy.
     """
 
     run: ReportedRun
@@ -68,7 +69,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Watched:
-    """Episodes of one trial, sampled actions, with all that happened.
+    """Episodes of one trial, with all that happened.
 
     Attributes:
         run: whose.
@@ -128,7 +129,7 @@ def play(runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell) -> P
 def _evaluate(
     runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell
 ) -> Iterator[Evaluation]:
-    sampled = Evaluator(episodes, seed, greedy=False, references=True)
+    usual = Evaluator(episodes, seed, greedy=None, references=True)
     greedy = Evaluator(episodes, seed, greedy=True, references=False)
     for run in runs:
         ranked = run.ranked()[:MAX_EVALUATED]
@@ -137,7 +138,8 @@ def _evaluate(
             trained = run.trained(trial)
             if trained is None:
                 continue
-            for evaluator in (sampled, greedy) if number == 1 else (sampled,):
+            also_greedy = number == 1 and not resolve_greedy(None, [trained.config])
+            for evaluator in (usual, greedy) if also_greedy else (usual,):
                 name = f"{run.label}/{trial.id}"
                 result = evaluator.evaluate(trained, trained.config, name=name)
                 yield Evaluation(run, trial, trained, result)
@@ -180,7 +182,7 @@ class _WatchedEnv:
 
 
 def watch(run: ReportedRun, trained: TrainedTrial, episodes: int, seed: int) -> Watched:
-    """Plays episodes with sampled actions in Python, and keeps all that happened.
+    """Plays episodes in Python as `evaluate` does by default, and keeps all that happened.
 
     They are those of `evaluate` as long as both play as many at a time.
 
@@ -199,7 +201,8 @@ def watch(run: ReportedRun, trained: TrainedTrial, episodes: int, seed: int) -> 
         with repeatable(seed):
             for _ in range(min(episodes, _MAX_ENVS)):
                 envs.append(_WatchedEnv(build_env(trained.config, policies)))
-            played = play_episodes(policies, envs, range(seed, seed + episodes), greedy=False)
+            greedy = resolve_greedy(None, [trained.config])
+            played = play_episodes(policies, envs, range(seed, seed + episodes), greedy)
         traces = {key: trace for env in envs for key, trace in env.traces.items()}
         grids = [grid for env in envs for grid in env.grids]
         return Watched(
@@ -222,7 +225,7 @@ def places_of(env: ParallelMultiAgentEnv) -> dict[str, tuple[int, int]]:
     if not isinstance(env.env, MultiGridParallelEnv):
         return {}
     agents = env.env.env.unwrapped.agents
-    places = [tuple(map(int, agent.state.pos)) for agent in agents]
+    places = [(int(agent.state.pos[0]), int(agent.state.pos[1])) for agent in agents]
     return dict(zip(env.possible_agents, places, strict=True))
 
 

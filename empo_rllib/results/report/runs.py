@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from empo_rllib import columns
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import RunError, nearest
@@ -27,7 +28,7 @@ from empo_rllib.experiment.summary import (
 )
 from empo_rllib.results.report.problems import first_problem
 
-_NEEDED_COLUMNS = ("env_steps", "time_s")
+_NEEDED_COLUMNS = (columns.ENV_STEPS, columns.TIME_S)
 
 
 class Hardware(BaseModel):
@@ -224,7 +225,7 @@ def _check_rows(
         raise RunError(
             f"{path}: damaged: {num_lines - 1 - len(rows)} of {num_lines - 1} rows cannot be read."
         )
-    last = rows[-1]["env_steps"] if rows else 0
+    last = rows[-1][columns.ENV_STEPS] if rows else 0
     # A trial under way may be a row ahead of its summary, or behind one that was killed.
     if summary.is_over and last != summary.env_steps:
         raise RunError(

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from empo_rllib.config.checks import leaves
-from empo_rllib.config.search_space import is_number
+from empo_rllib import columns
+from empo_rllib.config.search_space import is_number, leaves
 from empo_rllib.results.report.groups import trial_label
 from empo_rllib.results.report.numbers import NOTHING
 from empo_rllib.results.report.runs import ReportedRun, ReportedTrial
@@ -21,7 +21,6 @@ from empo_rllib.statistics import Estimate, estimate
 _LEFT_OUT = ("name.", "seed.", "storage_path.", "tune.", "checkpoint.", "logging.")
 # Ranks of fewer trials correlate by chance.
 MIN_CORRELATED = 4
-_RETURN = "episode_return_mean"
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,9 @@ def samples_of(runs: Sequence[ReportedRun]) -> tuple[str, list[Sample]]:
     The score is the runs' metric (`tune.metric`), or the return where the runs have several.
     """
     metrics = {(run.result.metric, run.result.mode) for run in runs}
-    metric, mode = next(iter(metrics)) if len(metrics) == 1 else (_RETURN, "max")
+    metric, mode = (
+        next(iter(metrics)) if len(metrics) == 1 else (columns.EPISODE_RETURN_MEAN, "max")
+    )
     samples = []
     for number, run in enumerate(runs):
         for trial in run.trials:

@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
-from empo_rllib.config import validate_config
+from empo_rllib.config.load import validate_config
 
 
 class WalkEnv(ParallelEnv):

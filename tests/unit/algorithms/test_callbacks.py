@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from empo_rllib import columns
 from empo_rllib.algorithms.callbacks import (
-    SUCCESS_RATE,
     EpisodeMetrics,
     episode_success,
     smoothing_window,
@@ -61,7 +61,7 @@ def test_the_success_rate_comes_from_the_last_infos_of_the_agents():
     EpisodeMetrics().on_episode_end(
         episode=episode, env_runner=runner(0), metrics_logger=logger, env=None
     )
-    assert logger.logged == [(SUCCESS_RATE, 0.0, 100)]
+    assert logger.logged == [(columns.SUCCESS_RATE, 0.0, 100)]
 
 
 def test_no_success_rate_is_logged_where_the_environment_does_not_tell():

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from empo_rllib.algorithms.policies import adapt, build_policies, policy_mapping
 from empo_rllib.algorithms.setup import open_env, set_up_trial
-from empo_rllib.config import validate_config
+from empo_rllib.config.load import validate_config
 from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
 

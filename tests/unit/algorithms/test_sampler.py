@@ -12,7 +12,7 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 
 from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.setup import set_up_trial
-from empo_rllib.config import validate_config
+from empo_rllib.config.load import validate_config
 from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
 from empo_rllib.learning.ppo.learner import FragmentPPOLearner

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from empo_rllib.config import Policy, check_metric, policy_for, resolve_policies, validate_config
-from empo_rllib.config.schema import Policies
+from empo_rllib.config.load import validate_config
+from empo_rllib.config.policies import PolicyAssignment, check_metric, policy_for, resolve_policies
+from empo_rllib.config.sections import Policies
 from empo_rllib.errors import ConfigError
 
 AGENTS = ["agent_0", "agent_1", "agent_2"]
@@ -20,12 +21,12 @@ def policies(value: Any) -> Policies:
 
 def test_independent_is_one_policy_per_agent() -> None:
     assert resolve_policies("independent", AGENTS) == {
-        agent: Policy(agent, (agent,)) for agent in AGENTS
+        agent: PolicyAssignment(agent, (agent,)) for agent in AGENTS
     }
 
 
 def test_shared_is_one_policy_for_all() -> None:
-    assert resolve_policies("shared", AGENTS) == {"shared": Policy("shared", tuple(AGENTS))}
+    assert resolve_policies("shared", AGENTS) == {"shared": PolicyAssignment("shared", tuple(AGENTS))}
 
 
 def test_exact_ids_come_before_patterns_and_the_first_pattern_wins() -> None:
@@ -42,8 +43,8 @@ def test_a_mapping_carries_training_and_checkpoint() -> None:
     frozen = {"policy": "fixed", "train": False, "checkpoint": "results/old"}
     resolved = resolve_policies(policies({"agent_0": "walker", "*": frozen}), AGENTS)
     assert resolved == {
-        "walker": Policy("walker", ("agent_0",)),
-        "fixed": Policy("fixed", ("agent_1", "agent_2"), train=False, checkpoint="results/old"),
+        "walker": PolicyAssignment("walker", ("agent_0",)),
+        "fixed": PolicyAssignment("fixed", ("agent_1", "agent_2"), train=False, checkpoint="results/old"),
     }
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from empo_rllib.config import validate_config
+from empo_rllib.config.load import validate_config
 from empo_rllib.doctor.play import Played
 from empo_rllib.doctor.suggestions import Measured, suggest
 from empo_rllib.doctor.times import Times

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from multigrid.core.world_object import Wall
 from pettingzoo.test import parallel_api_test
 
-from empo_rllib.config import load_config
+from empo_rllib.config.load import load_config
 from empo_rllib.doctor.examine import examine
 from empo_rllib.doctor.limits import Limits
 from empo_rllib.envs.batched.support import batched_problem

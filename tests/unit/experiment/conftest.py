@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from empo_rllib.config import validate_config
+from empo_rllib.config.load import validate_config
 from empo_rllib.experiment.checkpoints import FORMAT, checkpoint_path
 from empo_rllib.experiment.run_folder import CONFIG_FILE, run_folder_of
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary

@@ -6,7 +6,7 @@ import pytest
 import ray
 import yaml
 
-from empo_rllib.config import validate_config
+from empo_rllib.config.load import validate_config
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.dry_run import render_dry_run
 

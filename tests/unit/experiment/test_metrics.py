@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from empo_rllib.config.schema import StopConfig
+from empo_rllib.config.sections import StopConfig
 from empo_rllib.experiment.metrics import Counters, build_row, stop_reason, time_iterations
 
 NAN = math.nan

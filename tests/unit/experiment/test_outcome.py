@@ -42,7 +42,7 @@ def test_a_finished_run_says_what_came_out_and_what_to_type_next(finished, monke
         f"results      {folder}",
         "",
         "next",
-        f"  python -m empo_rllib evaluate {folder} --sampled",
+        f"  python -m empo_rllib evaluate {folder}",
         f"  python -m empo_rllib record {folder} --out episode.gif",
         f"  tensorboard --logdir {folder}",
     ]

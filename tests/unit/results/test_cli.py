@@ -31,15 +31,17 @@ def test_evaluate_prints_a_table(command, run_folder):
     code, out, err = command("evaluate", run_folder, "--episodes", 2)
 
     assert (code, err) == (0, "")
-    assert "MultiGrid-Empty-5x5-v0: 2 episodes, greedy actions, seed 0" in out
+    assert "MultiGrid-Empty-5x5-v0: 2 episodes, sampled actions, seed 0" in out
     for row in ("return", "agent_0", "agent_1", "episode length", "success rate"):
         assert row in out
     assert "policy agent_0" not in out  # the same numbers as the agent's
 
 
 def test_greedy_evaluation_that_fails_points_to_sampling(command, run_folder):
-    assert "Compare with --sampled" in command("evaluate", run_folder, "--episodes", 1)[1]
-    assert "Compare" not in command("evaluate", run_folder, "--episodes", 1, "--sampled")[1]
+    assert (
+        "Compare with --sampled" in command("evaluate", run_folder, "--episodes", 1, "--greedy")[1]
+    )
+    assert "Compare" not in command("evaluate", run_folder, "--episodes", 1)[1]
 
 
 def test_json_is_all_that_is_printed(command, run_folder):

@@ -15,7 +15,7 @@ from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.setup import set_up_trial
-from empo_rllib.config import validate_config
+from empo_rllib.config.load import validate_config
 from empo_rllib.sampling.env_runner import FragmentEnvRunner
 from empo_rllib.sampling.episodes import Episode
 from empo_rllib.sampling.fragment import Fragment

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from empo_rllib.config import validate_config
+from empo_rllib.config.load import validate_config
 from empo_rllib.errors import ConfigError
 from empo_rllib.service.job import WORKSPACE, enter_workspace, main
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from empo_rllib.config import load_config, validate_config
+from empo_rllib.config.load import load_config, validate_config
 from empo_rllib.errors import ConfigError
 from empo_rllib.service import upload
 from empo_rllib.service.upload import EXPERIMENT_FILE, find_user_modules, pack_upload

@@ -26,8 +26,8 @@ def build_episodes(runs: Sequence[ReportedRun], played: Played, tell: Tell) -> S
     if not played.watched:
         return Section("episodes", title, [Paragraph(why_not_played(played))])
     text = (
-        f"The best trial of each run, {plural(played.episodes, 'episode')} with sampled actions: "
-        "the one with the highest, the median and the lowest return."
+        f"The best trial of each run, {plural(played.episodes, 'episode')} with sampled actions "
+        "(DQN: greedy ones): the one with the highest, the median and the lowest return."
     )
     if len(runs) > MAX_WATCHED:
         text += f" Only for the first {MAX_WATCHED} runs."

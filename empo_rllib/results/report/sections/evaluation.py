@@ -46,9 +46,10 @@ def _explain(runs: Sequence[ReportedRun], played: Played) -> str:
     text = (
         f"Newest checkpoints, {plural(played.episodes, 'new episode')} each to its end, seeds "
         f"{played.seed} to {played.seed + played.episodes - 1}. Sampled actions are drawn as in "
-        "training; greedy ones are the most likely, for the best trial of each run. A greedy "
-        "policy can be stuck where its most likely action changes nothing. The random policy draws "
-        "every action with equal chances; the optimum is a bound, known for Empty rooms only."
+        "training; greedy ones are the most likely, for the best trial of each run and for DQN. A "
+        "greedy policy can be stuck where its most likely action changes nothing. The random "
+        "policy draws every action with equal chances; the optimum is a bound, known for Empty "
+        "rooms only."
     )
     if any(len(run.ranked()) > MAX_EVALUATED for run in runs):
         text += f" Evaluated are the {MAX_EVALUATED} best trials of each run by its metric."
@@ -106,12 +107,12 @@ def _references(evaluations: Sequence[Evaluation]) -> list[list[Cell]]:
 
 def _groups(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> Table | None:
     """Seeds of the same settings of a run, each with its mean over episodes."""
-    sampled = [one for one in evaluations if not one.result.protocol.greedy]
+    usual = [one for one in evaluations if one.result.references is not None]
     rows = []
-    for run, group in [(one, group) for one in runs for group in _groups_of(one, sampled)]:
+    for run, group in [(one, group) for one in runs for group in _groups_of(one, usual)]:
         if group.episode_return is None:  # in several environments
             continue
-        members = [one for one in sampled if one.result.source.name in group.names]
+        members = [one for one in usual if one.result.source.name in group.names]
         params = members[0].trial.summary.params
         total = sum(trial.summary.params == params for trial in run.trials)
         few = f"{len(members)} of {total}"  # the others are not among the best of the run
@@ -128,12 +129,12 @@ def _groups(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> T
             ]
         )
     columns = ("settings", "seeds", "interquartile mean", "95 % interval", "mean", "success rate")
-    title = "Seeds of the same settings, evaluated with sampled actions: bootstrap over seeds"
+    title = "Seeds of the same settings, sampled actions (DQN: greedy ones): bootstrap over seeds"
     return Table(title, columns, rows) if rows else None
 
 
-def _groups_of(run: ReportedRun, sampled: Sequence[Evaluation]) -> list[EvaluationGroup]:
-    own = [one for one in sampled if one.run is run]
+def _groups_of(run: ReportedRun, usual: Sequence[Evaluation]) -> list[EvaluationGroup]:
+    own = [one for one in usual if one.run is run]
     return group_results([one.result for one in own], [one.trained.config for one in own])
 
 

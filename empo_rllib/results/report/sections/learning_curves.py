@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from empo_rllib import columns
 from empo_rllib.results.report.charts.lines import draw_lines
 from empo_rllib.results.report.curves import MAX_POINTS, build_series
 from empo_rllib.results.report.groups import TrialGroup, drawn_groups, group_trials
@@ -20,8 +21,11 @@ from empo_rllib.results.report.parts import (
 from empo_rllib.results.report.runs import ReportedRun
 from empo_rllib.results.report.sections.setup import policies_of
 
-AXES = (("env_steps", "env steps"), ("time_s", "seconds of training"))
-_TEAM = (("episode_return_mean", "return (sum over agents)"), ("success_rate", "success rate"))
+AXES = ((columns.ENV_STEPS, "env steps"), (columns.TIME_S, "seconds of training"))
+_TEAM = (
+    (columns.EPISODE_RETURN_MEAN, "return (sum over agents)"),
+    (columns.SUCCESS_RATE, "success rate"),
+)
 # The curves of a hundred policies would be a file that nobody opens.
 _MAX_POLICIES = 8
 
@@ -48,7 +52,7 @@ def build_curves(runs: Sequence[ReportedRun]) -> Section:
 
 
 def _columns(policies: Sequence[str]) -> list[tuple[str, str]]:
-    return [*_TEAM, *((f"policy_return_mean/{p}", f"return of policy {p}") for p in policies)]
+    return [*_TEAM, *((columns.POLICY_RETURN_MEAN + p, f"return of policy {p}") for p in policies)]
 
 
 def _chart(groups: Sequence[TrialGroup], column: str, title: str) -> Chart | None:

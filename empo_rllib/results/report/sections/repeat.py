@@ -66,7 +66,7 @@ def _more(run: ReportedRun, played: Played) -> str:
     if run.ranked():
         protocol = f"--episodes {played.episodes or 100} --seed {played.seed}"
         lines += [
-            f"python -m empo_rllib evaluate {folder} --sampled {protocol}",
+            f"python -m empo_rllib evaluate {folder} {protocol}",
             f"python -m empo_rllib record {folder} --out episode.gif",
         ]
     return "\n".join(lines)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from empo_rllib import columns
 from empo_rllib.results.report.numbers import plural, setting
 from empo_rllib.results.report.parts import Cell, Code, Part, Section, Table
 from empo_rllib.results.report.runs import ReportedRun, Session
-
-_POLICY_COLUMN = "policy_return_mean/"
 
 
 def build_setup(runs: Sequence[ReportedRun]) -> Section:
@@ -28,8 +27,10 @@ def build_setup(runs: Sequence[ReportedRun]) -> Section:
 def policies_of(run: ReportedRun) -> list[str]:
     """Returns the names of a run's policies, as its curves have them."""
     rows = (row for trial in run.trials for row in trial.rows)
-    found = dict.fromkeys(key for row in rows for key in row if key.startswith(_POLICY_COLUMN))
-    return [key.removeprefix(_POLICY_COLUMN) for key in found]
+    found = dict.fromkeys(
+        key for row in rows for key in row if key.startswith(columns.POLICY_RETURN_MEAN)
+    )
+    return [key.removeprefix(columns.POLICY_RETURN_MEAN) for key in found]
 
 
 def _describe(run: ReportedRun) -> dict[str, str]:

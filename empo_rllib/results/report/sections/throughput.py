@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from empo_rllib import columns
 from empo_rllib.results.report.charts.bars import draw_shares
 from empo_rllib.results.report.groups import trial_label
 from empo_rllib.results.report.numbers import count, percent, seconds
@@ -24,7 +25,7 @@ from empo_rllib.results.report.parts import (
 from empo_rllib.results.report.runs import ReportedRun, ReportedTrial
 
 PARTS = ("sampling", "learning", "the rest")
-_COLUMNS = ("time/sample_s", "time/learn_s")
+_COLUMNS = (columns.SAMPLE_S, columns.LEARN_S)
 _MAX_BARS = 24
 
 
@@ -85,10 +86,10 @@ _EXPLANATION = (
 def times_of(trial: ReportedTrial) -> Times:
     """Returns where a trial's time went; it must have a row."""
     rows = trial.rows
-    total = rows[-1]["time_s"]
-    rates = [row["env_steps_per_s"] for row in rows if "env_steps_per_s" in row]
+    total = rows[-1][columns.TIME_S]
+    rates = [row[columns.ENV_STEPS_PER_S] for row in rows if columns.ENV_STEPS_PER_S in row]
     rate = statistics.median(rates) if rates else None
-    return Times(total, rows[0]["time_s"], rate, _shares(rows, total))
+    return Times(total, rows[0][columns.TIME_S], rate, _shares(rows, total))
 
 
 def _shares(

@@ -64,8 +64,8 @@ def _num_shown(grid: Grid) -> int:
 def _explain(watched: Watched, grid: Grid) -> str:
     text = (
         f"{watched.run.label}: the share of its steps that each agent spent in each cell, over "
-        f"{plural(len(watched.episodes), 'episode')} with sampled actions, until it left. Grey "
-        "cells are walls in every episode, rings goals."
+        f"{plural(len(watched.episodes), 'episode')} with sampled actions (DQN: greedy ones), "
+        "until it left. Grey cells are walls in every episode, rings goals."
     )
     if len(watched.agents) > _num_shown(grid):
         text += f" Shown are the first {_num_shown(grid)} of {len(watched.agents)} agents."

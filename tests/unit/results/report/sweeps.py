@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
-from empo_rllib.config import validate_config
+from empo_rllib.config.load import validate_config
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
 
 SESSION = {

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from empo_rllib.commands.options import JsonOption
+
 if TYPE_CHECKING:
     from empo_rllib.service.client import JobSubmissionClient
 
@@ -38,7 +40,7 @@ _DETACHED_EXIT_CODE = 130
 def jobs(
     address: AddressOption = None,
     token_file: TokenFileOption = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """List the jobs that were submitted to a cluster."""
     from json import dumps

@@ -18,14 +18,14 @@ from empo_rllib.command_line import (
     experiment_arguments,
     render_command,
 )
-from empo_rllib.errors import ConfigError
-from empo_rllib.service.commands import (
+from empo_rllib.commands.jobs import (
     AddressOption,
     TokenFileOption,
     cluster_options,
     follow_to_end,
     render_hints,
 )
+from empo_rllib.errors import ConfigError
 
 if TYPE_CHECKING:
     from empo_rllib.config.schema import ExperimentConfig

@@ -1,32 +1,25 @@
-"""`evaluate` and `crossplay` of `python -m empo_rllib`."""
+"""The commands that read run folders: `evaluate`, `crossplay`, `record` and `report`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from empo_rllib.commands.options import (
+    GreedyOption,
+    JsonOption,
+    RunArgument,
+    RunsArgument,
+    SeedOption,
+)
+from empo_rllib.commands.prepare import find_runs, open_no_window
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from empo_rllib.experiment.run_folder import TrainedTrial
-
-_Runs = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="RUN",
-        help="Run folders (the best trial), trials (the newest checkpoint) or checkpoints.",
-        show_default=False,
-    ),
-]
 _Episodes = Annotated[int, typer.Option(help="How many to play.")]
-_Seed = Annotated[int, typer.Option(help="Episode i is played with seed + i.")]
-_Greedy = Annotated[
-    bool,
-    typer.Option("--greedy/--sampled", help="Take the most likely actions, or draw them."),
-]
 _Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -42,7 +35,6 @@ _References = Annotated[
         help="Also play the random policy and search for the optimum.",
     ),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 _Out = Annotated[
     Path | None,
     typer.Option(metavar="FILE.json", help="Also write the JSON to a file.", show_default=False),
@@ -56,13 +48,13 @@ _Figure = Annotated[
 
 
 def evaluate(
-    runs: _Runs,
+    runs: RunsArgument,
     episodes: _Episodes = 100,
-    seed: _Seed = 0,
-    greedy: _Greedy = True,
+    seed: SeedOption = 0,
+    greedy: GreedyOption = None,
     settings: _Settings = None,
     references: _References = True,
-    json: _Json = False,
+    json: JsonOption = False,
     out: _Out = None,
 ) -> None:
     """Play episodes and print return, success rate and length, with their uncertainty.
@@ -87,12 +79,12 @@ def evaluate(
 
 
 def crossplay(
-    runs: _Runs,
+    runs: RunsArgument,
     episodes: _Episodes = 100,
-    seed: _Seed = 0,
-    greedy: _Greedy = True,
+    seed: SeedOption = 0,
+    greedy: GreedyOption = None,
     settings: _Settings = None,
-    json: _Json = False,
+    json: JsonOption = False,
     out: _Out = None,
     figure: _Figure = None,
 ) -> None:
@@ -122,17 +114,67 @@ def crossplay(
     _report(result.to_json(), render_crossplay(result), json, out)
 
 
-def find_runs(runs: Sequence[Path], settings: Sequence[str]) -> list[TrainedTrial]:
-    """Finds checkpoints before anything imports Ray, so that a mistake is answered at once."""
-    from empo_rllib.experiment.cluster import quiet_ray
-    from empo_rllib.experiment.run_folder import locate
-    from empo_rllib.results.settings import with_settings
+def record(
+    run: RunArgument,
+    out: Annotated[
+        Path, typer.Option(help="The film: a file ending in .gif or .mp4.", show_default=False)
+    ],
+    episodes: Annotated[int, typer.Option(help="How many to film.")] = 3,
+    seed: SeedOption = 0,
+    greedy: GreedyOption = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Env steps per second; default: 5 for MultiGrid, the environment's own for others."
+        ),
+    ] = None,
+) -> None:
+    """Film episodes, with each agent's last action and reward so far in a caption."""
+    from rich.console import Console
 
-    trained = [locate(run) for run in runs]
-    for one in trained:
-        with_settings(one.config, settings)
+    from empo_rllib.results.evaluate import check_protocol
+    from empo_rllib.results.film import check_film
+    from empo_rllib.results.record import record
+
+    check_protocol(episodes, seed)
+    check_film(out.expanduser(), fps)
+    (trained,) = find_runs([run])
+    open_no_window()
+    with Console(stderr=True).status(f"Filming {_count(episodes)}"):
+        num_frames = record(trained, out, episodes=episodes, seed=seed, greedy=greedy, fps=fps)
+    typer.echo(f"{out}: {_count(episodes)}, {num_frames} frames")
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run folders.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option(help="The report: a file ending in .html.", show_default=False)
+    ],
+    episodes: Annotated[
+        int, typer.Option(help="How many each trial plays; 0: none, only what is on disk.")
+    ] = 20,
+    seed: SeedOption = 0,
+    crossplay: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What `crossplay` has written, to be shown too."),
+    ] = None,
+) -> None:
+    """Write one HTML file about runs: curves, evaluation, hyperparameters, films.
+
+    It needs no network and runs no code from a checkpoint.
+    """
+    from rich.console import Console
+
+    from empo_rllib.experiment.cluster import quiet_ray
+    from empo_rllib.results.report.write import write_report
+
     quiet_ray()
-    return trained
+    open_no_window()
+    with Console(stderr=True).status("Reading") as status:
+        written = write_report(runs, out, episodes, seed, crossplay, status.update)
+    typer.echo(f"{out}: {written}")
 
 
 def _checked(option: str, path: Path | None, *suffixes: str) -> Path | None:
@@ -156,3 +198,7 @@ def _report(text: str, table: RenderableType, json: bool, out: Path | None) -> N
         typer.echo(text)
     else:
         Console(highlight=False).print(table)
+
+
+def _count(episodes: int) -> str:
+    return "1 episode" if episodes == 1 else f"{episodes} episodes"

@@ -1,0 +1,30 @@
+"""What commands do before their work begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from empo_rllib.experiment.run_folder import TrainedTrial
+
+
+def find_runs(runs: Sequence[Path], settings: Sequence[str] = ()) -> list[TrainedTrial]:
+    """Finds checkpoints before anything imports Ray, so that a mistake is answered at once."""
+    from empo_rllib.experiment.cluster import quiet_ray
+    from empo_rllib.experiment.run_folder import locate
+    from empo_rllib.results.settings import with_settings
+
+    trained = [locate(run) for run in runs]
+    for one in trained:
+        with_settings(one.config, settings)
+    quiet_ray()
+    return trained
+
+
+def open_no_window() -> None:
+    """Keeps SDL from opening a window or a sound device, which fails where there is no screen."""
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
