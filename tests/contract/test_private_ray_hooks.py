@@ -15,6 +15,7 @@ import pytest
 import ray
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.learner.learner import Learner
+from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
@@ -139,7 +140,7 @@ def test_private_parts_of_learners_are_used_in_one_module_only() -> None:
     private = {*LEARNER_HOOKS, "_weights_seq_no", "_named_optimizers"}
     users = {
         path.relative_to(PACKAGE).as_posix()
-        for path in (PACKAGE / "learning").glob("*.py")
+        for path in (PACKAGE / "learning").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in private
     }
@@ -159,7 +160,11 @@ RUNNER_METHODS = {
     "_log_episode_metrics": ["length", "ret", "sec", "agents", "modules", "agent_steps"],
 }
 #: Called without the public method around it, which changes the mode of the network every time.
-MODULE_METHODS = ("_forward_exploration", "_forward_inference")
+MODULE_METHODS = {
+    "_forward_exploration": TorchRLModule,
+    "_forward_inference": TorchRLModule,
+    "_forward_train": RLModule,
+}
 
 
 def runner_advice(hook: str) -> str:
@@ -190,8 +195,8 @@ def test_the_env_runners_public_methods_are_those_that_rllib_calls(hook: str) ->
 
 
 @pytest.mark.parametrize("name", MODULE_METHODS)
-def test_the_public_forward_passes_call_those_that_actors_call(name: str) -> None:
-    public = getattr(TorchRLModule, name.removeprefix("_"))
+def test_the_public_forward_passes_call_those_that_actors_and_the_learner_call(name: str) -> None:
+    public = getattr(MODULE_METHODS[name], name.removeprefix("_"))
     assert f"self.{name}(" in inspect.getsource(public), runner_advice(name)
 
 

@@ -26,7 +26,9 @@ def test_independent_is_one_policy_per_agent() -> None:
 
 
 def test_shared_is_one_policy_for_all() -> None:
-    assert resolve_policies("shared", AGENTS) == {"shared": PolicyAssignment("shared", tuple(AGENTS))}
+    assert resolve_policies("shared", AGENTS) == {
+        "shared": PolicyAssignment("shared", tuple(AGENTS))
+    }
 
 
 def test_exact_ids_come_before_patterns_and_the_first_pattern_wins() -> None:
@@ -44,7 +46,9 @@ def test_a_mapping_carries_training_and_checkpoint() -> None:
     resolved = resolve_policies(policies({"agent_0": "walker", "*": frozen}), AGENTS)
     assert resolved == {
         "walker": PolicyAssignment("walker", ("agent_0",)),
-        "fixed": PolicyAssignment("fixed", ("agent_1", "agent_2"), train=False, checkpoint="results/old"),
+        "fixed": PolicyAssignment(
+            "fixed", ("agent_1", "agent_2"), train=False, checkpoint="results/old"
+        ),
     }
 
 
