@@ -160,6 +160,13 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
             )
 
 
+def extended_by_id(observation: Any, agent_id: Any) -> dict[str, Any]:
+    """Returns an observation, or a batch of them, with the agent's id beside it or in it."""
+    if isinstance(observation, dict):
+        return {**observation, AGENT_ID: agent_id}
+    return {OBSERVATION: observation, AGENT_ID: agent_id}
+
+
 def episode_success(infos: Mapping[str, Mapping[str, Any]]) -> bool | None:
     """Whether an episode succeeded, from its agents' last infos.
 
@@ -211,15 +218,10 @@ def _with_agent_id(
     one_hot = np.eye(len(possible_agents), dtype=np.float32)[possible_agents.index(agent)]
     one_hot.flags.writeable = False  # one array is in every observation
     id_space = spaces.Box(0.0, 1.0, one_hot.shape, np.float32)
-    if not isinstance(space, spaces.Dict):
-        parts = {OBSERVATION: space, AGENT_ID: id_space}
-        return spaces.Dict(parts), lambda seen: {AGENT_ID: one_hot, OBSERVATION: seen}
-    if AGENT_ID in space.spaces:
+    parts = space.spaces if isinstance(space, spaces.Dict) else space
+    if isinstance(parts, dict) and AGENT_ID in parts:
         raise EnvError(f"the observation of {agent} has an entry {AGENT_ID!r} already")
-    return spaces.Dict({**space.spaces, AGENT_ID: id_space}), lambda seen: {
-        **seen,
-        AGENT_ID: one_hot,
-    }
+    return spaces.Dict(extended_by_id(parts, id_space)), lambda seen: extended_by_id(seen, one_hot)
 
 
 def _chain(steps: list[Transform]) -> Transform:

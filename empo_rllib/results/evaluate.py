@@ -18,11 +18,12 @@ from empo_rllib.results.evaluation import (
     build_result,
     success_rate,
 )
-from empo_rllib.results.settings import env_of, with_settings
+from empo_rllib.results.settings import env_maker, env_of, with_settings
+from empo_rllib.seeding import repeatable
 from empo_rllib.statistics import estimate
 
 if TYPE_CHECKING:
-    from empo_rllib.results.stage import Stage
+    from empo_rllib.acting.stage import Stage
 
 #: Episodes of the random policy: enough for a line to compare with.
 RANDOM_EPISODES = 100
@@ -93,12 +94,11 @@ class Evaluator:
             settings: what that was told.
             name: what tables call it; by default the run's name.
         """
-        from empo_rllib.results.policy import repeatable
-        from empo_rllib.results.stage import Stage
-        from empo_rllib.results.teams import load_team
+        from empo_rllib.acting.stage import Stage
+        from empo_rllib.results.load import load_policies
 
-        team = load_team(trained, config)
-        stage = Stage(config.env, self._episodes, played_in="python" if team.recurrent else None)
+        team = load_policies(trained, config)
+        stage = Stage(env_maker(config.env), self._episodes, [team])
         try:
             with repeatable(self._seed):
                 played = stage.play(team, self._seeds, self._greedy)
@@ -141,9 +141,8 @@ def find_references(stage: Stage, seeds: range) -> References:
         stage: where episodes are played.
         seeds: of the episodes to compare with, of which the random policy plays the first.
     """
+    from empo_rllib.acting.teams import random_team
     from empo_rllib.results.optimum import optimal_return
-    from empo_rllib.results.policy import repeatable
-    from empo_rllib.results.teams import random_team
 
     env = stage.env
     team = random_team({a: env.action_space(a) for a in env.possible_agents}, seeds[0])

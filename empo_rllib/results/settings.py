@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from empo_rllib.config.load import apply_override, validate_config
 from empo_rllib.config.schema import EnvConfig, ExperimentConfig
 from empo_rllib.config.search_space import find_search_spaces
+from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from pettingzoo import ParallelEnv
 
 _KEYS = [f"env.{name}" for name in EnvConfig.model_fields]
 
@@ -37,6 +42,11 @@ def with_settings(config: ExperimentConfig, settings: Sequence[str]) -> Experime
             "with one value. Give one, and repeat the command for others."
         )
     return changed
+
+
+def env_maker(env: EnvConfig) -> Callable[..., ParallelEnv]:
+    """Returns what makes the environment; arguments given to it go before the experiment's."""
+    return partial(make_env, env.id, env.num_agents, **env.kwargs)
 
 
 def env_of(config: ExperimentConfig) -> dict[str, Any]:
