@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Iterator
 
 
 def seed_everything(seed: int) -> None:
@@ -13,3 +15,22 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def repeatable(seed: int) -> Iterator[None]:
+    """Seeds Python, numpy and torch, which gets one thread; puts all back in the end."""
+    import numpy as np
+    import torch
+
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    num_threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            torch.set_num_threads(1)
+            seed_everything(seed)
+            yield
+        finally:
+            torch.set_num_threads(num_threads)
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)

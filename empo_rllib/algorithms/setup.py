@@ -49,6 +49,10 @@ def set_up_trial(config: ExperimentConfig, env: Any = None) -> TrialSetup:
     return TrialSetup(config, policies, choose_sampler(config, policies, env))
 
 
-def open_env(env: EnvConfig) -> Any:
-    """Makes the PettingZoo environment of an experiment, or raises EnvError."""
-    return make_env(env.id, env.num_agents, **env.kwargs)
+def open_env(env: EnvConfig, **kwargs: Any) -> Any:
+    """Makes the PettingZoo environment of an experiment; `kwargs` override its own arguments.
+
+    Raises:
+        EnvError: it cannot be made with these arguments.
+    """
+    return make_env(env.id, env.num_agents, **{**env.kwargs, **kwargs})

@@ -18,7 +18,7 @@ from empo_rllib.doctor.limits import Limits, TimeUp, time_limit
 from empo_rllib.doctor.places import Places
 from empo_rllib.doctor.play import Played, play
 from empo_rllib.doctor.repeat import check_repeats
-from empo_rllib.doctor.report import AgentSpaces, RandomPolicy, Report, describe_space
+from empo_rllib.doctor.report import AgentSpaces, RandomPlay, Report, describe_space
 from empo_rllib.doctor.spaces import check_declarations
 from empo_rllib.doctor.subject import Subject
 from empo_rllib.doctor.suggestions import Measured, available_cpus, suggest
@@ -109,7 +109,7 @@ class _Examination:
         try:
             play(self._subject, self._limits, self._played)
         finally:
-            self._report.random_policy = RandomPolicy.of(self._played)
+            self._report.random_policy = RandomPlay.of(self._played)
             if "space-missing" not in self._findings:
                 self._report.times = measure_times(make_s, self._played, self._subject)
                 self._choose_sampler()

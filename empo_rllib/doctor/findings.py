@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from empo_rllib.doctor.kinds import KINDS, LEVELS, Level, level_of
 from empo_rllib.doctor.places import Places
@@ -64,7 +62,3 @@ class Findings:
 
     def __contains__(self, name: str) -> bool:
         return name in self._found
-
-    def to_list(self) -> list[dict[str, Any]]:
-        """Returns them as plain data."""
-        return [dataclasses.asdict(finding) for finding in self]

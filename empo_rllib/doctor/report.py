@@ -49,7 +49,7 @@ class AgentSpaces:
 
 
 @dataclass(frozen=True)
-class RandomPolicy:
+class RandomPlay:
     """What a random policy met; returns are sums over agents unless the name says `agent_`.
 
     Attributes:
@@ -63,7 +63,7 @@ class RandomPolicy:
     agent_return: dict[str, Spread]
 
     @classmethod
-    def of(cls, played: Played) -> RandomPolicy:
+    def of(cls, played: Played) -> RandomPlay:
         """Sums up what was played."""
         episodes = played.episodes
         agents = dict.fromkeys(agent for episode in episodes for agent in episode.rewards)
@@ -98,7 +98,7 @@ class Report:
     env: dict[str, Any]
     findings: list[Finding] = field(default_factory=list)
     spaces: list[AgentSpaces] = field(default_factory=list)
-    random_policy: RandomPolicy | None = None
+    random_policy: RandomPlay | None = None
     times: Times | None = None
     hotspots: list[Hotspot] = field(default_factory=list)
     sampler: str | None = None

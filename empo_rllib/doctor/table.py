@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from empo_rllib.doctor.findings import Finding
-from empo_rllib.doctor.report import RandomPolicy, Report, Spread
+from empo_rllib.doctor.report import RandomPlay, Report, Spread
 from empo_rllib.doctor.times import Times
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -72,7 +72,7 @@ def _summary(report: Report) -> Iterator[RenderableType]:
         yield _hotspots(report)
 
 
-def _random_policy(played: RandomPolicy) -> RenderableType:
+def _random_policy(played: RandomPlay) -> RenderableType:
     title = f"random policy, {played.env_steps:,} env steps"
     if played.episode_length is None:
         return Text(f"{title}: no episode ended")

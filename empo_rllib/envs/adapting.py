@@ -57,18 +57,20 @@ def adapt_observation(
     return flat_space(space), whole
 
 
+def extended_by_id(observation: Any, agent_id: Any) -> dict[str, Any]:
+    """Returns an observation, or a batch of them, with the agent's id beside it or in it."""
+    if isinstance(observation, dict):
+        return {**observation, AGENT_ID: agent_id}
+    return {OBSERVATION: observation, AGENT_ID: agent_id}
+
+
 def _with_agent_id(
     space: spaces.Space, agent: str, agents: Sequence[str]
 ) -> tuple[spaces.Dict, Transform]:
     one_hot = np.eye(len(agents), dtype=np.float32)[agents.index(agent)]
     one_hot.flags.writeable = False  # one array is in every observation
     id_space = spaces.Box(0.0, 1.0, one_hot.shape, np.float32)
-    if not isinstance(space, spaces.Dict):
-        parts = {OBSERVATION: space, AGENT_ID: id_space}
-        return spaces.Dict(parts), lambda seen: {AGENT_ID: one_hot, OBSERVATION: seen}
-    if AGENT_ID in space.spaces:
+    parts = space.spaces if isinstance(space, spaces.Dict) else space
+    if isinstance(parts, dict) and AGENT_ID in parts:
         raise EnvError(f"the observation of {agent} has an entry {AGENT_ID!r} already")
-    return spaces.Dict({**space.spaces, AGENT_ID: id_space}), lambda seen: {
-        **seen,
-        AGENT_ID: one_hot,
-    }
+    return spaces.Dict(extended_by_id(parts, id_space)), lambda seen: extended_by_id(seen, one_hot)

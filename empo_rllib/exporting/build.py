@@ -11,25 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from pettingzoo import ParallelEnv
-from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils.spaces.space_utils import batch
 from safetensors.numpy import load_file
 
 import empo_rllib.bundle
-from empo_rllib.algorithms.builder import build_algorithm_config
-from empo_rllib.algorithms.networks import build_rl_modules
-from empo_rllib.algorithms.policies import Policy, adapt, adapter_options
-from empo_rllib.algorithms.setup import set_up_trial
+from empo_rllib.acting.memory import step_inputs
+from empo_rllib.acting.policies import ActingPolicy
+from empo_rllib.algorithms.policies import Policy, adapter_options
+from empo_rllib.algorithms.setup import open_env, set_up_trial
 from empo_rllib.bundle import load_bundle
 from empo_rllib.bundle.files import DESCRIPTION_FILE
 from empo_rllib.envs.action_names import action_names
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
-from empo_rllib.envs.registry import make_env
-from empo_rllib.experiment.checkpoints import load_weights, read_counters
+from empo_rllib.experiment.checkpoints import load_weights
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.exporting.check import (
     PolicyCheck,
-    RecordingEnv,
     Seen,
     check_policy,
     record_observations,
@@ -38,7 +35,7 @@ from empo_rllib.exporting.describe import describe_bundle, describe_provenance, 
 from empo_rllib.exporting.graph import PolicyGraph, export_onnx
 from empo_rllib.exporting.rules import action_rule
 from empo_rllib.exporting.spaces import space_data
-from empo_rllib.results.policy import ActingPolicies, load_policies, step_inputs
+from empo_rllib.results.load import load_policies
 from empo_rllib.rl_modules.encoders import build_flattener
 
 # What the copy of `empo_rllib.bundle` in a bundle is called: two packages of one name would hide
@@ -66,18 +63,16 @@ def write_bundle(trained: TrainedTrial, folder: Path, seed: int) -> dict[str, Po
     """
     provenance = describe_provenance(trained)  # first: all else takes long
     policies = load_policies(trained)
-    config = trained.config
-    env = RecordingEnv(make_env(config.env.id, config.env.num_agents, **config.env.kwargs))
+    env = open_env(trained.config.env)
     try:
-        adapted = adapt(config, policies.specs, env)
-        recorded = record_observations(policies, adapted, env, seed)
+        recorded = record_observations(policies, ParallelMultiAgentEnv(env), seed)
         (folder / "policies").mkdir()
         shutil.copytree(
             Path(empo_rllib.bundle.__file__).parent,
             folder / COPIED_PACKAGE,
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-        exports = _PolicyExports(trained, policies, env, folder / "policies")
+        exports = _PolicyExports(trained, env, folder / "policies")
         data = {name: exports.write(name, seen) for name, seen in recorded.items()}
     finally:
         env.close()
@@ -102,28 +97,26 @@ class _PolicyExports:
         graphs: what was exported, with the weights of the bundle.
     """
 
-    def __init__(
-        self, trained: TrainedTrial, policies: ActingPolicies, env: ParallelEnv, folder: Path
-    ) -> None:
+    def __init__(self, trained: TrainedTrial, env: ParallelEnv, folder: Path) -> None:
         self.graphs: dict[str, PolicyGraph] = {}
         self._trained = trained
-        self._specs = policies.specs
+        self._specs = set_up_trial(trained.config).policies
+        # With networks of their own: the bundle's are not those that it is compared with.
+        self._policies = load_policies(trained).by_name
         self._env = env
         self._folder = folder
-        self._algorithm = build_algorithm_config(set_up_trial(trained.config))
-        self._modules = build_rl_modules(self._algorithm, policies.specs)
-        self._env_steps = read_counters(trained.checkpoint)["env_steps"]
 
     def write(self, name: str, seen: Sequence[Seen]) -> dict[str, Any]:
         """Writes one policy's weights and network; returns its part of `bundle.json`."""
         weights = self._folder / f"{name}.safetensors"
         shutil.copyfile(self._trained.checkpoint / "policies" / weights.name, weights)
-        load_weights(self._modules[name], load_file(str(weights)), str(weights))
-        spec = self._specs[name]
+        spec, policy = self._specs[name], self._policies[name]
+        assert isinstance(policy, ActingPolicy)
+        load_weights(policy.module, load_file(str(weights)), str(weights))
         agent_ids = list(self._env.possible_agents) if spec.agent_id_input else []
         space = self._env.observation_space(spec.agents[0])
         flatten = self._flattener(spec)
-        graph = PolicyGraph(self._modules[name], space, len(agent_ids), flatten)
+        graph = PolicyGraph(policy.module, space, len(agent_ids), flatten)
         self.graphs[name] = graph
         (self._folder / f"{name}.onnx").write_bytes(export_onnx(graph, name))
         return {
@@ -135,7 +128,7 @@ class _PolicyExports:
             ],
             "agent_ids": agent_ids,
             "memory": [{"name": n, "shape": list(m.shape)} for n, m in graph.memory.items()],
-            "action": self._rule(self._modules[name], spec, seen),
+            "action": self._rule(policy, spec, seen),
             "action_names": action_names(self._env, spec.action_space),
         }
 
@@ -146,15 +139,15 @@ class _PolicyExports:
         structured = ParallelMultiAgentEnv(self._env, **options)
         return build_flattener(structured.observation_spaces[spec.agents[0]])
 
-    def _rule(self, module: RLModule, spec: Policy, seen: Sequence[Seen]) -> dict[str, Any]:
+    def _rule(self, policy: ActingPolicy, spec: Policy, seen: Sequence[Seen]) -> dict[str, Any]:
         adapted = [part.adapted for part in seen[:_EXAMPLES]] or [spec.observation_space.sample()]
         return action_rule(
-            module,
-            step_inputs(module, batch(adapted), [{} for _ in adapted]),
+            policy.module,
+            step_inputs(policy.module, batch(adapted), [{} for _ in adapted]),
             spec.action_space,
-            normalize_actions=self._algorithm.normalize_actions,
-            clip_actions=self._algorithm.clip_actions,
-            env_steps=self._env_steps,
+            normalize_actions=policy.normalize_actions,
+            clip_actions=policy.clip_actions,
+            env_steps=policy.env_steps,
         )
 
 

@@ -10,32 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from pettingzoo.utils import BaseParallelWrapper
 
+from empo_rllib.acting.memory import Memory
+from empo_rllib.acting.play import LiveEpisode, act_in
+from empo_rllib.acting.teams import ActingPolicies
 from empo_rllib.bundle import Bundle
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.errors import BundleError
 from empo_rllib.exporting.graph import PolicyGraph
-from empo_rllib.results.episodes import Episode, act_in
-from empo_rllib.results.policy import ActingPolicies, Memory
 
 NUM_OBSERVATIONS = 1000
 # Of an agent that is hardly ever there, fewer observations have to do.
 _MAX_ENV_STEPS = 5000
 # Small enough for pictures.
 _BATCH_SIZE = 100
-
-
-class RecordingEnv(BaseParallelWrapper):
-    """Remembers, in `seen`, the observations that the environment returned last."""
-
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        self.seen, infos = super().reset(seed=seed, options=options)
-        return self.seen, infos
-
-    def step(self, actions: dict[str, Any]) -> Any:
-        self.seen, *rest = super().step(actions)
-        return self.seen, *rest
 
 
 @dataclass(frozen=True)
@@ -71,14 +59,13 @@ class PolicyCheck:
 
 
 def record_observations(
-    policies: ActingPolicies, env: ParallelMultiAgentEnv, recorder: RecordingEnv, seed: int
+    policies: ActingPolicies, env: ParallelMultiAgentEnv, seed: int
 ) -> dict[str, list[Seen]]:
     """Plays episodes with drawn actions until each policy has seen `NUM_OBSERVATIONS`.
 
     Args:
         policies: Who plays.
-        env: The environment as they see it, around `recorder`.
-        recorder: The environment as it is.
+        env: The environment, with its own observations.
         seed: Of the first episode; the next one gets the next number.
 
     Returns:
@@ -87,14 +74,13 @@ def record_observations(
     recorded: dict[str, list[Seen]] = {name: [] for name in policies.by_name}
     num_steps = 0
     for episode_seed in itertools.count(seed):
-        episode = Episode(env, episode_seed)
+        episode = LiveEpisode(env, episode_seed)
         while not episode.over and num_steps < _MAX_ENV_STEPS:
-            for agent, adapted in episode.observations.items():
+            for agent, raw in episode.observations.items():
                 seen = recorded[policies.of_agent[agent]]
                 if len(seen) < NUM_OBSERVATIONS:
-                    raw = copy.deepcopy(recorder.seen[agent])
-                    first = agent not in episode.lengths
-                    seen.append(Seen(agent, raw, copy.deepcopy(adapted), first))
+                    kept, first = copy.deepcopy(raw), agent not in episode.lengths
+                    seen.append(Seen(agent, kept, policies.adapted(agent, kept), first))
             act_in([episode], policies, greedy=False)
             num_steps += 1
         enough = all(len(seen) == NUM_OBSERVATIONS for seen in recorded.values())

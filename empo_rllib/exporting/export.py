@@ -16,6 +16,7 @@ from empo_rllib.bundle.bundle import check_folder
 from empo_rllib.errors import BundleError, ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import check_protocol, find_trained
+from empo_rllib.seeding import repeatable
 
 if TYPE_CHECKING:
     from empo_rllib.exporting.check import PolicyCheck
@@ -88,7 +89,6 @@ def export(
     trained = find_trained(run_or_checkpoint)
 
     from empo_rllib.exporting.build import write_bundle
-    from empo_rllib.results.policy import repeatable
 
     with _appearing(out) as folder, repeatable(seed):
         checks = write_bundle(trained, folder, seed)

@@ -17,7 +17,7 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor, nn
 
 from empo_rllib.bundle.policy import AGENT_ID, OUTPUT, memory_in, memory_out
-from empo_rllib.envs.adapting import OBSERVATION
+from empo_rllib.envs.adapting import extended_by_id
 from empo_rllib.errors import BundleError
 from empo_rllib.exporting.spaces import nest, observation_inputs
 from empo_rllib.rl_modules.encoders import Encoder
@@ -71,7 +71,7 @@ class PolicyGraph(nn.Module):
         parts = iter(tensors)
         observation = nest(self.space, parts)
         if self.num_agent_ids:
-            observation = _with_agent_id(observation, next(parts))
+            observation = extended_by_id(observation, next(parts))
         if self.flatten is not None:
             observation = self.flatten(observation)
         if not self.memory:
@@ -150,12 +150,6 @@ def _run(module: RLModule, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Ten
     # What comes first here does so where policies are evaluated.
     key = Columns.ACTIONS if Columns.ACTIONS in outputs else Columns.ACTION_DIST_INPUTS
     return outputs[key], outputs.get(Columns.STATE_OUT, {})
-
-
-def _with_agent_id(observation: Any, agent_id: Tensor) -> dict[str, Any]:
-    if isinstance(observation, dict):
-        return {**observation, AGENT_ID: agent_id}
-    return {OBSERVATION: observation, AGENT_ID: agent_id}
 
 
 def _each(observation: Any, function: Any) -> Any:

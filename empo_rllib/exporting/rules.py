@@ -18,9 +18,9 @@ from ray.rllib.core.distribution.torch.torch_distribution import (
 from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor
 
+from empo_rllib.acting.memory import drop_time
 from empo_rllib.errors import BundleError
 from empo_rllib.exporting.spaces import plain
-from empo_rllib.results.policy import drop_time
 
 _DISTRIBUTIONS: tuple[tuple[str, type, type[gym.Space]], ...] = (
     ("categorical", TorchCategorical, gym.spaces.Discrete),

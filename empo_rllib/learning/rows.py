@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from empo_rllib.sampling.fragment import Fragment, PolicyInput
+from empo_rllib.acting.view import PolicyView
+from empo_rllib.sampling.fragment import Fragment
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Rows:
         return len(self.step)
 
 
-def rows_of(fragment: Fragment, policy: PolicyInput) -> Rows:
+def rows_of(fragment: Fragment, policy: PolicyView) -> Rows:
     """Returns the rows of `policy`."""
     present = fragment.present[..., policy.columns]
     over = fragment.episode_over
@@ -61,7 +62,7 @@ def rows_of(fragment: Fragment, policy: PolicyInput) -> Rows:
 
 
 def _stretches(
-    fragment: Fragment, policy: PolicyInput, present: np.ndarray
+    fragment: Fragment, policy: PolicyView, present: np.ndarray
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Returns (n, agent, t) of the first and of the last step of every agent in every episode."""
     ended = fragment.terminated[..., policy.columns] | fragment.truncated[..., policy.columns]

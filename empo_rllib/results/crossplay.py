@@ -9,22 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from empo_rllib.algorithms.setup import open_env
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import check_protocol, find_trained
-from empo_rllib.results.evaluation import PlayedEpisode, success_rate
+from empo_rllib.results.evaluation import success_rate
 from empo_rllib.results.runs import run_names
 from empo_rllib.results.settings import env_of, resolve_greedy, with_settings
+from empo_rllib.seeding import repeatable
 from empo_rllib.statistics import Estimate, estimate
 from empo_rllib.version import __version__
 
 if TYPE_CHECKING:
-    from empo_rllib.results.policy import ActingPolicies
-    from empo_rllib.results.stage import Stage
+    from empo_rllib.acting.episodes import FinishedEpisode
+    from empo_rllib.acting.stage import Stage
+    from empo_rllib.acting.teams import ActingPolicies
 
 FORMAT = 1
 
@@ -162,12 +166,11 @@ def crossplay(
     check_players(configs)
     greedy = resolve_greedy(greedy, configs)
 
-    from empo_rllib.results.stage import Stage
-    from empo_rllib.results.teams import load_team
+    from empo_rllib.acting.stage import Stage
+    from empo_rllib.results.load import load_policies
 
-    teams = [load_team(one, config) for one, config in zip(trained, configs, strict=True)]
-    recurrent = any(team.recurrent for team in teams)
-    stage = Stage(configs[0].env, episodes, played_in="python" if recurrent else None)
+    teams = [load_policies(one, config) for one, config in zip(trained, configs, strict=True)]
+    stage = Stage(partial(open_env, configs[0].env), episodes, teams)
     try:
         pairs = _Pairs(stage, teams, range(seed, seed + episodes), greedy)
         played = pairs.play_all()
@@ -219,7 +222,7 @@ class _Pairs:
     ) -> None:
         self._stage, self._teams, self._seeds, self._greedy = stage, teams, seeds, greedy
         self.sides = _divide(stage.env.possible_agents, teams)
-        self._played: dict[tuple[int | None, ...], list[PlayedEpisode]] = {}
+        self._played: dict[tuple[int | None, ...], list[FinishedEpisode]] = {}
 
     def play_all(self) -> dict[str, Any]:
         """Plays everybody with everybody; returns the numbers of a `CrossplayResult`."""
@@ -236,24 +239,22 @@ class _Pairs:
             "random_second": [_returns(self.play(i, None)) for i in players],
         }
 
-    def play(self, first: int | None, second: int | None) -> list[PlayedEpisode]:
+    def play(self, first: int | None, second: int | None) -> list[FinishedEpisode]:
         """Returns a pair's episodes, with every division of the agents."""
         divisions = self.sides[:1] if first == second else self.sides
         return [episode for sides in divisions for episode in self._play(first, second, sides)]
 
-    def _play(self, first: int | None, second: int | None, sides: Sides) -> list[PlayedEpisode]:
-        from empo_rllib.results.policy import repeatable
-
+    def _play(self, first: int | None, second: int | None, sides: Sides) -> list[FinishedEpisode]:
         agents = self._stage.env.possible_agents
         who = tuple(first if agent in sides[0] else second for agent in agents)
         if who not in self._played:
             with repeatable(self._seeds[0]):
                 team = self._join(first, second, sides)
-                self._played[who] = list(self._stage.play(team, self._seeds, self._greedy))
+                self._played[who] = self._stage.play(team, self._seeds, self._greedy)
         return self._played[who]
 
     def _join(self, first: int | None, second: int | None, sides: Sides) -> ActingPolicies:
-        from empo_rllib.results.teams import join_teams
+        from empo_rllib.acting.teams import join_teams
 
         if first == second:  # as `evaluate` plays it, also where one policy acts on both sides
             return self._team(first)
@@ -265,7 +266,7 @@ class _Pairs:
         )
 
     def _team(self, player: int | None) -> ActingPolicies:
-        from empo_rllib.results.teams import random_team
+        from empo_rllib.acting.teams import random_team
 
         if player is not None:
             return self._teams[player]
@@ -311,9 +312,9 @@ def _listed(groups: Sequence[Sequence[str]]) -> str:
     return " | ".join(", ".join(group) for group in groups)
 
 
-def _returns(played: Sequence[PlayedEpisode]) -> Estimate:
+def _returns(played: Sequence[FinishedEpisode]) -> Estimate:
     """Estimates the return; an episode that was played with several divisions counts once."""
-    by_seed: dict[int, list[float]] = {}
+    by_seed: dict[int | None, list[float]] = {}
     for episode in played:
         by_seed.setdefault(episode.seed, []).append(episode.episode_return)
     return estimate([sum(returns) / len(returns) for returns in by_seed.values()])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from empo_rllib.algorithms.setup import open_env
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.sections import EnvConfig
 from empo_rllib.errors import ConfigError
@@ -20,10 +22,11 @@ from empo_rllib.results.evaluation import (
     success_rate,
 )
 from empo_rllib.results.settings import env_of, resolve_greedy, with_settings
+from empo_rllib.seeding import repeatable
 from empo_rllib.statistics import estimate
 
 if TYPE_CHECKING:
-    from empo_rllib.results.stage import Stage
+    from empo_rllib.acting.stage import Stage
 
 #: Episodes of the random policy: enough for a line to compare with.
 RANDOM_EPISODES = 100
@@ -95,13 +98,12 @@ class Evaluator:
             settings: what that was told.
             name: what tables call it; by default the run's name.
         """
-        from empo_rllib.results.policy import repeatable
-        from empo_rllib.results.stage import Stage
-        from empo_rllib.results.teams import load_team
+        from empo_rllib.acting.stage import Stage
+        from empo_rllib.results.load import load_policies
 
         greedy = resolve_greedy(self._greedy, [config])
-        team = load_team(trained, config)
-        stage = Stage(config.env, self._episodes, played_in="python" if team.recurrent else None)
+        team = load_policies(trained, config)
+        stage = Stage(partial(open_env, config.env), self._episodes, [team])
         try:
             with repeatable(self._seed):
                 played = stage.play(team, self._seeds, greedy)
@@ -144,9 +146,8 @@ def find_references(stage: Stage, seeds: range) -> References:
         stage: where episodes are played.
         seeds: of the episodes to compare with, of which the random policy plays the first.
     """
+    from empo_rllib.acting.teams import random_team
     from empo_rllib.results.optimum import optimal_return
-    from empo_rllib.results.policy import repeatable
-    from empo_rllib.results.teams import random_team
 
     env = stage.env
     team = random_team({a: env.action_space(a) for a in env.possible_agents}, seeds[0])

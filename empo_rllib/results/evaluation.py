@@ -7,45 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.statistics import Estimate, estimate, share_interval
 from empo_rllib.version import __version__
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class PlayedEpisode:
-    """What came out of one episode.
-
-    Attributes:
-        seed: what the environment was reset with.
-        returns: the sum of rewards of every agent that took part.
-        lengths: in how many steps each of them acted.
-        length: env steps.
-        success: whether it succeeded; None where the environment does not tell.
-    """
-
-    seed: int
-    returns: dict[str, float]
-    lengths: dict[str, int]
-    length: int
-    success: bool | None
-
-    @property
-    def episode_return(self) -> float:
-        """The sum over agents."""
-        return sum(self.returns.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns it as plain data."""
-        return {
-            "seed": self.seed,
-            "episode_return": self.episode_return,
-            "episode_length": self.length,
-            "success": self.success,
-            "agent_return": self.returns,
-            "agent_length": self.lengths,
-        }
 
 
 @dataclass(frozen=True)
@@ -59,8 +25,8 @@ class Protocol:
         seed: of the environments and of the actions drawn.
         greedy: whether the policies took their most likely action or drew one.
         settings: what `--set` changed of the environment that was trained in.
-        played_in: `kernels` or `python`; the episodes are the same in both, to the last digit, but
-            actions are drawn in another order.
+        played_in: `batched` (kernels) or `python`; the episodes are the same in both, to the last
+            digit, but actions are drawn in another order.
         num_envs: episodes under way at a time, which decides that order too.
         package_version: of `empo_rllib`.
     """
@@ -201,7 +167,7 @@ class EvaluationResult:
 
 def build_result(
     protocol: Protocol,
-    played: Sequence[PlayedEpisode],
+    played: Sequence[FinishedEpisode],
     policy_of_agent: Mapping[str, str],
     references: References | None = None,
     source: Source | None = None,
@@ -259,14 +225,14 @@ def references_by_env(results: Sequence[EvaluationResult]) -> list[tuple[str, Re
     return named
 
 
-def success_rate(played: Sequence[PlayedEpisode]) -> float | None:
+def success_rate(played: Sequence[FinishedEpisode]) -> float | None:
     """Returns the share of successes; None where the environment does not tell."""
     known = [episode.success for episode in played if episode.success is not None]
     return sum(known) / len(known) if known else None
 
 
 def _returns(
-    played: Sequence[PlayedEpisode], teams: Mapping[str, Sequence[str]]
+    played: Sequence[FinishedEpisode], teams: Mapping[str, Sequence[str]]
 ) -> dict[str, Estimate]:
     """Estimates for each team the sum over its agents, in episodes that one of them was in."""
     return {
@@ -277,7 +243,7 @@ def _returns(
 
 
 def _lengths(
-    played: Sequence[PlayedEpisode], teams: Mapping[str, Sequence[str]]
+    played: Sequence[FinishedEpisode], teams: Mapping[str, Sequence[str]]
 ) -> dict[str, Estimate]:
     """Estimates for each team the mean over those of its agents that took part."""
     found = {}
@@ -288,12 +254,12 @@ def _lengths(
 
 
 def _success_rates(
-    played: Sequence[PlayedEpisode], teams: Mapping[str, Sequence[str]]
+    played: Sequence[FinishedEpisode], teams: Mapping[str, Sequence[str]]
 ) -> dict[str, float | None]:
     return {name: success_rate(_episodes_of(played, team)) for name, team in teams.items()}
 
 
-def _episodes_of(played: Sequence[PlayedEpisode], team: Sequence[str]) -> list[PlayedEpisode]:
+def _episodes_of(played: Sequence[FinishedEpisode], team: Sequence[str]) -> list[FinishedEpisode]:
     return [episode for episode in played if any(agent in episode.returns for agent in team)]
 
 

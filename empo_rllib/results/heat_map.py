@@ -31,7 +31,7 @@ _OVERSAMPLING = 2
 
 
 @dataclass(frozen=True)
-class Box:
+class Rectangle:
     """A filled rectangle."""
 
     x: float
@@ -59,7 +59,7 @@ class Drawing:
 
     width: int
     height: int
-    boxes: list[Box]
+    boxes: list[Rectangle]
     labels: list[Label]
 
 
@@ -129,7 +129,7 @@ def _add_cell(
     drawing: Drawing, x: float, y: float, value: float, ends: tuple[float, float]
 ) -> None:
     colour = colour_of(value, *ends)
-    drawing.boxes.append(Box(x + 1, y + 1, _CELL - 2, _CELL - 2, colour))
+    drawing.boxes.append(Rectangle(x + 1, y + 1, _CELL - 2, _CELL - 2, colour))
     red, green, blue = colour
     ink = _INK if 0.3 * red + 0.6 * green + 0.1 * blue > 140 else _LIGHT
     middle = x + _CELL / 2, y + _CELL / 2
@@ -143,7 +143,7 @@ def _add_scale(
     for number in range(_BAR_STEPS):
         colour = colour_of(1 - (number + 0.5) / _BAR_STEPS, 0, 1)
         # A little higher than a step: no seams.
-        drawing.boxes.append(Box(x, top + number * step, _BAR, step + 0.5, colour))
+        drawing.boxes.append(Rectangle(x, top + number * step, _BAR, step + 0.5, colour))
     for y, value in ((top + 6, ends[1]), (top + height - 6, ends[0])):
         drawing.labels.append(Label(x + _BAR + _GAP / 2, y, _number(value)))
 

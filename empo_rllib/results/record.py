@@ -7,20 +7,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from empo_rllib.algorithms.setup import open_env
+from empo_rllib.config.sections import EnvConfig
 from empo_rllib.errors import EnvError
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import check_protocol, find_trained
 from empo_rllib.results.film import Frame, check_film, write_film
 from empo_rllib.results.settings import resolve_greedy
+from empo_rllib.seeding import repeatable
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from empo_rllib.acting.play import LiveEpisode
+    from empo_rllib.acting.teams import ActingPolicies
     from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
     from empo_rllib.results.captions import Colour, Layout
-    from empo_rllib.results.episodes import Episode
-    from empo_rllib.results.policy import ActingPolicies
 
 # In a grid world every step is a decision to look at.
 GRID_FPS = 5.0
@@ -66,12 +69,12 @@ def record(
     check_film(out, fps)
     trained = find_trained(run_or_checkpoint)
 
-    from empo_rllib.results.policy import load_policies, repeatable
+    from empo_rllib.results.load import load_policies
 
     greedy = resolve_greedy(greedy, [trained.config])
     policies = load_policies(trained)
     with repeatable(seed):
-        env = build_filmed_env(trained, policies)
+        env = build_filmed_env(trained.config.env)
         try:
             fps = fps or default_fps(env)
             frames = _film(policies, env, range(seed, seed + episodes), greedy, fps)
@@ -80,20 +83,18 @@ def record(
             env.close()
 
 
-def build_filmed_env(trained: TrainedTrial, policies: ActingPolicies) -> ParallelMultiAgentEnv:
-    """Makes the experiment's environment for its policies, with pictures.
+def build_filmed_env(env: EnvConfig) -> ParallelMultiAgentEnv:
+    """Makes an experiment's environment with pictures.
 
     Raises:
         EnvError: it cannot be made, or not with pictures.
     """
-    from empo_rllib.results.episodes import build_env
+    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 
     try:
-        return build_env(trained.config, policies, render_mode="rgb_array")
+        return ParallelMultiAgentEnv(open_env(env, render_mode="rgb_array"))
     except EnvError as error:
-        raise EnvError(
-            f"{trained.config.env.id} cannot be filmed with render_mode rgb_array: {error}"
-        ) from error
+        raise EnvError(f"{env.id} cannot be filmed with render_mode rgb_array: {error}") from error
 
 
 def default_fps(env: ParallelMultiAgentEnv) -> float:
@@ -112,11 +113,11 @@ def _film(
     greedy: bool,
     fps: float,
 ) -> Iterator[Frame]:
-    from empo_rllib.results.episodes import Episode, act_in
+    from empo_rllib.acting.play import LiveEpisode, act_in
 
     camera = Camera(env)
     for number, seed in enumerate(seeds, start=1):
-        episode = Episode(env, seed)
+        episode = LiveEpisode(env, seed)
         title = f"episode {number}/{len(seeds)}"
         while True:
             frame = camera.draw(title, episode)
@@ -138,7 +139,7 @@ class Camera:
         self._env = env
         self._layout: Layout | None = None
 
-    def draw(self, title: str, episode: Episode) -> Image.Image:
+    def draw(self, title: str, episode: LiveEpisode) -> Image.Image:
         """Returns what the environment looks like now, with a caption.
 
         Args:
@@ -171,7 +172,7 @@ def _render(env: ParallelMultiAgentEnv) -> np.ndarray:
     return picture.astype(np.uint8)
 
 
-def _draw(layout: Layout, picture: np.ndarray, title: str, episode: Episode) -> Any:
+def _draw(layout: Layout, picture: np.ndarray, title: str, episode: LiveEpisode) -> Any:
     from empo_rllib.envs.action_names import action_names
     from empo_rllib.results.captions import AgentLine, Caption
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.load import apply_override, validate_config
@@ -11,6 +11,9 @@ from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_space import find_search_spaces
 from empo_rllib.config.sections import EnvConfig
 from empo_rllib.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    pass
 
 _KEYS = [f"env.{name}" for name in EnvConfig.model_fields]
 

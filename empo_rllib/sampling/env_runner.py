@@ -8,13 +8,12 @@ This module is the only one that leans on private parts of RLlib's `MultiAgentEn
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_runner import ENV_STEP_TIMER
@@ -34,12 +33,15 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
-from empo_rllib import columns
+from empo_rllib.acting.actor import Actor
+from empo_rllib.acting.decision import actions_for_env
+from empo_rllib.acting.episodes import FinishedEpisode
+from empo_rllib.acting.view import policy_views
+from empo_rllib.columns import SUCCESS_RATE
 from empo_rllib.envs.env_errors import reporting_env_errors
 from empo_rllib.envs.vector_env import VectorEnv
-from empo_rllib.sampling.actors import Actor, actions_for_env
-from empo_rllib.sampling.episodes import Episode, smoothing_window
-from empo_rllib.sampling.fragment import Fragment, policy_inputs
+from empo_rllib.sampling.episodes import smoothing_window
+from empo_rllib.sampling.fragment import Fragment
 from empo_rllib.sampling.rollout import Rollout, Seconds
 from empo_rllib.seeding import seed_everything
 
@@ -116,7 +118,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         random_actions: bool = False,
         force_reset: bool = False,
     ) -> list[Any]:
-        """Returns a list of one `Fragment`; with `num_episodes`, so many `Episode`s.
+        """Returns a list of one `Fragment`; with `num_episodes`, so many `FinishedEpisode`s.
 
         Args:
             num_timesteps: env steps, rounded up to a multiple of the number of envs.
@@ -160,22 +162,23 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         fragment, finished = rollout.sample(
             num_steps, self.num_env_steps_sampled_lifetime, self._weights_seq_no
         )
-        self._log_steps(fragment.present.sum((0, 1)), rollout.envs, len(fragment), len(finished))
+        acted = fragment.present.sum((0, 1)).tolist()
+        self._log_steps(acted, rollout.envs, len(fragment), len(finished))
         self._log_seconds(rollout, num_steps)
-        self._log_episodes(finished, rollout.envs)
+        self._log_episodes(finished)
         return fragment
 
-    def _play(self, num_episodes: int, explore: bool) -> list[Episode]:
+    def _play(self, num_episodes: int, explore: bool) -> list[FinishedEpisode]:
         num_envs = min(num_episodes, self.config.num_envs_per_env_runner)
         rollout = self._rollout("evaluate", num_envs, explore)
-        finished: list[Episode] = []
+        finished: list[FinishedEpisode] = []
         while len(finished) < num_episodes:
             finished += rollout.play(self.num_env_steps_sampled_lifetime)
         del finished[num_episodes:]
-        acted = np.sum([episode.acted for episode in finished], axis=0)
+        acted = [sum(e.lengths.get(a, 0) for e in finished) for a in rollout.envs.agents]
         env_steps = sum(episode.length for episode in finished)
         self._log_steps(acted, rollout.envs, env_steps, len(finished))
-        self._log_episodes(finished, rollout.envs)
+        self._log_episodes(finished)
         return finished
 
     def _rollout(self, purpose: str, num_envs: int, explore: bool) -> Rollout:
@@ -189,7 +192,8 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         with reporting_env_errors(self._source.env_error_file, "reset"):
             envs = self._source.make_envs(num_envs)
             envs.reset(seed=self._seed)
-        for_env = partial(actions_for_env, config=self.config)
+        normalize, clip = self.config.normalize_actions, self.config.clip_actions
+        for_env = partial(actions_for_env, normalize=normalize, clip=clip)
         actors = self._actors(envs, explore)
         self._rollouts[purpose] = Rollout(envs, actors, for_env, self._source.env_error_file)
         return self._rollouts[purpose]
@@ -204,7 +208,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
                 explore,
                 self._device,
             )
-            for policy in policy_inputs(self._source.agents, self._source.with_agent_id, envs)
+            for policy in policy_views(self._source.agents, self._source.with_agent_id, envs)
         ]
 
     def _close_rollout(self, purpose: str) -> None:
@@ -212,7 +216,9 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         if rollout is not None:
             rollout.envs.close()
 
-    def _log_steps(self, acted: np.ndarray, envs: VectorEnv, env_steps: int, episodes: int) -> None:
+    def _log_steps(
+        self, acted: Sequence[int], envs: VectorEnv, env_steps: int, episodes: int
+    ) -> None:
         """Logs the counters of RLlib's `_increase_sampled_metrics`, all steps at once."""
         log = self.metrics.log_value
         log(NUM_ENV_STEPS_SAMPLED, env_steps, reduce="sum")
@@ -222,7 +228,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
             log(NUM_EPISODES, episodes, reduce="sum")
             log(NUM_EPISODES_LIFETIME, episodes, reduce="lifetime_sum")
         modules = {a: policy for policy, agents in self._source.agents.items() for a in agents}
-        for agent, steps in zip(envs.agents, acted.tolist(), strict=True):
+        for agent, steps in zip(envs.agents, acted, strict=True):
             if steps:
                 module = modules[agent]
                 log((NUM_AGENT_STEPS_SAMPLED, agent), steps, reduce="sum")
@@ -236,24 +242,21 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         self.metrics.log_value(ENV_STEP_TIMER, rollout.seconds.env / num_steps)
         rollout.seconds = Seconds()
 
-    def _log_episodes(self, finished: list[Episode], envs: VectorEnv) -> None:
+    def _log_episodes(self, finished: list[FinishedEpisode]) -> None:
         """Logs returns and lengths. Older ones than RLlib's window would be forgotten at once."""
         window = smoothing_window(self.config)
         for episode in finished[-window:]:
-            returns = dict(zip(envs.agents, episode.returns.tolist(), strict=True))
-            acted = dict(zip(envs.agents, episode.acted.tolist(), strict=True))
-            there = [agent for agent in envs.agents if acted[agent]]
             self._log_episode_metrics(
                 episode.length,
-                float(episode.returns.sum()),
+                episode.episode_return,
                 episode.duration_s,
-                {agent: returns[agent] for agent in there},
+                episode.returns,
                 {
-                    module: sum(returns[agent] for agent in agents)
+                    module: sum(episode.returns.get(agent, 0.0) for agent in agents)
                     for module, agents in self._source.agents.items()
-                    if any(acted[agent] for agent in agents)
+                    if any(agent in episode.lengths for agent in agents)
                 },
-                {agent: acted[agent] for agent in there},
+                episode.lengths,
             )
-            if episode.success >= 0:
-                self.metrics.log_value(columns.SUCCESS_RATE, float(episode.success), window=window)
+            if episode.success is not None:
+                self.metrics.log_value(SUCCESS_RATE, float(episode.success), window=window)

@@ -2,94 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-
-import gymnasium as gym
 import numpy as np
-import torch
-from torch import Tensor
 
-from empo_rllib.envs.adapting import AGENT_ID
-from empo_rllib.envs.vector_env import AgentGroup, Leaves, VectorEnv
-
-
-@dataclass(frozen=True)
-class PolicyInput:
-    """Whose observations a policy reads, and how they become its RLModule's input.
-
-    Attributes:
-        policy: its name, RLlib's module id.
-        group: index of its agents' group in `VectorEnv.groups`.
-        in_group: positions of its agents within that group's arrays [.., A_g, ..].
-        columns: positions of the same agents among all A agents.
-        num_agents: A.
-        with_agent_id: its input has the agent's one-hot position, as
-            `ParallelMultiAgentEnv(agent_id_for=..)` adds it. It is not stored: it follows from
-            the column.
-    """
-
-    policy: str
-    group: int
-    in_group: tuple[int, ...]
-    columns: tuple[int, ...]
-    num_agents: int
-    with_agent_id: bool
-
-    def module_input(
-        self, group: AgentGroup, leaves: list[Tensor], columns: Tensor | None
-    ) -> Tensor | dict | tuple:
-        """Returns the batched observation that the RLModule reads.
-
-        Args:
-            group: the group of index `self.group`.
-            leaves: tensors [B, ...], in the group's order.
-            columns: int64 [B], the agent column of each row; only read `with_agent_id`.
-        """
-        wanted = [_torch_dtype(dtype) for dtype in group.leaves.dtypes]
-        parts = zip(leaves, wanted, strict=True)
-        nested = group.leaves.unflatten([leaf.to(dtype) for leaf, dtype in parts])
-        if not self.with_agent_id:
-            return nested
-        assert columns is not None
-        one_hot = torch.nn.functional.one_hot(columns, self.num_agents).float()
-        if isinstance(group.observation_space, gym.spaces.Dict):
-            return {**nested, AGENT_ID: one_hot}
-        return {"observation": nested, AGENT_ID: one_hot}
-
-
-def policy_inputs(
-    agents: Mapping[str, Sequence[str]], with_agent_id: Collection[str], envs: VectorEnv
-) -> tuple[PolicyInput, ...]:
-    """Returns where each policy finds its agents in the arrays of `envs`.
-
-    Args:
-        agents: the agents of each policy, which share their spaces.
-        with_agent_id: names of the policies that see which agent they act for.
-        envs: whose arrays they read.
-    """
-    inputs = []
-    for policy, names in agents.items():
-        columns = tuple(sorted(envs.agents.index(name) for name in names))
-        number = next(i for i, group in enumerate(envs.groups) if columns[0] in group.columns)
-        positions = tuple(envs.groups[number].columns.index(column) for column in columns)
-        inputs.append(
-            PolicyInput(
-                policy=policy,
-                group=number,
-                in_group=positions,
-                columns=columns,
-                num_agents=len(envs.agents),
-                with_agent_id=policy in with_agent_id,
-            )
-        )
-    return tuple(inputs)
-
-
-def _torch_dtype(dtype: np.dtype) -> torch.dtype:
-    """Returns the dtype that RLlib's NumpyToTensor gives such an array (Ray 2.60)."""
-    found = torch.from_numpy(np.zeros(0, dtype)).dtype
-    return torch.float32 if found == torch.float64 else found
+from empo_rllib.acting.view import PolicyView
+from empo_rllib.envs.vector_env import AgentGroup, Leaves
 
 
 class Fragment:
@@ -114,12 +30,10 @@ class Fragment:
         episode_over: bool [T, N]: the episode ended with step t; row t + 1 is of the next one.
         final_index: int64 [M, 2]: (t, n) of each True in `episode_over`, in that order.
         final_observations: for each group its leaves [M, A_g, ...]: what agents saw last.
-        state_in: for each policy the recurrent state of its agents before step 0, leaves
-            [N, A_p, ...] by name; empty for feed-forward modules.
         weights_seq_no: which weights acted, as the env runner's `_weights_seq_no` counts them.
     """
 
-    policies: tuple[PolicyInput, ...]
+    policies: tuple[PolicyView, ...]
     groups: tuple[AgentGroup, ...]
     observations: tuple[Leaves, ...]
     actions: tuple[np.ndarray, ...]
@@ -132,7 +46,6 @@ class Fragment:
     episode_over: np.ndarray
     final_index: np.ndarray
     final_observations: tuple[Leaves, ...]
-    state_in: tuple[dict[str, np.ndarray], ...]
     weights_seq_no: int
 
     def __init__(self, **arrays: object) -> None:

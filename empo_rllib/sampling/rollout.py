@@ -10,13 +10,13 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
+from empo_rllib.acting.actor import Actor, Decision
+from empo_rllib.acting.episodes import EpisodeRecorder, FinishedEpisode
 from empo_rllib.envs.env_errors import reporting_env_errors
-from empo_rllib.envs.vector_env import AgentGroup, Leaves, VectorEnv
-from empo_rllib.sampling.actors import Actor, Decision
-from empo_rllib.sampling.episodes import Episode, EpisodeRecorder
+from empo_rllib.envs.vector_env import Leaves, VectorEnv
 from empo_rllib.sampling.fragment import Fragment
 
-ForEnv = Callable[[np.ndarray, AgentGroup], np.ndarray]
+ForEnv = Callable[[np.ndarray, gym.Space], np.ndarray]
 
 
 @dataclass
@@ -34,7 +34,8 @@ class Rollout:
     Attributes:
         envs: reset already.
         actors: one for each policy; together they act for all agents.
-        for_env: turns actions [N, A_g, ...] of a group into what its environment takes.
+        for_env: turns a group's actions [N, A_g, ...] and their space into what the environment
+            takes.
         env_error_file: where an environment that raises leaves its traceback.
         episodes: the running episodes.
         actions: the newest, for each group [N, A_g, ...].
@@ -59,7 +60,7 @@ class Rollout:
 
     def sample(
         self, num_steps: int, env_steps: int, weights_seq_no: int = 0
-    ) -> tuple[Fragment, list[Episode]]:
+    ) -> tuple[Fragment, list[FinishedEpisode]]:
         """Plays `num_steps` in every env.
 
         Args:
@@ -72,27 +73,27 @@ class Rollout:
         """
         envs = self.envs
         store = _Store(num_steps, self)
-        finished: list[Episode] = []
+        finished: list[FinishedEpisode] = []
         for t in range(num_steps):
             store.before_step(t)
             decisions = self._decide(env_steps + t * envs.num_envs)
             self._step()
             store.after_step(t, decisions)
-            finished += self.episodes.add_step(store.present[t]).values()
+            finished += self.episodes.add_step(store.present[t], envs.rewards).values()
         return store.fragment(weights_seq_no), finished
 
-    def play(self, env_steps: int) -> list[Episode]:
+    def play(self, env_steps: int) -> list[FinishedEpisode]:
         """Resets all envs and plays one episode in each, to its end; returns them by env.
 
         One per env: of the episodes that many envs end first, too many are short.
         """
         self.restart()
-        done: dict[int, Episode] = {}
+        done: dict[int, FinishedEpisode] = {}
         while len(done) < self.envs.num_envs:
             present = self.envs.present.copy()
             self._decide(env_steps)
             self._step()
-            done = {**self.episodes.add_step(present), **done}
+            done = {**self.episodes.add_step(present, self.envs.rewards), **done}
         return [done[n] for n in sorted(done)]
 
     def restart(self) -> None:
@@ -112,7 +113,7 @@ class Rollout:
     def _step(self) -> None:
         started = time.perf_counter()
         pairs = zip(self.actions, self.envs.groups, strict=True)
-        chosen = [self.for_env(actions, group) for actions, group in pairs]
+        chosen = [self.for_env(actions, group.action_space) for actions, group in pairs]
         with reporting_env_errors(self.env_error_file, "step"):
             self.envs.step(chosen)
         self.seconds.env += time.perf_counter() - started
@@ -184,7 +185,6 @@ class _Store:
                 _concatenated(finals, leaves)
                 for finals, leaves in zip(self._finals, self._envs.observations, strict=True)
             ),
-            state_in=tuple({} for _ in self._rollout.actors),
             weights_seq_no=weights_seq_no,
         )
 

@@ -23,7 +23,7 @@ from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.experiment.run_folder import locate
-from empo_rllib.results.policy import load_policies
+from empo_rllib.results.load import load_policies
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 
@@ -203,7 +203,7 @@ def test_bar_evaluate_1000_greedy_episodes_of_empty_8x8(run_folder, smoke_place)
         done.check()
     written = json.loads(done.stdout)
     assert len(written["episodes"]) == 1000
-    assert written["protocol"]["played_in"] == "kernels"
+    assert written["protocol"]["played_in"] == "batched"
     taken = seconds[1000] - seconds[1]
     told = (
         f"{taken:.1f} s for episodes of {written['episode_length']['mean']:.0f} env steps, after a "

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from bars import record_bar
 
+from empo_rllib.algorithms.setup import open_env
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.experiment.run_folder import locate
-from empo_rllib.exporting.check import RecordingEnv, record_observations
-from empo_rllib.results.episodes import build_env
-from empo_rllib.results.policy import load_policies
+from empo_rllib.exporting.check import record_observations
+from empo_rllib.results.load import load_policies
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 
@@ -72,9 +73,8 @@ def recorded(smoke, smoke_place, tmp_path_factory):
     """Observations of episodes, and the actions of the original on them."""
     trained = locate(smoke_place.run("smoke").folder)
     policies = load_policies(trained)
-    env = build_env(trained.config, policies)
-    env.env = recorder = RecordingEnv(env.env)
-    seen = record_observations(policies, env, recorder, seed=1234)
+    env = ParallelMultiAgentEnv(open_env(trained.config.env))
+    seen = record_observations(policies, env, seed=1234)
     parts = [part for of_policy in seen.values() for part in of_policy[: OBSERVATIONS // len(seen)]]
     path = tmp_path_factory.mktemp("recorded") / "observations.npz"
     np.savez(
@@ -84,8 +84,7 @@ def recorded(smoke, smoke_place, tmp_path_factory):
         agent=[part.agent for part in parts],
     )
     actions = [
-        int(policies.act([{part.agent: part.adapted}], greedy=True)[0][part.agent])
-        for part in parts
+        int(policies.act([{part.agent: part.raw}], greedy=True)[0][part.agent]) for part in parts
     ]
     return path, actions
 

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from empo_rllib.acting.view import PolicyView
 from empo_rllib.envs.vector_env import AgentGroup, Leaves
 from empo_rllib.learning.distinct import distinct_rows
 from empo_rllib.learning.ppo.gae import estimate_advantages
 from empo_rllib.learning.rows import Rows, rows_of
-from empo_rllib.sampling.fragment import Fragment, PolicyInput
+from empo_rllib.sampling.fragment import Fragment
 
 #: Value estimates, float32 [U], of nested observations [U, ...].
 ValueFunction = Callable[[Any], Tensor]
@@ -112,7 +113,7 @@ class _Part:
     rows: Rows
 
     @property
-    def policy(self) -> PolicyInput:
+    def policy(self) -> PolicyView:
         return self.fragment.policies[self.number]
 
     @property

@@ -16,7 +16,7 @@ _Row = list[FiniteFloat]
 _Rate = Annotated[float, Field(ge=0, le=1)] | None
 
 
-class Protocol(BaseModel):
+class StoredProtocol(BaseModel):
     """How it was played."""
 
     episodes: int
@@ -25,7 +25,7 @@ class Protocol(BaseModel):
     settings: list[str] = []
 
 
-class Player(BaseModel):
+class StoredPlayer(BaseModel):
     """Whose policies these are."""
 
     name: str
@@ -39,8 +39,8 @@ class CrossPlay(BaseModel):
 
     format: Literal[1]
     env: dict[str, Any]
-    protocol: Protocol
-    players: Annotated[list[Player], Field(min_length=1)]
+    protocol: StoredProtocol
+    players: Annotated[list[StoredPlayer], Field(min_length=1)]
     returns: list[_Row]
     intervals_95: list[list[tuple[FiniteFloat | None, FiniteFloat | None]]]
     success_rates: list[list[_Rate]]

@@ -13,8 +13,8 @@ from empo_rllib.results.record import HOLD_LAST_S, Camera, build_filmed_env, def
 if TYPE_CHECKING:
     from PIL import Image
 
+    from empo_rllib.acting.play import LiveEpisode
     from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
-    from empo_rllib.results.episodes import Episode
     from empo_rllib.results.report.play import Trace, Watched
 
 # Of all films of a report together; a film shows at least so many.
@@ -37,11 +37,9 @@ class Filmer:
     """
 
     def __init__(self, watched: Watched, max_frames: int) -> None:
-        from empo_rllib.results.policy import load_policies
-
         self._watched = watched
         self._max_frames = max(_MIN_FRAMES, max_frames)
-        self._env = build_filmed_env(watched.trained, load_policies(watched.trained))
+        self._env = build_filmed_env(watched.trained.config.env)
         self._camera = Camera(self._env)
 
     def close(self) -> None:
@@ -76,14 +74,14 @@ class Filmer:
 def _replay(
     env: ParallelMultiAgentEnv,
     camera: Camera,
-    episode: Episode,
+    episode: LiveEpisode,
     trace: Trace,
     title: str,
     every: int,
 ) -> list[Image.Image]:
-    from empo_rllib.results.episodes import Episode
+    from empo_rllib.acting.play import LiveEpisode
 
-    again, frames = Episode(env, episode.seed), []
+    again, frames = LiveEpisode(env, episode.seed), []
     for step, actions in enumerate(trace.actions):
         if again.over or set(again.observations) != set(actions):
             break

@@ -10,13 +10,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from empo_rllib.results.report.parts import Section
+from empo_rllib.results.report.parts import ReportSection
 from empo_rllib.version import __version__
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
+def render_page(title: str, subtitle: str, sections: Sequence[ReportSection]) -> str:
     """Returns the page.
 
     Its content security policy admits its own style and script, by their hashes, and pictures

@@ -145,7 +145,7 @@ Part = Table | Paragraph | Code | Charts | Legend | AxisChoice | Films
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """A section of the report.
 
     Attributes:

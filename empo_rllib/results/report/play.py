@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from empo_rllib.algorithms.setup import open_env
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import Evaluator
 from empo_rllib.results.evaluation import EvaluationResult
 from empo_rllib.results.report.runs import ReportedRun, ReportedTrial
 from empo_rllib.results.settings import resolve_greedy
+from empo_rllib.seeding import repeatable
 
 if TYPE_CHECKING:
+    from empo_rllib.acting.play import LiveEpisode
     from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
-    from empo_rllib.results.episodes import Episode
 
 # Of each run, the best ones by its metric; and of all runs, those whose best trial is watched.
 MAX_EVALUATED = 24
@@ -83,13 +85,13 @@ class Watched:
     run: ReportedRun
     trained: TrainedTrial
     agents: Sequence[str]
-    episodes: Sequence[Episode]
+    episodes: Sequence[LiveEpisode]
     traces: Sequence[Trace]
     grid: Grid | None
 
 
 @dataclass(frozen=True)
-class Played:
+class PlayedTrials:
     """All that was played; nothing where `episodes` is 0 or no trial has a checkpoint."""
 
     episodes: int
@@ -98,7 +100,7 @@ class Played:
     watched: Sequence[Watched] = ()
 
 
-def play(runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell) -> Played:
+def play(runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell) -> PlayedTrials:
     """Evaluates and watches trained trials.
 
     Args:
@@ -112,7 +114,7 @@ def play(runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell) -> P
         ConfigError: an environment or a class that an experiment names is not there.
     """
     if episodes == 0:
-        return Played(episodes, seed)
+        return PlayedTrials(episodes, seed)
     try:
         evaluations = list(_evaluate(runs, episodes, seed, tell))
         watched = [
@@ -123,7 +125,7 @@ def play(runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell) -> P
         ]
     except ConfigError as error:
         raise type(error)(f"{error}\n--episodes 0 makes the report without playing.") from error
-    return Played(episodes, seed, evaluations, watched)
+    return PlayedTrials(episodes, seed, evaluations, watched)
 
 
 def _evaluate(
@@ -192,15 +194,16 @@ def watch(run: ReportedRun, trained: TrainedTrial, episodes: int, seed: int) -> 
         episodes: at least one.
         seed: of the first one.
     """
-    from empo_rllib.results.episodes import build_env, play_episodes
-    from empo_rllib.results.policy import load_policies, repeatable
+    from empo_rllib.acting.play import play_episodes
+    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+    from empo_rllib.results.load import load_policies
 
     policies = load_policies(trained)
     envs: list[Any] = []
     try:
         with repeatable(seed):
             for _ in range(min(episodes, _MAX_ENVS)):
-                envs.append(_WatchedEnv(build_env(trained.config, policies)))
+                envs.append(_WatchedEnv(ParallelMultiAgentEnv(open_env(trained.config.env))))
             greedy = resolve_greedy(None, [trained.config])
             played = play_episodes(policies, envs, range(seed, seed + episodes), greedy)
         traces = {key: trace for env in envs for key, trace in env.traces.items()}

@@ -14,8 +14,8 @@ from empo_rllib.results.output import check_output, write_output
 from empo_rllib.results.report.crossplay import CrossPlay, read_crossplay
 from empo_rllib.results.report.numbers import plural
 from empo_rllib.results.report.page import render_page
-from empo_rllib.results.report.parts import Section
-from empo_rllib.results.report.play import Played, Tell, play
+from empo_rllib.results.report.parts import ReportSection
+from empo_rllib.results.report.play import PlayedTrials, Tell, play
 from empo_rllib.results.report.runs import ReportedRun, read_runs
 from empo_rllib.results.report.sections.crossplay import build_crossplay
 from empo_rllib.results.report.sections.episodes import build_episodes
@@ -87,12 +87,12 @@ def write_report(
 
 def _render(
     runs: Sequence[ReportedRun],
-    played: Played,
+    played: PlayedTrials,
     crossplay: CrossPlay | None,
     command: str,
     tell: Tell,
 ) -> str:
-    sections: list[Section] = [
+    sections: list[ReportSection] = [
         build_summary(runs),
         build_setup(runs),
         build_curves(runs),

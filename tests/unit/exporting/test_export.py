@@ -13,16 +13,18 @@ from ray.rllib.core.columns import Columns
 from recurrent_net import SIZE, Recurrent
 from safetensors.numpy import load_file
 
+from empo_rllib.acting.play import LiveEpisode
+from empo_rllib.algorithms.setup import open_env
 from empo_rllib.bundle import load_bundle
 from empo_rllib.bundle.actions import ActionRule
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.errors import BundleError, ConfigError
 from empo_rllib.experiment.run_folder import locate
 from empo_rllib.exporting import check
 from empo_rllib.exporting.check import record_observations
 from empo_rllib.exporting.export import export
 from empo_rllib.exporting.graph import PolicyGraph, export_onnx
-from empo_rllib.results.episodes import Episode, build_env
-from empo_rllib.results.policy import load_policies
+from empo_rllib.results.load import load_policies
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 
@@ -75,27 +77,24 @@ def test_a_bundle_acts_as_the_policies_it_is_made_of(
         assert result.observations == result.equal_actions == check.NUM_OBSERVATIONS
         assert result.max_output_difference < 1e-5
     original = load_policies(locate(run))
-    recorder, env = recording(original, run)
+    env = env_of(run)
     observations, _ = env.reset(seed=99)
-    for agent, adapted in observations.items():
-        (expected,) = original.act([{agent: adapted}], greedy=True)
-        actual = bundle.act(recorder.seen[agent], agent)
+    for agent, seen in observations.items():
+        (expected,) = original.act([{agent: seen}], greedy=True)
+        actual = bundle.act(seen, agent)
         np.testing.assert_allclose(actual, expected[agent], rtol=1e-5, atol=1e-6)
-        drawn = bundle.act(recorder.seen[agent], agent, greedy=False)
-        assert original.specs[bundle.agents[agent]].action_space.contains(drawn)
+        drawn = bundle.act(seen, agent, greedy=False)
+        assert env.action_spaces[agent].contains(drawn)
 
 
-def recording(policies, run):
-    env = build_env(locate(run).config, policies)
-    env.env = check.RecordingEnv(env.env)
-    return env.env, env
+def env_of(run):
+    return ParallelMultiAgentEnv(open_env(locate(run).config.env))
 
 
 def test_probabilities_of_draws_are_those_of_the_original(exported, run_folder):
     original = load_policies(locate(run_folder))
     bundle = load_bundle(exported)
-    recorder, env = recording(original, run_folder)
-    (seen, *_) = record_observations(original, env, recorder, seed=5)["agent_0"]
+    (seen, *_) = record_observations(original, env_of(run_folder), seed=5)["agent_0"]
 
     output, _ = bundle.policies["agent_0"].outputs([seen.raw], "agent_0", {})
 
@@ -270,15 +269,13 @@ def test_a_recurrent_run_is_exported_and_acts_as_it_is_evaluated(tmp_path, write
     export(run, tmp_path / "bundle")
 
     trained, bundle = locate(run), load_bundle(tmp_path / "bundle")
-    policies = load_policies(trained)
-    env = build_env(trained.config, policies)
-    env.env = recorder = check.RecordingEnv(env.env)
+    policies, env = load_policies(trained), env_of(run)
     for seed in range(2):
-        episode = Episode(env, seed)
+        episode = LiveEpisode(env, seed)
         bundle.reset()
         for _ in range(20):
             (expected,) = policies.act([episode.observations], True, [episode.memories])
-            seen = {agent: recorder.seen[agent] for agent in episode.observations}
+            seen = episode.observations
             assert {agent: bundle.act(seen[agent], agent) for agent in seen} == expected
             episode.step({agent: env.action_spaces[agent].sample() for agent in seen})
             if episode.over:

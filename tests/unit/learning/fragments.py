@@ -11,9 +11,10 @@ import torch
 from gymnasium import spaces
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
+from empo_rllib.acting.view import PolicyView
 from empo_rllib.envs.adapting import AGENT_ID
 from empo_rllib.envs.vector_env import AgentGroup
-from empo_rllib.sampling.fragment import Fragment, PolicyInput
+from empo_rllib.sampling.fragment import Fragment
 
 VIEW = spaces.Dict(
     {
@@ -44,12 +45,12 @@ class Team:
         for policy in policies:
             by_space.setdefault(str(spaces[policy]), []).append(policy)
         self.groups: list[AgentGroup] = []
-        inputs: dict[str, PolicyInput] = {}
+        inputs: dict[str, PolicyView] = {}
         for number, names in enumerate(by_space.values()):
             columns = tuple(sorted(c for name in names for c in policies[name]))
             self.groups.append(AgentGroup(columns, *spaces[names[0]]))
             for name in names:
-                inputs[name] = PolicyInput(
+                inputs[name] = PolicyView(
                     policy=name,
                     group=number,
                     in_group=tuple(columns.index(c) for c in policies[name]),
@@ -140,7 +141,6 @@ def random_fragment(
         episode_over=over,
         final_index=final_index,
         final_observations=observations(len(final_index)),
-        state_in=tuple({} for _ in team.inputs),
         weights_seq_no=weights_seq_no,
     )
 
@@ -188,7 +188,7 @@ def _pool(group: AgentGroup, kinds: int, seed: int) -> list[np.ndarray]:
     ]
 
 
-def _example(team: Team, policy: PolicyInput) -> Any:
+def _example(team: Team, policy: PolicyView) -> Any:
     group = team.groups[policy.group]
     leaves = [torch.from_numpy(leaf) for leaf in group.leaves.blank(2)]
     return policy.module_input(group, leaves, torch.tensor(policy.columns[:1] * 2))
@@ -263,7 +263,7 @@ def _seen(fragment: Fragment, t: int, n: int, who: np.ndarray, after: int | None
     return seen
 
 
-def _with_id(observation: Any, policy: PolicyInput, column: int) -> Any:
+def _with_id(observation: Any, policy: PolicyView, column: int) -> Any:
     if not policy.with_agent_id:
         return observation
     one_hot = np.eye(policy.num_agents, dtype=np.float32)[column]
@@ -271,7 +271,7 @@ def _with_id(observation: Any, policy: PolicyInput, column: int) -> Any:
     return {**parts, AGENT_ID: one_hot}
 
 
-def _owner(fragment: Fragment, column: int) -> tuple[int, PolicyInput, int]:
+def _owner(fragment: Fragment, column: int) -> tuple[int, PolicyView, int]:
     for number, policy in enumerate(fragment.policies):
         if column in policy.columns:
             return number, policy, policy.columns.index(column)

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from xml.dom import minidom
 
 import numpy as np
@@ -14,14 +15,14 @@ from PIL import Image
 from rich.console import Console
 
 import empo_rllib
-from empo_rllib.config.sections import EnvConfig
+from empo_rllib.acting.episodes import FinishedEpisode
+from empo_rllib.acting.stage import Stage
+from empo_rllib.acting.teams import ActingPolicies
+from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
 from empo_rllib.results.crossplay import CrossplayResult, Player, _Pairs, _returns, crossplay
 from empo_rllib.results.crossplay_table import render_crossplay
-from empo_rllib.results.evaluation import PlayedEpisode
 from empo_rllib.results.heat_map import colour_of, draw_crossplay
-from empo_rllib.results.policy import ActingPolicies
-from empo_rllib.results.stage import Stage
 from empo_rllib.statistics import estimate
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
@@ -89,8 +90,7 @@ def pairs():
     opened = []
 
     def make(*teams, num_agents=2):
-        env = EnvConfig(id="MultiGrid-Empty-5x5-v0", num_agents=num_agents)
-        stage = Stage(env, 3)
+        stage = Stage(partial(make_env, "MultiGrid-Empty-5x5-v0", num_agents), 3)
         opened.append(stage)
         return _Pairs(stage, teams, range(3), greedy=True)
 
@@ -154,7 +154,7 @@ def test_one_policy_for_two_agents_plays_both_ways_round(pairs):
 
 
 def test_an_episode_played_both_ways_round_counts_once():
-    played = [PlayedEpisode(seed, {"a": value}, {"a": 1}, 1, None) for seed, value in PLAYED]
+    played = [FinishedEpisode(seed, {"a": value}, {"a": 1}, 1, None) for seed, value in PLAYED]
     assert _returns(played) == estimate([2.0, 1.0])
 
 

@@ -9,9 +9,9 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 import empo_rllib
+from empo_rllib.acting.play import play_episodes
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.errors import ConfigError
-from empo_rllib.results.episodes import play_episodes
 from empo_rllib.results.evaluation import Protocol, build_result
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
@@ -75,7 +75,7 @@ def play(num_envs, seeds, **attributes):
 
 
 def result_of(episodes, policy_of_agent=None):
-    episodes = [episode.played() for episode in episodes]
+    episodes = [episode.finished() for episode in episodes]
     protocol = Protocol("checkpoint", {"id": "x"}, len(episodes), 0, True)
     return build_result(protocol, episodes, policy_of_agent or {"short": "a", "long": "b"})
 
@@ -186,7 +186,7 @@ def test_evaluate_says_what_it_did_and_starts_no_ray(run_folder):
         "seed": 5,
         "greedy": False,
         "settings": [],
-        "played_in": "kernels",
+        "played_in": "batched",
         "num_envs": 3,
         "package_version": empo_rllib.__version__,
     }

@@ -139,12 +139,12 @@ def test_an_environment_without_pictures_is_refused(run_folder, tmp_path, monkey
 
 
 def test_an_environment_that_takes_no_render_mode_is_refused(run_folder, tmp_path, monkeypatch):
-    from empo_rllib.results import episodes
+    from empo_rllib.results import record as module
 
-    def without_render_mode(config, policies, **kwargs):
+    def without_render_mode(**kwargs):
         raise EnvError("unknown argument render_mode")
 
-    monkeypatch.setattr(episodes, "build_env", without_render_mode)
+    monkeypatch.setattr(module, "open_env", lambda env, **kwargs: without_render_mode(**kwargs))
 
     with pytest.raises(EnvError, match="cannot be filmed with render_mode rgb_array: unknown"):
         record(run_folder, tmp_path / "film.gif")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 
+from empo_rllib.acting.play import play_episodes
 from empo_rllib.algorithms.builder import build_algorithm_config
-from empo_rllib.algorithms.setup import set_up_trial
+from empo_rllib.algorithms.setup import open_env, set_up_trial
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.experiment.run_folder import locate
 from empo_rllib.results.crossplay import crossplay
-from empo_rllib.results.episodes import build_env, play_episodes
 from empo_rllib.results.evaluate import evaluate
-from empo_rllib.results.policy import load_policies
+from empo_rllib.results.load import load_policies
 from empo_rllib.results.record import record
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
@@ -57,10 +60,10 @@ def test_step_by_step_they_choose_from_what_rllib_chose_from(run, rllib_episodes
 
 def test_episodes_at_a_time_and_one_after_the_other_are_the_same(run):
     trained = locate(run)
-    policies = load_policies(trained)
+    policies, make = load_policies(trained), partial(open_env, trained.config.env)
 
     def play(num_envs):
-        envs = [build_env(trained.config, policies) for _ in range(num_envs)]
+        envs = [ParallelMultiAgentEnv(make()) for _ in range(num_envs)]
         played = play_episodes(policies, envs, range(5), greedy=True)
         return [(episode.returns, episode.actions) for episode in played]
 
@@ -69,7 +72,7 @@ def test_episodes_at_a_time_and_one_after_the_other_are_the_same(run):
 
 def test_a_memory_starts_anew_with_each_episode(run):
     policies = load_policies(locate(run))
-    env = build_env(locate(run).config, policies)
+    env = ParallelMultiAgentEnv(open_env(locate(run).config.env))
     first = play_episodes(policies, [env], [7], greedy=True)
     again = play_episodes(policies, [env], [6, 7], greedy=True)
     assert first[0].memories["agent_0"]["h"].tolist() == again[1].memories["agent_0"]["h"].tolist()

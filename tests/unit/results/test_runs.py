@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 
 import empo_rllib
+from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import locate
 from empo_rllib.results.evaluation import (
-    PlayedEpisode,
     Protocol,
     RandomReference,
     References,
@@ -50,7 +50,7 @@ def config_of(seed, env="MultiGrid-Empty-5x5-v0", lr=1.0e-3):
 
 
 def result_of(config, returns=(0.5, 0.7), optimum=0.9):
-    episodes = [PlayedEpisode(i, {"a": r}, {"a": 4}, 4, r > 0) for i, r in enumerate(returns)]
+    episodes = [FinishedEpisode(i, {"a": r}, {"a": 4}, 4, r > 0) for i, r in enumerate(returns)]
     env = {"id": config.env.id, "num_agents": None, "kwargs": {}}
     zero = estimate([0.1])
     references = References(RandomReference(1, zero, zero, 0.0), optimum)

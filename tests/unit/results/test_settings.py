@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 import empo_rllib
+from empo_rllib.acting.play import play_episodes
+from empo_rllib.algorithms.setup import open_env
 from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.results.crossplay import crossplay
-from empo_rllib.results.episodes import build_env, play_episodes
-from empo_rllib.results.policy import load_policies
+from empo_rllib.results.load import load_policies
 from empo_rllib.results.record import record
 from empo_rllib.results.report.play import play
 from empo_rllib.results.report.runs import read_runs
@@ -81,7 +83,7 @@ def test_a_report_plays_dqn_greedily_once(runs):
     assert one.result.protocol.greedy is True
     assert one.result.references is not None
     policies = load_policies(one.trained)
-    env = build_env(one.trained.config, policies)
+    env = ParallelMultiAgentEnv(open_env(one.trained.config.env))
     greedy = play_episodes(policies, [env], range(2), greedy=True)
     env.close()
     watched = played.watched[0].episodes

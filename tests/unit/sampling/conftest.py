@@ -5,10 +5,10 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from empo_rllib.acting.actor import Actor
+from empo_rllib.acting.view import policy_views
 from empo_rllib.envs.vector_env import VectorEnv, group_agents
 from empo_rllib.rl_modules.actor_critic import ActorCritic
-from empo_rllib.sampling.actors import Actor
-from empo_rllib.sampling.fragment import policy_inputs
 from empo_rllib.sampling.rollout import Rollout
 
 AGENTS = ("a", "b", "c")
@@ -69,7 +69,7 @@ def rollout(tmp_path):
         envs = CountingEnvs(num_envs)
         envs.reset()
         actors = []
-        for policy in policy_inputs({"ac": ("a", "c"), "b": ("b",)}, with_agent_id, envs):
+        for policy in policy_views({"ac": ("a", "c"), "b": ("b",)}, with_agent_id, envs):
             group = envs.groups[policy.group]
             seen = group.observation_space
             if policy.with_agent_id:
@@ -81,6 +81,6 @@ def rollout(tmp_path):
                 model_config={"hidden_sizes": [8], "conv_filters": None, "shared_trunk": False},
             )
             actors.append(Actor(module, policy, group, num_envs, explore, torch.device("cpu")))
-        return Rollout(envs, actors, lambda actions, group: actions, tmp_path / "env_error.txt")
+        return Rollout(envs, actors, lambda actions, space: actions, tmp_path / "env_error.txt")
 
     return make

@@ -13,11 +13,11 @@ import torch
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
+from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.config.load import validate_config
 from empo_rllib.sampling.env_runner import FragmentEnvRunner
-from empo_rllib.sampling.episodes import Episode
 from empo_rllib.sampling.fragment import Fragment
 
 # RLlib registers its env with Gymnasium once for every env runner.
@@ -172,7 +172,7 @@ def test_evaluation_plays_as_many_episodes_as_asked_for(runner):
     one.get_metrics()
     episodes = one.sample(num_episodes=6)
     assert len(episodes) == 6
-    assert all(isinstance(episode, Episode) for episode in episodes)
+    assert all(isinstance(episode, FinishedEpisode) for episode in episodes)
     metrics = reduced(one.get_metrics())
     assert metrics["num_episodes"] == 6
     assert metrics["num_env_steps_sampled"] == sum(e.env_steps() for e in episodes)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from empo_rllib.results.report.charts.heat import level_of
 from empo_rllib.results.report.crossplay import HOW_TO_MAKE, CrossPlay
 from empo_rllib.results.report.numbers import NOTHING, fixed
-from empo_rllib.results.report.parts import Cell, Code, Paragraph, Section, Table
+from empo_rllib.results.report.parts import Cell, Code, Paragraph, ReportSection, Table
 
 
-def build_crossplay(crossplay: CrossPlay | None) -> Section:
+def build_crossplay(crossplay: CrossPlay | None) -> ReportSection:
     """Returns the matrix and what follows from it, or how to get one."""
     title = "Cross-play"
     if crossplay is None:
@@ -19,7 +19,9 @@ def build_crossplay(crossplay: CrossPlay | None) -> Section:
             "with. Make it and this report again with"
         )
         again = "python -m empo_rllib report RUN --out report.html --crossplay crossplay.json"
-        return Section("crossplay", title, [Paragraph(text), Code("", f"{HOW_TO_MAKE}\n{again}")])
+        return ReportSection(
+            "crossplay", title, [Paragraph(text), Code("", f"{HOW_TO_MAKE}\n{again}")]
+        )
     protocol = crossplay.protocol
     actions = "greedy" if protocol.greedy else "sampled"
     text = (
@@ -27,7 +29,9 @@ def build_crossplay(crossplay: CrossPlay | None) -> Section:
         f"{actions} actions, seed {protocol.seed}. A row's policies play with a column's; on the "
         "diagonal they play with those they were trained with. The stronger the colour, the higher."
     )
-    return Section("crossplay", title, [Paragraph(text), _matrix(crossplay), _players(crossplay)])
+    return ReportSection(
+        "crossplay", title, [Paragraph(text), _matrix(crossplay), _players(crossplay)]
+    )
 
 
 def _matrix(crossplay: CrossPlay) -> Table:

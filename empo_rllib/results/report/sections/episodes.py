@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 from empo_rllib.errors import EnvError
 from empo_rllib.results.report.films import MAX_FRAMES, Filmer
 from empo_rllib.results.report.numbers import count, fixed, plural
-from empo_rllib.results.report.parts import Cell, Film, Films, Paragraph, Part, Section, Table
-from empo_rllib.results.report.play import MAX_WATCHED, Played, Tell, Watched
+from empo_rllib.results.report.parts import Cell, Film, Films, Paragraph, Part, ReportSection, Table
+from empo_rllib.results.report.play import MAX_WATCHED, PlayedTrials, Tell, Watched
 from empo_rllib.results.report.runs import ReportedRun
 from empo_rllib.results.report.sections.evaluation import why_not_played
 
 if TYPE_CHECKING:
-    from empo_rllib.results.episodes import Episode
+    from empo_rllib.acting.play import LiveEpisode
 
 _SUCCESS = {True: "success", False: "failure", None: "not told"}
 
 
-def build_episodes(runs: Sequence[ReportedRun], played: Played, tell: Tell) -> Section:
+def build_episodes(runs: Sequence[ReportedRun], played: PlayedTrials, tell: Tell) -> ReportSection:
     """Returns films and all returns of the best trial of each run."""
     title = "Episodes"
     if not played.watched:
-        return Section("episodes", title, [Paragraph(why_not_played(played))])
+        return ReportSection("episodes", title, [Paragraph(why_not_played(played))])
     text = (
         f"The best trial of each run, {plural(played.episodes, 'episode')} with sampled actions "
         "(DQN: greedy ones): the one with the highest, the median and the lowest return."
@@ -35,10 +35,10 @@ def build_episodes(runs: Sequence[ReportedRun], played: Played, tell: Tell) -> S
     for watched in played.watched:
         tell(f"Filming {watched.run.label}")
         parts += [_films(watched, len(played.watched)), _table(watched)]
-    return Section("episodes", title, parts)
+    return ReportSection("episodes", title, parts)
 
 
-def pick(episodes: Sequence[Episode]) -> list[tuple[str, int]]:
+def pick(episodes: Sequence[LiveEpisode]) -> list[tuple[str, int]]:
     """Returns which episodes to show: name and index, none of them twice."""
     order = sorted(range(len(episodes)), key=lambda index: _return(episodes[index]))
     named = [("best", order[-1]), ("median", order[(len(order) - 1) // 2]), ("worst", order[0])]
@@ -94,5 +94,5 @@ def _rows(watched: Watched, agents: Sequence[str]) -> Iterator[list[Cell]]:
         ]
 
 
-def _return(episode: Episode) -> float:
+def _return(episode: LiveEpisode) -> float:
     return sum(episode.returns.values())

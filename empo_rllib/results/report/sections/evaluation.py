@@ -15,8 +15,8 @@ from empo_rllib.results.report.numbers import (
     percent,
     plural,
 )
-from empo_rllib.results.report.parts import Cell, Paragraph, Part, Section, Table
-from empo_rllib.results.report.play import MAX_EVALUATED, Evaluation, Played
+from empo_rllib.results.report.parts import Cell, Paragraph, Part, ReportSection, Table
+from empo_rllib.results.report.play import MAX_EVALUATED, Evaluation, PlayedTrials
 from empo_rllib.results.report.runs import ReportedRun
 from empo_rllib.results.runs import EvaluationGroup, group_results
 
@@ -24,25 +24,25 @@ NOT_PLAYED = "Nothing was played: the report was made with --episodes 0."
 NOT_SAVED = "No trial has saved a checkpoint yet, so there is nothing to play with."
 
 
-def build_evaluation(runs: Sequence[ReportedRun], played: Played) -> Section:
+def build_evaluation(runs: Sequence[ReportedRun], played: PlayedTrials) -> ReportSection:
     """Returns the returns of trained policies, of the team, of each policy and of each agent."""
     title = "Evaluation"
     if not played.evaluations:
-        return Section("evaluation", title, [Paragraph(why_not_played(played))])
+        return ReportSection("evaluation", title, [Paragraph(why_not_played(played))])
     parts: list[Part] = [Paragraph(_explain(runs, played)), _table(runs, played.evaluations)]
     if groups := _groups(runs, played.evaluations):
         parts.append(groups)
     if details := _details(runs, played.evaluations):
         parts.append(details)
-    return Section("evaluation", title, parts)
+    return ReportSection("evaluation", title, parts)
 
 
-def why_not_played(played: Played) -> str:
+def why_not_played(played: PlayedTrials) -> str:
     """Returns the reason why no episode was played."""
     return NOT_PLAYED if played.episodes == 0 else NOT_SAVED
 
 
-def _explain(runs: Sequence[ReportedRun], played: Played) -> str:
+def _explain(runs: Sequence[ReportedRun], played: PlayedTrials) -> str:
     text = (
         f"Newest checkpoints, {plural(played.episodes, 'new episode')} each to its end, seeds "
         f"{played.seed} to {played.seed + played.episodes - 1}. Sampled actions are drawn as in "

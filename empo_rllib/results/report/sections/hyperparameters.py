@@ -13,7 +13,7 @@ from empo_rllib.results.report.parts import (
     Charts,
     Paragraph,
     Part,
-    Section,
+    ReportSection,
     Table,
     View,
 )
@@ -33,13 +33,13 @@ _TITLE = "Hyperparameters"
 _MAX_CHARTS = 8
 
 
-def build_hyperparameters(runs: Sequence[ReportedRun]) -> Section:
+def build_hyperparameters(runs: Sequence[ReportedRun]) -> ReportSection:
     """Returns the settings that differ, each trial's metric beside them, and their effect."""
     metric, samples = samples_of(runs)
     keys = differing_keys(samples)
     if not keys:
         text = "No setting differs between the trials, apart from the seed."
-        return Section("hyperparameters", _TITLE, [Paragraph(text)])
+        return ReportSection("hyperparameters", _TITLE, [Paragraph(text)])
     names = short_names(keys)
     scored = [sample for sample in samples if sample.score is not None]
     parts: list[Part] = [
@@ -54,7 +54,9 @@ def build_hyperparameters(runs: Sequence[ReportedRun]) -> Section:
         parts.append(_effects(keys, names, scored))
         charts = [_chart(key, names[key], metric, scored) for key in keys[:_MAX_CHARTS]]
         parts.append(Charts(charts, "beside"))
-    return Section("hyperparameters", _TITLE, [*parts, _trials(runs, keys, names, metric, samples)])
+    return ReportSection(
+        "hyperparameters", _TITLE, [*parts, _trials(runs, keys, names, metric, samples)]
+    )
 
 
 def _effects(keys: Sequence[str], names: dict[str, str], samples: Sequence[Sample]) -> Table:

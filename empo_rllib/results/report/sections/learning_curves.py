@@ -16,7 +16,7 @@ from empo_rllib.results.report.parts import (
     Legend,
     Paragraph,
     Part,
-    Section,
+    ReportSection,
 )
 from empo_rllib.results.report.runs import ReportedRun
 from empo_rllib.results.report.sections.setup import policies_of
@@ -30,7 +30,7 @@ _TEAM = (
 _MAX_POLICIES = 8
 
 
-def build_curves(runs: Sequence[ReportedRun]) -> Section:
+def build_curves(runs: Sequence[ReportedRun]) -> ReportSection:
     """Returns the curves of the team and of each policy, seeds joined."""
     groups = group_trials(runs)
     drawn = drawn_groups(groups)
@@ -39,7 +39,7 @@ def build_curves(runs: Sequence[ReportedRun]) -> Section:
     charts = [chart for column, title in columns if (chart := _chart(drawn, column, title))]
     if not charts:
         text = "No trial has finished an episode yet, so there is nothing to draw."
-        return Section("curves", "Learning curves", [Paragraph(text)])
+        return ReportSection("curves", "Learning curves", [Paragraph(text)])
     parts: list[Part] = [
         Paragraph(_explain(runs, groups, drawn)),
         AxisChoice(AXES),
@@ -48,7 +48,7 @@ def build_curves(runs: Sequence[ReportedRun]) -> Section:
     ]
     if len(policies) > _MAX_POLICIES:
         parts.append(Paragraph(f"Drawn are the first {_MAX_POLICIES} of {len(policies)} policies."))
-    return Section("curves", "Learning curves", parts)
+    return ReportSection("curves", "Learning curves", parts)
 
 
 def _columns(policies: Sequence[str]) -> list[tuple[str, str]]:

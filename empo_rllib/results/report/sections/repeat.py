@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from empo_rllib.experiment.run_folder import CONFIG_FILE
 from empo_rllib.results.report.crossplay import CrossPlay
 from empo_rllib.results.report.numbers import plural
-from empo_rllib.results.report.parts import Code, Paragraph, Part, Section
-from empo_rllib.results.report.play import Played
+from empo_rllib.results.report.parts import Code, Paragraph, Part, ReportSection
+from empo_rllib.results.report.play import PlayedTrials
 from empo_rllib.results.report.runs import ReportedRun, Session
 
 
 def build_repeat(
-    runs: Sequence[ReportedRun], played: Played, crossplay: CrossPlay | None, command: str
-) -> Section:
+    runs: Sequence[ReportedRun], played: PlayedTrials, crossplay: CrossPlay | None, command: str
+) -> ReportSection:
     """Returns the commands of each run's sessions, ways to do it again, and the report's own.
 
     Args:
@@ -41,7 +41,7 @@ def build_repeat(
     if crossplay is not None:
         parts.append(Code("Cross-play", _crossplay(crossplay)))
     parts.append(Code("This report", command))
-    return Section("repeat", "Repeat it", parts)
+    return ReportSection("repeat", "Repeat it", parts)
 
 
 def _session(session: Session) -> str:
@@ -56,7 +56,7 @@ def _session(session: Session) -> str:
     return "\n".join([*(line for line in lines if line), session.command])
 
 
-def _more(run: ReportedRun, played: Played) -> str:
+def _more(run: ReportedRun, played: PlayedTrials) -> str:
     folder = shlex.quote(str(run.folder))
     config = shlex.quote(str(run.folder / CONFIG_FILE))
     again = shlex.quote(f"name={run.config.name}-again")

@@ -7,11 +7,11 @@ from typing import Any
 
 from empo_rllib import columns
 from empo_rllib.results.report.numbers import plural, setting
-from empo_rllib.results.report.parts import Cell, Code, Part, Section, Table
+from empo_rllib.results.report.parts import Cell, Code, Part, ReportSection, Table
 from empo_rllib.results.report.runs import ReportedRun, Session
 
 
-def build_setup(runs: Sequence[ReportedRun]) -> Section:
+def build_setup(runs: Sequence[ReportedRun]) -> ReportSection:
     """Returns a column per run, and each run's whole experiment file."""
     described = [_describe(run) for run in runs]
     keys = list(dict.fromkeys(key for description in described for key in description))
@@ -21,7 +21,7 @@ def build_setup(runs: Sequence[ReportedRun]) -> Section:
     for run in runs:
         title = f"{run.label}: resolved_config.yaml, every default filled in"
         parts.append(Code(title, run.config_text, folded=True))
-    return Section("setup", "Setup", parts)
+    return ReportSection("setup", "Setup", parts)
 
 
 def policies_of(run: ReportedRun) -> list[str]:

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from empo_rllib.results.report.groups import label_of, trial_label
 from empo_rllib.results.report.numbers import count, fixed, interval, plural, seconds
-from empo_rllib.results.report.parts import Cell, Paragraph, Part, Section, Table
+from empo_rllib.results.report.parts import Cell, Paragraph, Part, ReportSection, Table
 from empo_rllib.results.report.runs import ReportedRun
 
 
-def build_summary(runs: Sequence[ReportedRun]) -> Section:
+def build_summary(runs: Sequence[ReportedRun]) -> ReportSection:
     """Returns statuses, the best trials, all trials and, where seeds were run, their groups."""
     parts: list[Part] = [Paragraph(_sentence(run)) for run in runs]
     parts += [_runs_table(runs), _trials_table(runs)]
     if any(group.n > 1 for run in runs for group in run.result.groups):
         parts.append(_groups_table(runs))
     parts += [Paragraph(text) for text in _failures(runs)]
-    return Section("summary", "Summary", parts)
+    return ReportSection("summary", "Summary", parts)
 
 
 def _sentence(run: ReportedRun) -> str:

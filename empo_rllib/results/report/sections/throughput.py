@@ -18,7 +18,7 @@ from empo_rllib.results.report.parts import (
     Legend,
     Paragraph,
     Part,
-    Section,
+    ReportSection,
     Table,
     View,
 )
@@ -30,7 +30,7 @@ _MAX_BARS = 24
 
 
 @dataclass(frozen=True)
-class Times:
+class TrainingTimes:
     """Where a trial's training time went.
 
     Attributes:
@@ -47,13 +47,13 @@ class Times:
     shares: tuple[float | None, float | None, float] | None
 
 
-def build_throughput(runs: Sequence[ReportedRun]) -> Section:
+def build_throughput(runs: Sequence[ReportedRun]) -> ReportSection:
     """Returns env steps a second and the split of the time, per trial."""
     title = "Throughput"
     trials = [(run, trial) for run in runs for trial in run.trials if trial.rows]
     if not trials:
         text = "No trial has finished a training iteration yet."
-        return Section("throughput", title, [Paragraph(text)])
+        return ReportSection("throughput", title, [Paragraph(text)])
     names = [trial_label(run, trial, len(runs) > 1) for run, trial in trials]
     times = [times_of(trial) for _, trial in trials]
     table = _table(names, trials, times)
@@ -72,7 +72,7 @@ def build_throughput(runs: Sequence[ReportedRun]) -> Section:
         )
     else:
         parts.append(table)
-    return Section("throughput", title, parts)
+    return ReportSection("throughput", title, parts)
 
 
 _EXPLANATION = (
@@ -83,13 +83,13 @@ _EXPLANATION = (
 )
 
 
-def times_of(trial: ReportedTrial) -> Times:
+def times_of(trial: ReportedTrial) -> TrainingTimes:
     """Returns where a trial's time went; it must have a row."""
     rows = trial.rows
     total = rows[-1][columns.TIME_S]
     rates = [row[columns.ENV_STEPS_PER_S] for row in rows if columns.ENV_STEPS_PER_S in row]
     rate = statistics.median(rates) if rates else None
-    return Times(total, rows[0][columns.TIME_S], rate, _shares(rows, total))
+    return TrainingTimes(total, rows[0][columns.TIME_S], rate, _shares(rows, total))
 
 
 def _shares(
@@ -110,7 +110,7 @@ def _shares(
 def _table(
     names: Sequence[str],
     trials: Sequence[tuple[ReportedRun, ReportedTrial]],
-    times: Sequence[Times],
+    times: Sequence[TrainingTimes],
 ) -> Table:
     columns = ("trial", "env steps/s", "median env steps/s", "time", "first iteration", *PARTS)
     rows = []

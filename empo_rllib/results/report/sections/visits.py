@@ -14,22 +14,22 @@ from empo_rllib.results.report.parts import (
     Charts,
     Paragraph,
     Part,
-    Section,
+    ReportSection,
     Table,
     View,
 )
-from empo_rllib.results.report.play import Grid, Played, Trace, Watched
+from empo_rllib.results.report.play import Grid, PlayedTrials, Trace, Watched
 from empo_rllib.results.report.sections.evaluation import why_not_played
 
 # Of all maps of a run together: each is an element of the page.
 _MAX_CELLS = 8000
 
 
-def build_visits(played: Played) -> Section:
+def build_visits(played: PlayedTrials) -> ReportSection:
     """Returns a heat map per agent of each run whose environment is a grid."""
     title = "Visits"
     if not played.watched:
-        return Section("visits", title, [Paragraph(why_not_played(played))])
+        return ReportSection("visits", title, [Paragraph(why_not_played(played))])
     parts: list[Part] = []
     for watched in played.watched:
         name = watched.run.label
@@ -40,7 +40,7 @@ def build_visits(played: Played) -> Section:
         else:
             charts = Charts(_charts(watched, watched.grid), "small")
             parts += [Paragraph(_explain(watched, watched.grid)), charts]
-    return Section("visits", title, parts)
+    return ReportSection("visits", title, parts)
 
 
 def count_visits(traces: Sequence[Trace], agent: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 import empo_rllib
-from empo_rllib.config.sections import EnvConfig
+from empo_rllib.acting.batched import distinct
+from empo_rllib.acting.stage import MAX_ENVS, Stage
+from empo_rllib.acting.teams import ActingPolicies, random_team
+from empo_rllib.algorithms.setup import open_env
+from empo_rllib.envs.registry import make_env
 from empo_rllib.experiment.run_folder import locate
-from empo_rllib.results.batched_episodes import distinct
 from empo_rllib.results.crossplay import crossplay
-from empo_rllib.results.policy import ActingPolicies, repeatable
-from empo_rllib.results.stage import Stage
-from empo_rllib.results.teams import load_team, random_team
+from empo_rllib.results.load import load_policies
+from empo_rllib.seeding import repeatable
 
 from multigrid.core.actions import Action  # isort: skip
 from multigrid.core.constants import Type  # isort: skip
@@ -33,8 +37,15 @@ def decide_more(team):
     return team
 
 
-def play(team, env, played_in, greedy, num_envs=None):
-    stage = Stage(env, len(SEEDS), played_in)
+def stage_of(make, played_in):
+    """Copies that play either way."""
+    stage = Stage(make, len(SEEDS))
+    stage.played_in, stage.num_envs = played_in, min(len(SEEDS), MAX_ENVS[played_in])
+    return stage
+
+
+def play(team, make, played_in, greedy, num_envs=None):
+    stage = stage_of(make, played_in)
     stage.num_envs = num_envs or stage.num_envs
     try:
         with repeatable(0):
@@ -50,7 +61,7 @@ def team_of(write_run, tmp_path_factory):
     def build(env, algorithm="PPO", **sections):
         folder = tmp_path_factory.mktemp("runs") / "run"
         trained = locate(write_run(folder, env=env, algorithm=algorithm, **sections))
-        return decide_more(load_team(trained, trained.config)), trained.config.env
+        return decide_more(load_policies(trained)), partial(open_env, trained.config.env)
 
     return build
 
@@ -69,8 +80,8 @@ def test_greedy_episodes_are_those_of_python_environments(team_of, env_id, algor
     team, env = team_of({"id": env_id, **TWO}, algorithm, policies=policies)
 
     in_python = play(team, env, "python", greedy=True)
-    assert play(team, env, "kernels", greedy=True) == in_python
-    assert play(team, env, "kernels", greedy=True, num_envs=3) == in_python
+    assert play(team, env, "batched", greedy=True) == in_python
+    assert play(team, env, "batched", greedy=True, num_envs=3) == in_python
     assert len({str(episode) for episode in in_python}) > 1
 
 
@@ -91,12 +102,12 @@ class Walker:
 @pytest.mark.parametrize("mode", ["any", "all"])
 def test_greedy_episodes_that_end_at_many_times_are_the_same(mode, joint_reward):
     options = {"success_termination_mode": mode, "joint_reward": joint_reward, "max_steps": 17}
-    env = EnvConfig(id="MultiGrid-Empty-Random-6x6-v0", num_agents=3, kwargs=options)
+    make = partial(make_env, "MultiGrid-Empty-Random-6x6-v0", 3, **options)
     agents = [f"agent_{number}" for number in range(3)]
     team = ActingPolicies(dict.fromkeys(agents, Walker()), {a: a for a in agents}, {})
 
-    in_python = play(team, env, "python", greedy=True)
-    assert play(team, env, "kernels", greedy=True) == in_python
+    in_python = play(team, make, "python", greedy=True)
+    assert play(team, make, "batched", greedy=True) == in_python
     assert len({episode["episode_return"] for episode in in_python}) > 5
     assert {episode["success"] for episode in in_python} >= {True}
 
@@ -104,25 +115,24 @@ def test_greedy_episodes_that_end_at_many_times_are_the_same(mode, joint_reward)
 def test_sampled_episodes_repeat(team_of):
     team, env = team_of({"id": "MultiGrid-Empty-Random-5x5-v0", **TWO})
 
-    first = play(team, env, "kernels", greedy=False)
-    assert play(team, env, "kernels", greedy=False) == first
+    first = play(team, env, "batched", greedy=False)
+    assert play(team, env, "batched", greedy=False) == first
     assert [episode["seed"] for episode in first] == list(SEEDS)
 
 
 def test_kernels_play_what_they_can_and_python_the_rest():
     for env_id, played_in, most in (
-        ("MultiGrid-Empty-5x5-v0", "kernels", 256),
+        ("MultiGrid-Empty-5x5-v0", "batched", 256),
         ("CartPole-v1", "python", 32),
     ):
-        stage = Stage(EnvConfig(id=env_id), episodes=1000)
+        stage = Stage(partial(make_env, env_id), episodes=1000)
         assert (stage.played_in, stage.num_envs) == (played_in, most)
         stage.close()
 
 
-@pytest.mark.parametrize("played_in", ["kernels", "python"])
+@pytest.mark.parametrize("played_in", ["batched", "python"])
 def test_the_random_policy_takes_all_actions_equally_and_repeats(played_in):
-    env = EnvConfig(id="MultiGrid-Empty-5x5-v0", num_agents=2)
-    stage = Stage(env, len(SEEDS), played_in)
+    stage = stage_of(partial(make_env, "MultiGrid-Empty-5x5-v0", 2), played_in)
     spaces = {agent: stage.env.action_space(agent) for agent in stage.env.possible_agents}
     first = stage.play(random_team(spaces, 3), SEEDS, greedy=False)
     assert first == stage.play(random_team(spaces, 3), SEEDS, greedy=False)

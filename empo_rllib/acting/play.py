@@ -1,40 +1,19 @@
-"""Playing episodes with trained policies."""
+"""Playing whole episodes in Python environments."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from empo_rllib.algorithms.policies import adapt
-from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.acting.episodes import FinishedEpisode
+from empo_rllib.acting.memory import Memory
+from empo_rllib.acting.teams import ActingPolicies
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv, episode_success
-from empo_rllib.envs.registry import make_env
-from empo_rllib.results.evaluation import PlayedEpisode
-
-if TYPE_CHECKING:
-    from empo_rllib.results.policy import ActingPolicies, Memory
 
 
-def build_env(
-    config: ExperimentConfig, policies: ActingPolicies, **kwargs: Any
-) -> ParallelMultiAgentEnv:
-    """Makes the experiment's environment for its policies.
-
-    Args:
-        config: The experiment.
-        policies: Who will act in it, which decides what observations look like.
-        **kwargs: Arguments of the environment that go before those of the experiment.
-
-    Raises:
-        EnvError: it cannot be made with these arguments.
-    """
-    env = make_env(config.env.id, config.env.num_agents, **{**config.env.kwargs, **kwargs})
-    return adapt(config, policies.specs, env)
-
-
-class Episode:
-    """An episode, under way or over.
+class LiveEpisode:
+    """An episode in a Python environment, under way or over.
 
     Attributes:
         seed: what the environment was reset with.
@@ -79,9 +58,9 @@ class Episode:
         """Whether it succeeded; None while it goes on, or where the environment does not tell."""
         return episode_success(self._infos) if self.over else None
 
-    def played(self) -> PlayedEpisode:
-        """Returns what came out of it."""
-        return PlayedEpisode(
+    def finished(self) -> FinishedEpisode:
+        """Returns its record."""
+        return FinishedEpisode(
             self.seed, dict(self.returns), dict(self.lengths), self.length, self.success
         )
 
@@ -91,7 +70,7 @@ def play_episodes(
     envs: Sequence[ParallelMultiAgentEnv],
     seeds: Iterable[int],
     greedy: bool,
-) -> list[Episode]:
+) -> list[LiveEpisode]:
     """Plays one episode per seed to its end, on all `envs` in lockstep.
 
     Which episodes are played depends on the seeds alone: unlike "until so many episodes have
@@ -101,18 +80,18 @@ def play_episodes(
         The finished episodes in the order of the seeds.
     """
     waiting = iter(seeds)
-    live = [Episode(env, seed) for env, seed in zip(envs, waiting, strict=False)]
+    live = [LiveEpisode(env, seed) for env, seed in zip(envs, waiting, strict=False)]
     episodes = list(live)
     while live:
         playing = [episode for episode in live if not episode.over]
         act_in(playing, policies, greedy)
-        started = [Episode(e.env, seed) for e, seed in zip(_over(live), waiting, strict=False)]
+        started = [LiveEpisode(e.env, seed) for e, seed in zip(_over(live), waiting, strict=False)]
         live = [episode for episode in live if not episode.over] + started
         episodes += started
     return sorted(episodes, key=lambda episode: episode.seed)
 
 
-def act_in(episodes: Sequence[Episode], policies: ActingPolicies, greedy: bool) -> None:
+def act_in(episodes: Sequence[LiveEpisode], policies: ActingPolicies, greedy: bool) -> None:
     """Plays one step of each of some episodes under way."""
     observations = [episode.observations for episode in episodes]
     actions = policies.act(observations, greedy, [episode.memories for episode in episodes])
@@ -120,5 +99,5 @@ def act_in(episodes: Sequence[Episode], policies: ActingPolicies, greedy: bool) 
         episode.step(chosen)
 
 
-def _over(episodes: Iterable[Episode]) -> Iterable[Episode]:
+def _over(episodes: Iterable[LiveEpisode]) -> Iterable[LiveEpisode]:
     return [episode for episode in episodes if episode.over]

@@ -1,87 +1,58 @@
-"""Playing episodes in kernels: the numbers of `episodes.play_episodes`, many times faster."""
+"""Playing episodes in kernels: the numbers of `play.play_episodes`, many times faster."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from empo_rllib.acting.episodes import EpisodeRecorder, FinishedEpisode
+from empo_rllib.acting.teams import ActingPolicies
 from empo_rllib.envs.batched.seeded import SeededMultiGrid
-from empo_rllib.results.evaluation import PlayedEpisode
-
-if TYPE_CHECKING:
-    from empo_rllib.results.policy import ActingPolicies
 
 
 def play_batched_episodes(
     team: ActingPolicies, grids: SeededMultiGrid, seeds: Iterable[int], greedy: bool
-) -> list[PlayedEpisode]:
+) -> list[FinishedEpisode]:
     """Plays one episode per seed to its end.
 
     Returns:
         The finished episodes in the order of the seeds.
     """
     waiting = iter(seeds)
-    batch = _Batch(team, grids, greedy)
-    batch.begin(range(grids.num_envs), waiting)
-    finished: list[PlayedEpisode] = []
+    recorder, players = EpisodeRecorder(grids), _Players(team, grids, greedy)
+
+    def begin(copies: Iterable[int]) -> None:
+        """Starts the next seed in each of `copies`, as long as there are any."""
+        started = dict(zip(copies, waiting, strict=False))
+        if started:
+            grids.begin(list(started), list(started.values()))
+            for n, seed in started.items():
+                recorder.seeds[n] = seed
+
+    begin(range(grids.num_envs))
+    finished: list[FinishedEpisode] = []
     while grids.present.any():
-        over = batch.step()
-        finished += [batch.finished(n) for n in over]
-        batch.begin(over, waiting)
-    return sorted(finished, key=lambda episode: episode.seed)
+        present = grids.present.copy()
+        grids.step([players.choose(present)])
+        over = recorder.add_step(present, grids.paid)
+        finished += over.values()
+        begin(over)
+    return sorted(finished, key=lambda episode: episode.seed or 0)
 
 
-class _Batch:
-    """The episodes under way, one in each copy."""
+class _Players:
+    """The policies of a team in all copies."""
 
     def __init__(self, team: ActingPolicies, grids: SeededMultiGrid, greedy: bool) -> None:
         self._team, self._grids, self._greedy = team, grids, greedy
-        shape = grids.num_envs, len(grids.agents)
-        self._seeds = np.zeros(shape[0], np.int64)
-        self._lengths = np.zeros(shape[0], np.int64)
-        self._returns = np.zeros(shape)
-        self._acted = np.zeros(shape, np.int64)
         columns: dict[str, list[int]] = {}
         for column, agent in enumerate(grids.agents):
             columns.setdefault(team.of_agent[agent], []).append(column)
         self._columns = {name: np.array(found) for name, found in columns.items()}
 
-    def begin(self, copies: Sequence[int], seeds: Iterable[int]) -> None:
-        """Starts the next of `seeds` in each of `copies`, as long as there are any."""
-        started = list(zip(copies, seeds, strict=False))
-        if not started:
-            return
-        chosen = [n for n, _ in started]
-        self._seeds[chosen] = [seed for _, seed in started]
-        for numbers in (self._lengths, self._returns, self._acted):
-            numbers[chosen] = 0
-        self._grids.begin(chosen, self._seeds[chosen].tolist())
-
-    def step(self) -> list[int]:
-        """Plays a step in all copies; returns those whose episode it has ended."""
-        grids = self._grids
-        present = grids.present.copy()
-        live = present.any(1)
-        grids.step([self._choose(present)])
-        self._lengths += live
-        self._acted += present
-        self._returns += grids.paid
-        return np.flatnonzero(live & grids.episode_over).tolist()
-
-    def finished(self, n: int) -> PlayedEpisode:
-        """Returns what came out of the episode in copy `n`."""
-        agents = self._grids.agents
-        return PlayedEpisode(
-            seed=int(self._seeds[n]),
-            returns=dict(zip(agents, self._returns[n].tolist(), strict=True)),
-            lengths=dict(zip(agents, self._acted[n].tolist(), strict=True)),
-            length=int(self._lengths[n]),
-            success=bool(self._grids.success[n]),
-        )
-
-    def _choose(self, present: np.ndarray) -> np.ndarray:
+    def choose(self, present: np.ndarray) -> np.ndarray:
         """Returns the actions [N, A] of those who are `present`."""
         actions = np.zeros(present.shape, np.int64)
         for name, columns in self._columns.items():

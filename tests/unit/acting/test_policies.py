@@ -16,9 +16,12 @@ from ray.rllib.core.distribution.torch.torch_distribution import (
 )
 from safetensors.torch import load_file, save_file
 
+from empo_rllib.acting.policies import ActingPolicy
+from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import CheckpointError, ConfigError
 from empo_rllib.experiment.run_folder import locate
-from empo_rllib.results.policy import ActingPolicy, load_policies, repeatable
+from empo_rllib.results.load import load_policies
+from empo_rllib.seeding import repeatable
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 
@@ -187,7 +190,7 @@ def test_every_algorithms_policies_are_restored_whole(tmp_path, write_run, algor
 def test_continuous_actions_are_of_the_environments_space(tmp_path, write_run, algorithm):
     run = write_run(tmp_path / "run", env={"id": "Pendulum-v1"}, algorithm=algorithm)
     policies = load_policies(locate(run))
-    space = policies.specs["agent_0"].action_space
+    space = gym.spaces.Box(-2.0, 2.0, (1,))
     seen = {"agent_0": np.array([1.0, 0.0, 8.0], np.float32)}
 
     for greedy in (True, False):
@@ -214,8 +217,7 @@ def test_sampled_dqn_takes_random_actions_as_often_as_its_schedule_says(tmp_path
 
 def test_a_shared_policy_acts_for_all_agents_in_one_batch(tmp_path, write_run):
     policies = load_policies(locate(write_run(tmp_path / "run", policies="shared")))
-    (name,) = policies.by_name
-    space = policies.specs[name].observation_space
+    space = make_env("MultiGrid-Empty-5x5-v0").observation_space("agent_0")
     seen = [{agent: space.sample() for agent in policies.of_agent} for _ in range(3)]
 
     actions = policies.act(seen, greedy=True)

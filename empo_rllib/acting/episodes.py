@@ -1,0 +1,109 @@
+"""Finished episodes: one record for training, evaluation and cross-play."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from empo_rllib.envs.vector_env import VectorEnv
+
+
+@dataclass(frozen=True)
+class FinishedEpisode:
+    """The result of one episode.
+
+    Attributes:
+        seed: what the environment was reset with; None in training.
+        returns: the sum of rewards, undiscounted, of every agent that took part.
+        lengths: in how many steps each of them acted.
+        length: env steps.
+        success: whether it succeeded; None where the environment does not tell.
+        duration_s: seconds between its first and last step; 0 where nobody measured them.
+    """
+
+    seed: int | None
+    returns: dict[str, float]
+    lengths: dict[str, int]
+    length: int
+    success: bool | None
+    duration_s: float = field(default=0.0, compare=False)
+
+    @property
+    def episode_return(self) -> float:
+        """The sum over agents."""
+        return sum(self.returns.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it as result files tell it."""
+        return {
+            "seed": self.seed,
+            "episode_return": self.episode_return,
+            "episode_length": self.length,
+            "success": self.success,
+            "agent_return": self.returns,
+            "agent_length": self.lengths,
+        }
+
+    def env_steps(self) -> int:
+        """As `MultiAgentEpisode.env_steps`, which RLlib calls."""
+        return self.length
+
+    def agent_steps(self) -> int:
+        """As `MultiAgentEpisode.agent_steps`, which RLlib calls."""
+        return sum(self.lengths.values())
+
+
+class EpisodeRecorder:
+    """Adds up the running episodes of a `VectorEnv` that has just been reset.
+
+    Attributes:
+        seeds: of the running episodes, by env; to be set by who knows them.
+    """
+
+    def __init__(self, envs: VectorEnv) -> None:
+        self._envs = envs
+        shape = (envs.num_envs, len(envs.agents))
+        self._returns = np.zeros(shape)
+        self._acted = np.zeros(shape, np.int64)
+        self._length = np.zeros(envs.num_envs, np.int64)
+        self._started = np.full(envs.num_envs, time.perf_counter())
+        self.seeds: list[int | None] = [None] * envs.num_envs
+
+    def add_step(self, present: np.ndarray, rewards: np.ndarray) -> dict[int, FinishedEpisode]:
+        """Takes the envs' last step.
+
+        Args:
+            present: bool [N, A]: who acted in it. An env in which nobody did waits.
+            rewards: [N, A]: what it paid.
+
+        Returns:
+            The episodes that it ended, by env.
+        """
+        running = present.any(1)
+        self._returns += rewards
+        self._acted += present
+        self._length += running
+        over = np.flatnonzero(self._envs.episode_over & running)
+        return {n: self._finish(n) for n in over.tolist()}
+
+    def _finish(self, n: int) -> FinishedEpisode:
+        now = time.perf_counter()
+        agents = self._envs.agents
+        returns = dict(zip(agents, self._returns[n].tolist(), strict=True))
+        acted = zip(agents, self._acted[n].tolist(), strict=True)
+        lengths = {agent: steps for agent, steps in acted if steps}
+        success = int(self._envs.success[n])
+        episode = FinishedEpisode(
+            seed=self.seeds[n],
+            returns={agent: returns[agent] for agent in lengths},
+            lengths=lengths,
+            length=int(self._length[n]),
+            success=None if success < 0 else bool(success),
+            duration_s=now - self._started[n],
+        )
+        self._returns[n], self._acted[n], self._length[n] = 0.0, 0, 0
+        self._started[n] = now
+        return episode

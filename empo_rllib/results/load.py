@@ -1,0 +1,99 @@
+"""The policies of a checkpoint, ready to act: without Ray running and without reading a pickle.
+
+A checkpoint's weights are numbers (safetensors); the networks that they belong to are built from
+the experiment, as for training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+import gymnasium as gym
+import numpy as np
+
+from empo_rllib.acting.policies import ActingPolicy, Acts
+from empo_rllib.acting.teams import ActingPolicies
+from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.networks import build_rl_modules
+from empo_rllib.algorithms.policies import Policy, adapt, policy_mapping
+from empo_rllib.algorithms.setup import open_env, set_up_trial
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.errors import CheckpointError, ConfigError
+from empo_rllib.experiment.checkpoints import load_weights, read_counters, read_policy
+from empo_rllib.experiment.run_folder import TrainedTrial
+
+
+def load_policies(trained: TrainedTrial, config: ExperimentConfig | None = None) -> ActingPolicies:
+    """Builds the networks of a checkpoint's policies and loads their weights.
+
+    Args:
+        trained: The checkpoint.
+        config: Its experiment, perhaps with another environment to act in.
+
+    Raises:
+        CheckpointError: weights are missing, damaged or of another network.
+        ConfigError: the policies do not fit the environment, or the environment or a class of the
+            user's is not there any more.
+    """
+    config = config or trained.config
+    with contextlib.closing(open_env(config.env)) as env:
+        setup = set_up_trial(config, env)
+        specs, of_agent = setup.policies, policy_mapping(setup.policies)
+        adapted = adapt(config, specs, env)
+        adapters = {agent: adapted.observation_adapter(agent) for agent in of_agent}
+    if config.env != trained.config.env:
+        _check_fit(set_up_trial(trained.config).policies, specs)
+    algorithm = build_algorithm_config(setup)
+    modules = build_rl_modules(algorithm, specs)
+    env_steps = read_counters(trained.checkpoint)["env_steps"]
+    by_name: dict[str, Acts] = {}
+    for name, spec in specs.items():
+        source = f"{trained.checkpoint}: policy {name!r}"
+        weights = read_policy(trained.checkpoint, name)
+        _check_numbers(weights, source)
+        load_weights(modules[name], weights, source)
+        by_name[name] = ActingPolicy(
+            modules[name],
+            spec.action_space,
+            normalize_actions=algorithm.normalize_actions,
+            clip_actions=algorithm.clip_actions,
+            env_steps=env_steps,
+        )
+    return ActingPolicies(by_name, of_agent, {a: adapt for a, adapt in adapters.items() if adapt})
+
+
+def _check_numbers(weights: Mapping[str, np.ndarray], source: str) -> None:
+    for key, values in weights.items():
+        if np.issubdtype(values.dtype, np.floating) and np.isnan(values).any():
+            raise CheckpointError(
+                f"{source}: {key} is not a number (NaN): the training has diverged, or the file is "
+                "damaged. Take an earlier checkpoint."
+            )
+
+
+def _check_fit(trained: Mapping[str, Policy], wanted: Mapping[str, Policy]) -> None:
+    """Refuses an environment that the trained policies cannot act in."""
+    for name, policy in wanted.items():
+        if name not in trained:
+            raise ConfigError(
+                f"--set: {policy.agents[0]!r} would be played by the policy {name!r}, which was "
+                f"not trained; there are {', '.join(trained)}. Choose fewer agents."
+            )
+        for what in ("observation_space", "action_space"):
+            before, now = getattr(trained[name], what), getattr(policy, what)
+            if before != now:
+                raise ConfigError(
+                    f"--set: the {what} of policy {name!r} would be {_form(now)}, and it was "
+                    f"trained on {_form(before)}. Choose settings that leave its spaces as they "
+                    "were."
+                )
+
+
+def _form(space: gym.Space) -> str:
+    """Describes a space in a few words: bounds fill pages."""
+    if isinstance(space, gym.spaces.Dict):
+        return "{" + ", ".join(f"{key}: {_form(part)}" for key, part in space.items()) + "}"
+    if isinstance(space, gym.spaces.Box):
+        return f"{space.dtype} {space.shape} in [{space.low.min():g}, {space.high.max():g}]"
+    return repr(space)
