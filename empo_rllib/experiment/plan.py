@@ -20,13 +20,14 @@ from empo_rllib.config.policies import check_metric
 from empo_rllib.config.schema import ExperimentConfig, differences
 from empo_rllib.config.search_space import TrialSpec, resolve_trial, sample_trials
 from empo_rllib.errors import ConfigError, RunError
-from empo_rllib.experiment.checkpoints import check_complete, find_checkpoints, load_weights
+from empo_rllib.experiment.checkpoints import find_checkpoints, load_weights
 from empo_rllib.experiment.metrics import stop_reason
 from empo_rllib.experiment.run_folder import (
     CONFIG_FILE,
     LOCK_FILE,
     absolute_source,
     check_new_run,
+    check_trial,
     check_writable,
     create_run_folder,
     lock_run,
@@ -39,6 +40,7 @@ from empo_rllib.experiment.summary import (
     TrialSummary,
     read_summary,
 )
+from empo_rllib.files import write_whole
 from empo_rllib.rl_modules.encoders import SMALLEST_CNN_IMAGE, ImageCNN
 
 if TYPE_CHECKING:
@@ -104,14 +106,13 @@ def check_can_start(config: ExperimentConfig, resume: bool, overwrite: bool) -> 
 
     Raises:
         RunError: the name is taken, or there is nothing to resume.
-        CheckpointError: a trial would go on from a damaged checkpoint.
+        CheckpointError: all checkpoints of a trial are damaged.
         ConfigError: the storage path cannot be written.
     """
     folder = run_folder_of(config)
     if resume:
         for trial in unfinished_trials(config, open_run(config)):
-            for checkpoint in find_checkpoints(folder / trial.trial_id)[-1:]:
-                check_complete(checkpoint)
+            check_trial(folder / trial.trial_id)
     else:
         check_new_run(folder, overwrite)
     check_writable(config)
@@ -184,7 +185,7 @@ def resume_run(config: ExperimentConfig, planned: Sequence[PlannedTrial]) -> Exp
     for trial in unfinished_trials(config, result):
         trial.status, trial.stop_reason, trial.error = "pending", "", None
     result.status = "running"
-    (folder / CONFIG_FILE).write_text(config.to_yaml())
+    write_whole(folder / CONFIG_FILE, config.to_yaml())
     result.write()
     return result
 

@@ -12,7 +12,6 @@ import errno
 import json
 import os
 import platform
-import shutil
 import time
 import traceback
 from collections.abc import Iterator
@@ -28,11 +27,12 @@ from empo_rllib.algorithms.policies import Policy, build_policies
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.env_errors import raise_env_error
 from empo_rllib.errors import TrialError
-from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, write_checkpoint
+from empo_rllib.experiment.checkpoints import checkpoint_to_restore, read_counters, write_checkpoint
 from empo_rllib.experiment.metrics import Counters, build_row, stop_reason, time_iterations
 from empo_rllib.experiment.progress_file import ProgressFile
 from empo_rllib.experiment.prometheus import TrialMetrics
 from empo_rllib.experiment.run_folder import resolve_checkpoint_policy
+from empo_rllib.files import write_whole
 from empo_rllib.seeding import seed_everything
 
 ERROR_FILE = "error.txt"
@@ -91,11 +91,11 @@ class ExperimentTrial(tune.Trainable):
     def _build(self, num_gpus_per_learner: float) -> None:
         seed_everything(self._config.seed)
         policies = build_policies(self._config)
-        self._algorithm = build_algorithm_config(
+        config = build_algorithm_config(
             self._config, policies, num_gpus_per_learner, self._folder / ENV_ERROR_FILE
-        ).build_algo()
-        # In ~/ray_results and empty; a trial that is killed would leave it there.
-        shutil.rmtree(self._algorithm.logdir, ignore_errors=True)
+        )
+        # With Tune's folder of the trial RLlib makes none in HOME, which may be read-only.
+        self._algorithm = config.algo_class(config=config, storage=self._storage)
         self._counters = Counters()
         self._restore_or_start(policies)
         time_iterations(self._algorithm.metrics)
@@ -145,7 +145,7 @@ class ExperimentTrial(tune.Trainable):
             self._healthy = False
             text = self._describe(error)
             with contextlib.suppress(OSError):  # the disk may be full
-                (self._folder / ERROR_FILE).write_text(text)
+                write_whole(self._folder / ERROR_FILE, text)
             raise TrialError(text) from error
 
     def _describe(self, error: Exception) -> str:
@@ -157,10 +157,9 @@ class ExperimentTrial(tune.Trainable):
         return traceback.format_exc()
 
     def _restore_or_start(self, policies: dict[str, Policy]) -> None:
-        checkpoints = find_checkpoints(self._folder)
-        if checkpoints:
-            self._counters = Counters(**read_counters(checkpoints[-1]))
-            self._algorithm.restore_from_path(str(checkpoints[-1] / "algorithm"))
+        if checkpoint := checkpoint_to_restore(self._folder):
+            self._counters = Counters(**read_counters(checkpoint))
+            self._algorithm.restore_from_path(str(checkpoint / "algorithm"))
             return
         weights = {
             name: resolve_checkpoint_policy(policy.checkpoint, name)

@@ -36,6 +36,7 @@ from empo_rllib.exporting.describe import describe_bundle, describe_provenance, 
 from empo_rllib.exporting.graph import PolicyGraph, export_onnx
 from empo_rllib.exporting.rules import action_rule
 from empo_rllib.exporting.spaces import space_data
+from empo_rllib.files import write_whole
 from empo_rllib.results.policy import ActingPolicies, load_policies, step_inputs
 from empo_rllib.rl_modules.encoders import build_flattener
 
@@ -70,11 +71,9 @@ def write_bundle(trained: TrainedTrial, folder: Path, seed: int) -> dict[str, Po
         adapted = adapt(config, policies.specs, env)
         recorded = record_observations(policies, adapted, env, seed)
         (folder / "policies").mkdir()
-        shutil.copytree(
-            Path(empo_rllib.bundle.__file__).parent,
-            folder / COPIED_PACKAGE,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+        (folder / COPIED_PACKAGE).mkdir()
+        for source in Path(empo_rllib.bundle.__file__).parent.glob("*.py"):
+            shutil.copy(source, folder / COPIED_PACKAGE)
         exports = _PolicyExports(trained, policies, env, folder / "policies")
         data = {name: exports.write(name, seen) for name, seen in recorded.items()}
     finally:
@@ -89,7 +88,7 @@ def write_bundle(trained: TrainedTrial, folder: Path, seed: int) -> dict[str, Po
     }
     description["check"] = {name: asdict(check) for name, check in checks.items()}
     _write_json(folder, description)
-    (folder / "README.md").write_text(render_readme(description))
+    write_whole(folder / "README.md", render_readme(description))
     return checks
 
 
@@ -123,7 +122,7 @@ class _PolicyExports:
         flatten = self._flattener(spec)
         graph = PolicyGraph(self._modules[name], space, len(agent_ids), flatten)
         self.graphs[name] = graph
-        (self._folder / f"{name}.onnx").write_bytes(export_onnx(graph, name))
+        write_whole(self._folder / f"{name}.onnx", export_onnx(graph, name))
         return {
             "observation_space": space_data(space),
             "action_space": space_data(spec.action_space),
@@ -169,4 +168,4 @@ def _fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _write_json(folder: Path, description: Mapping[str, Any]) -> None:
     text = json.dumps(description, indent=2, allow_nan=False)
-    (folder / DESCRIPTION_FILE).write_text(text + "\n")
+    write_whole(folder / DESCRIPTION_FILE, text + "\n")

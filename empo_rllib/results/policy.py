@@ -7,9 +7,11 @@ the experiment, as for training.
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -33,9 +35,16 @@ from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 from empo_rllib.algorithms.builder import build_algorithm_config, build_rl_modules
 from empo_rllib.algorithms.policies import Policy, build_policies, policy_mapping
 from empo_rllib.errors import CheckpointError, ConfigError
-from empo_rllib.experiment.checkpoints import load_weights, read_counters, read_policy
+from empo_rllib.experiment.checkpoints import (
+    load_weights,
+    newest_intact,
+    read_counters,
+    read_policy,
+)
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.seeding import seed_everything
+
+_LOG = logging.getLogger(__name__)
 
 #: What a recurrent policy remembers of one agent's episode: its state, empty before the first step.
 Memory = dict[str, Any]
@@ -273,13 +282,14 @@ def load_policies(trained: TrainedTrial) -> ActingPolicies:
     specs = build_policies(config)
     algorithm = build_algorithm_config(config, specs)
     modules = build_rl_modules(algorithm, specs)
-    env_steps = read_counters(trained.checkpoint)["env_steps"]
+    checkpoint = _still_there(trained.checkpoint)
+    env_steps = read_counters(checkpoint)["env_steps"]
+    weights = {name: read_policy(checkpoint, name) for name in specs}
     by_name: dict[str, Acts] = {}
     for name, spec in specs.items():
-        source = f"{trained.checkpoint}: policy {name!r}"
-        weights = read_policy(trained.checkpoint, name)
-        _check_numbers(weights, source)
-        load_weights(modules[name], weights, source)
+        source = f"{checkpoint}: policy {name!r}"
+        _check_numbers(weights[name], source)
+        load_weights(modules[name], weights[name], source)
         by_name[name] = ActingPolicy(
             modules[name],
             spec.action_space,
@@ -288,6 +298,17 @@ def load_policies(trained: TrainedTrial) -> ActingPolicies:
             env_steps=env_steps,
         )
     return ActingPolicies(by_name, policy_mapping(specs), specs)
+
+
+def _still_there(checkpoint: Path) -> Path:
+    """Returns the checkpoint, or the trial's newest where training has removed it meanwhile."""
+    if checkpoint.is_dir():
+        return checkpoint
+    newer = newest_intact(checkpoint.parent)
+    if newer is None:
+        raise CheckpointError(f"{checkpoint}: it was removed meanwhile, and there is no other.")
+    _LOG.warning("%s: training has removed it meanwhile. Using %s.", checkpoint, newer.name)
+    return newer
 
 
 def _check_numbers(weights: Mapping[str, np.ndarray], source: str) -> None:

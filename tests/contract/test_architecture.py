@@ -16,20 +16,22 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # What each part may import of the others, the lowest first.
 MAY_IMPORT = {
     "errors": set[str](),
+    "files": set(),
     "seeding": set(),
     "statistics": set(),
     "version": set(),
     # Copied into every bundle as a package of its own.
     "bundle": {"errors.BundleError"},
     "command_line": {"errors"},
-    "config": {"errors"},
-    "envs": {"errors"},
+    "config": {"errors", "files"},
+    "envs": {"errors", "files"},
     "rl_modules": {"envs.encoding"},
     "sampling": {"envs", "seeding"},
     "learning": {"envs", "sampling"},
     "algorithms": {"errors", "config", "envs", "rl_modules", "sampling", "learning"},
     "experiment": {
         "errors",
+        "files",
         "config",
         "envs",
         "rl_modules",
@@ -40,6 +42,7 @@ MAY_IMPORT = {
     },
     "results": {
         "errors",
+        "files",
         "config",
         "envs",
         "rl_modules",
@@ -51,6 +54,7 @@ MAY_IMPORT = {
     },
     "exporting": {
         "errors",
+        "files",
         "bundle",
         "envs",
         "rl_modules",
@@ -59,7 +63,7 @@ MAY_IMPORT = {
         "results",
     },
     "doctor": {"errors", "config", "envs"},
-    "service": {"errors", "command_line", "config", "experiment"},
+    "service": {"errors", "files", "command_line", "config", "experiment"},
     "cli": {
         "errors",
         "command_line",
