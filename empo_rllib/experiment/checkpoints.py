@@ -137,8 +137,8 @@ def newest_intact(trial_folder: Path) -> Path | None:
             if newest.is_dir():
                 damaged[newest] = error
             continue
-        for error in damaged.values():
-            _LOG.warning("%s. Using %s instead.", str(error).rstrip("."), newest.name)
+        for damage in damaged.values():
+            _LOG.warning("%s. Using %s instead.", str(damage).rstrip("."), newest.name)
         return newest
     if damaged:
         raise next(iter(damaged.values()))
@@ -170,6 +170,8 @@ def check_intact(checkpoint: Path) -> None:
             _check_file(checkpoint / name, size, state.get("sha256", {}).get(name))
     except OSError as error:
         raise CheckpointError(f"{checkpoint}: cannot be read: {error}") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint}: damaged state.json: {error}") from error
 
 
 def _check_file(path: Path, size: int, sha256: str | None) -> None:

@@ -7,8 +7,10 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -133,17 +135,18 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
     tempfile.tempdir = str(folder)  # of this process: W&B's files
     reread_ray_authentication()
     try:
-        context = ray.init(
-            address="local",
-            num_cpus=int(resources["CPU"]),
-            num_gpus=int(resources["GPU"]),
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            _temp_dir=str(folder / RAY_FOLDER),
-            log_to_driver=False,
-            logging_level="ERROR",
-            runtime_env={"env_vars": _ACTOR_ENVIRONMENT},
-        )
+        with _ignoring_hang_up():
+            context = ray.init(
+                address="local",
+                num_cpus=int(resources["CPU"]),
+                num_gpus=int(resources["GPU"]),
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                _temp_dir=str(folder / RAY_FOLDER),
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env={"env_vars": _ACTOR_ENVIRONMENT},
+            )
         url = f"http://{context.dashboard_url}" if context.dashboard_url else None
         yield Cluster(THIS_MACHINE, resources, 1, url, folder)
     finally:
@@ -155,6 +158,22 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
                 os.environ[key] = value
         reread_ray_authentication()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _ignoring_hang_up() -> Iterator[None]:
+    """Processes that are started meanwhile ignore SIGHUP: trials must outlive a lost terminal.
+
+    Ray shields them from Ctrl-C alone. Only the main thread may do this.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, previous)
 
 
 def lost_process(cluster: Cluster) -> str | None:

@@ -17,12 +17,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "errors": set[str](),
     "files": set(),
+    "streams": set(),
     "seeding": set(),
     "statistics": set(),
     "version": set(),
     # Copied into every bundle as a package of its own.
     "bundle": {"errors.BundleError"},
-    "command_line": {"errors"},
+    "command_line": {"errors", "streams"},
     "config": {"errors", "files"},
     "envs": {"errors", "files"},
     "rl_modules": {"envs.encoding"},
@@ -32,6 +33,7 @@ MAY_IMPORT = {
     "experiment": {
         "errors",
         "files",
+        "streams",
         "config",
         "envs",
         "rl_modules",

@@ -224,6 +224,16 @@ def test_a_flipped_bit_is_noticed_with_its_file(tmp_path, part):
     assert message == f"{checkpoint / part}: damaged: its content has changed (SHA-256 differs)."
 
 
+@pytest.mark.parametrize(
+    "files", [3, ["policies"], {"policies/walker.safetensors": "x"}, {"a": None}]
+)
+def test_sizes_that_are_none_are_a_damaged_state(tmp_path, files):
+    checkpoint = save(tmp_path, 1)
+    state = json.loads((checkpoint / "state.json").read_text())
+    (checkpoint / "state.json").write_text(json.dumps({**state, "files": files}))
+    assert message_of(check_intact, checkpoint).startswith(f"{checkpoint}: damaged state.json")
+
+
 def test_an_older_checkpoint_without_sha256_is_read(tmp_path):
     checkpoint = save(tmp_path, 1)
     state = json.loads((checkpoint / "state.json").read_text())
