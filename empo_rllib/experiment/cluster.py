@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from empo_rllib.errors import ResourceError
 
@@ -135,18 +136,7 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
     tempfile.tempdir = str(folder)  # of this process: W&B's files
     reread_ray_authentication()
     try:
-        with _ignoring_hang_up():
-            context = ray.init(
-                address="local",
-                num_cpus=int(resources["CPU"]),
-                num_gpus=int(resources["GPU"]),
-                include_dashboard=True,
-                dashboard_host="127.0.0.1",
-                _temp_dir=str(folder / RAY_FOLDER),
-                log_to_driver=False,
-                logging_level="ERROR",
-                runtime_env={"env_vars": _ACTOR_ENVIRONMENT},
-            )
+        context = _start_ray(resources, folder / RAY_FOLDER)
         url = f"http://{context.dashboard_url}" if context.dashboard_url else None
         yield Cluster(THIS_MACHINE, resources, 1, url, folder)
     finally:
@@ -158,6 +148,29 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
                 os.environ[key] = value
         reread_ray_authentication()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_ray(resources: dict[str, float], folder: Path) -> Any:
+    import ray
+
+    try:
+        with _ignoring_hang_up():
+            return ray.init(
+                address="local",
+                num_cpus=int(resources["CPU"]),
+                num_gpus=int(resources["GPU"]),
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                _temp_dir=str(folder),
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env={"env_vars": _ACTOR_ENVIRONMENT},
+            )
+    except Exception as error:
+        raise ResourceError(
+            f"Ray cannot be started on {THIS_MACHINE}: {error}\n"
+            f"Is the machine overloaded, or the disk of {folder.parent.parent} full?"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -16,6 +18,7 @@ from empo_rllib.experiment import cluster
 from empo_rllib.experiment.cluster import (
     Cluster,
     check_resources,
+    local_cluster,
     local_resources,
     running_cluster,
 )
@@ -123,3 +126,51 @@ def test_nodes_that_do_not_join_are_told_with_the_cure(ray):
         pass
     assert ray.calls[-1] == "shutdown"
     assert "port 6379 of 10.0.0.1: name the network with EMPO_RLLIB_INTERFACE" in str(caught.value)
+
+
+def test_a_local_cluster_that_does_not_start_is_an_error_and_leaves_nothing(
+    ray, monkeypatch, tmp_path
+):
+    def init(**options):
+        (Path(options["_temp_dir"])).mkdir()
+        raise RuntimeError("The current node timed out during startup.")
+
+    ray.init = init
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(cluster, "_short_temp_folder", lambda: str(tmp_path))
+    with (
+        pytest.raises(ResourceError, match="timed out during startup") as raised,
+        local_cluster(MACHINE),
+    ):
+        pass
+    assert f"the disk of {tmp_path} full?" in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+    assert tempfile.tempdir == str(tmp_path)
+
+
+def test_a_local_cluster_has_a_folder_that_is_closed_to_others(ray, monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "_short_temp_folder", lambda: str(tmp_path))
+    ray.init = lambda **options: SimpleNamespace(dashboard_url=None, **options)
+    with local_cluster(MACHINE) as started:
+        assert started.folder.stat().st_mode & 0o777 == 0o700
+        assert started.token_file.stat().st_mode & 0o777 == 0o600
+        assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(started.folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_rays_processes_ignore_a_hang_up_and_this_one_does_not(ray, fails):
+    handlers = []
+
+    def init(**options):
+        handlers.append(signal.getsignal(signal.SIGHUP))
+        if fails:
+            raise RuntimeError
+        return SimpleNamespace(dashboard_url=None)
+
+    ray.init = init
+    before = signal.getsignal(signal.SIGHUP)
+    with contextlib.suppress(ResourceError), local_cluster(MACHINE):
+        pass
+    assert handlers == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGHUP) == before
