@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from empo_rllib.errors import EmpoError
+from empo_rllib.streams import lossy_output
 
 # The options of the commands that train.
 ConfigOption = Annotated[Path, typer.Option(help="The experiment file.", show_default=False)]
@@ -27,14 +28,18 @@ OverwriteOption = Annotated[
 
 @contextlib.contextmanager
 def reporting_errors() -> Iterator[None]:
-    """Prints an `EmpoError` to stderr and ends the process with its exit code."""
-    try:
-        yield
-    except EmpoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Prints an `EmpoError` to stderr and ends the process with its exit code.
+
+    Output that cannot be written is discarded.
+    """
+    with lossy_output():
+        try:
+            yield
+        except EmpoError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 def render_command(

@@ -24,6 +24,7 @@ from empo_rllib.config.options import render_options
 from empo_rllib.config.param_limits import CHOICES, ELSEWHERE, RANGES
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_space import SEARCH_SPACE_SCHEMA
+from empo_rllib.files import write_whole
 
 # Methods of `AlgorithmConfig` whose parameters a user may set. A later one wins: parameters that
 # moved are still accepted by the method that they moved from.
@@ -146,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
             continue
         stale.append(path.name)
         if not check:
-            path.write_text(text, "utf-8")
+            write_whole(path, text)
     if check and stale:
         print(f"out of date: {', '.join(stale)}; run python -m empo_rllib.config.generate")
         return 1

@@ -16,6 +16,7 @@ from typing import Any
 
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.errors import TrialError
+from empo_rllib.files import write_whole
 
 
 class ReportingEnv(ParallelMultiAgentEnv):
@@ -44,7 +45,7 @@ def reporting_env_errors(error_file: Path, method: str) -> Iterator[None]:
     except Exception:
         if not error_file.exists():
             text = f"the environment raised in {method}():\n{traceback.format_exc()}"
-            error_file.write_text(text)
+            write_whole(error_file, text)
         raise
 
 

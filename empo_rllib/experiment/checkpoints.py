@@ -1,7 +1,7 @@
 """Checkpoint folders: written whole or not at all, read with plain errors.
 
     checkpoint_000010/
-        state.json              format version, the trial's counters, the sizes of all other files
+        state.json              format version, counters, size and SHA-256 of all other files
         policies/NAME.safetensors   weights of each policy's RLModule
         algorithm/              RLlib's own checkpoint, for going on with training
 
@@ -11,8 +11,10 @@ hold no code. Only `--resume` reads `algorithm/`, which contains pickles.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
-import os
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import fields
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from empo_rllib.config.search_space import is_number
 from empo_rllib.errors import CheckpointError, nearest
 from empo_rllib.experiment.metrics import Counters
+from empo_rllib.files import appearing, remove, set_aside, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 PREFIX = "checkpoint_"
+STATE_FILE = "state.json"
+_LOG = logging.getLogger(__name__)
 
 
 def checkpoint_path(trial_folder: Path, iteration: int) -> Path:
@@ -43,7 +48,7 @@ def find_checkpoints(trial_folder: Path) -> list[Path]:
         int(number): folder
         for folder in trial_folder.glob(f"{PREFIX}*")
         if (number := folder.name.removeprefix(PREFIX)).isdecimal()
-        and (folder / "state.json").is_file()
+        and (folder / STATE_FILE).is_file()
     }
     return [complete[iteration] for iteration in sorted(complete)]
 
@@ -61,24 +66,42 @@ def write_checkpoint(
     from safetensors.numpy import save_file
 
     target = checkpoint_path(trial_folder, counters["training_iteration"])
-    temporary = trial_folder / f".{target.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    with appearing(target) as temporary:
         (temporary / "policies").mkdir(parents=True)
         algorithm.save_to_path(str(temporary / "algorithm"))
         for name, weights in policy_weights(algorithm).items():
             save_file(weights, str(temporary / "policies" / f"{name}.safetensors"))
-        files = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
-        sizes = {str(path.relative_to(temporary)): path.stat().st_size for path in files}
-        state = {"format": FORMAT, "counters": dict(counters), "files": sizes}
-        (temporary / "state.json").write_text(json.dumps(state, indent=2))
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        state = {"format": FORMAT, "counters": dict(counters), **_fingerprints(temporary)}
+        write_whole(temporary / "state.json", json.dumps(state, indent=2))
     for old in find_checkpoints(trial_folder)[:-num_to_keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove(old)
     return target
+
+
+def sweep(trial_folder: Path) -> None:
+    """Removes what a killed process left of checkpoints that it was writing or removing."""
+    for folder in (*trial_folder.glob(f".{PREFIX}*"), *trial_folder.glob(f"{PREFIX}*")):
+        if folder.name.startswith(".") or not (folder / STATE_FILE).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fingerprints(checkpoint: Path) -> dict[str, dict[str, Any]]:
+    """Sizes and SHA-256 of the files of a checkpoint, by path."""
+    files = {
+        str(path.relative_to(checkpoint)): path
+        for path in sorted(checkpoint.rglob("*"))
+        if path.is_file()
+    }
+    return {
+        "files": {name: path.stat().st_size for name, path in files.items()},
+        "sha256": {name: _sha256(path) for name, path in files.items()},
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def policy_weights(algorithm: Algorithm) -> dict[str, dict[str, np.ndarray]]:
@@ -102,25 +125,73 @@ def read_counters(checkpoint: Path) -> dict[str, Any]:
     return _read_state(checkpoint)["counters"]
 
 
-def check_complete(checkpoint: Path) -> None:
-    """Checks, without reading them, that all files of a checkpoint are there in full.
+def newest_intact(trial_folder: Path) -> Path | None:
+    """Returns the newest checkpoint of a trial that is as it was saved; None if it has none.
+
+    A damaged checkpoint is reported by a warning, and the one before it is taken. A checkpoint
+    that a running trial removes meanwhile is no longer considered.
 
     Raises:
-        CheckpointError: one is missing or has another size, or `state.json` cannot be read.
+        CheckpointError: all checkpoints are damaged.
     """
-    for name, size in _read_state(checkpoint).get("files", {}).items():
-        path = checkpoint / name
-        if not path.is_file() or path.stat().st_size != size:
-            found = f"has {path.stat().st_size:,}" if path.is_file() else "is missing"
-            raise CheckpointError(
-                f"{path}: {found}, {size:,} bytes were saved. Remove the folder {checkpoint.name} "
-                "to go on from the checkpoint before it."
-            )
+    damaged: dict[Path, CheckpointError] = {}
+    while checkpoints := [path for path in find_checkpoints(trial_folder) if path not in damaged]:
+        newest = checkpoints[-1]
+        try:
+            check_intact(newest)
+        except CheckpointError as error:
+            if newest.is_dir():
+                damaged[newest] = error
+            continue
+        for damage in damaged.values():
+            _LOG.warning("%s. Using %s instead.", str(damage).rstrip("."), newest.name)
+        return newest
+    if damaged:
+        raise next(iter(damaged.values()))
+    return None
+
+
+def checkpoint_to_restore(trial_folder: Path) -> Path | None:
+    """Returns what `newest_intact` does, and puts the folder in order for writing more.
+
+    Damaged checkpoints after it are renamed, so that they are in nobody's way.
+    """
+    sweep(trial_folder)
+    newest = newest_intact(trial_folder)
+    checkpoints = find_checkpoints(trial_folder)
+    for damaged in checkpoints[checkpoints.index(newest) + 1 :] if newest else []:
+        set_aside(damaged)
+    return newest
+
+
+def check_intact(checkpoint: Path) -> None:
+    """Checks that all files of a checkpoint are as they were saved.
+
+    Raises:
+        CheckpointError: one is missing or was changed, or `state.json` cannot be read.
+    """
+    state = _read_state(checkpoint)
+    try:
+        for name, size in state.get("files", {}).items():
+            _check_file(checkpoint / name, size, state.get("sha256", {}).get(name))
+    except OSError as error:
+        raise CheckpointError(f"{checkpoint}: cannot be read: {error}") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint}: damaged state.json: {error}") from error
+
+
+def _check_file(path: Path, size: int, sha256: str | None) -> None:
+    """Compares a file with what was saved; older checkpoints have no SHA-256."""
+    if not path.is_file() or path.stat().st_size != size:
+        found = f"has {path.stat().st_size:,}" if path.is_file() else "is missing"
+        raise CheckpointError(f"{path}: damaged: {found}, {size:,} bytes were saved.")
+    if sha256 is not None and _sha256(path) != sha256:
+        raise CheckpointError(f"{path}: damaged: its content has changed (SHA-256 differs).")
 
 
 def _read_state(checkpoint: Path) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text())
+        state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text())
         if state["format"] == FORMAT:
             counters = [state["counters"][field.name] for field in fields(Counters)]
             if not all(is_number(counter) and counter >= 0 for counter in counters):

@@ -7,13 +7,16 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from empo_rllib.errors import ResourceError
 
@@ -42,6 +45,10 @@ _QUIET = {
 
 THIS_MACHINE = "this machine"
 TOKEN_FILE = "token"
+# Ray opens its folder to everybody (`try_make_directory_shared`), so that is below a private one.
+RAY_FOLDER = "ray"
+# Ray's socket paths must stay under 107 bytes, of which 68 come after its folder.
+_LONGEST_RAY_FOLDER = 39
 _ANSWER_S = 10.0
 
 
@@ -49,7 +56,8 @@ _ANSWER_S = 10.0
 class Cluster:
     """What the experiment needs to know of the cluster it joined.
 
-    `name` is what messages call it; `folder` is the private temporary folder of a local one.
+    `name` is what messages call it; `folder` is the temporary folder of a local one, which no
+    other user may enter.
     """
 
     name: str
@@ -112,8 +120,7 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
     """Starts Ray on this machine, on loopback and with a token of its own; stops it after."""
     import ray
 
-    # Short: Ray's socket paths below it must stay under 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="empo-", dir=_short_temp_folder()))
+    folder = Path(tempfile.mkdtemp(prefix="empo-", dir=_short_temp_folder()))  # for this user only
     token_file = folder / TOKEN_FILE
     token_file.touch(mode=0o600)
     token_file.write_text(secrets.token_hex(32))
@@ -124,31 +131,75 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
         # No worker for each CPU in advance: trials and env runners have processes of their own.
         "RAY_prestart_worker_first_driver": "0",
     }
-    previous = {key: os.environ.get(key) for key in settings}
+    previous, temp_folder = {key: os.environ.get(key) for key in settings}, tempfile.tempdir
     os.environ |= settings
+    tempfile.tempdir = str(folder)  # of this process: W&B's files
     reread_ray_authentication()
     try:
-        context = ray.init(
-            address="local",
-            num_cpus=int(resources["CPU"]),
-            num_gpus=int(resources["GPU"]),
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            _temp_dir=str(folder),
-            log_to_driver=False,
-            logging_level="ERROR",
-            runtime_env={"env_vars": _ACTOR_ENVIRONMENT},
-        )
+        context = _start_ray(resources, folder / RAY_FOLDER)
         url = f"http://{context.dashboard_url}" if context.dashboard_url else None
         yield Cluster(THIS_MACHINE, resources, 1, url, folder)
     finally:
         ray.shutdown()
+        tempfile.tempdir = temp_folder
         for key, value in previous.items():
             os.environ.pop(key, None)
             if value is not None:
                 os.environ[key] = value
         reread_ray_authentication()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_ray(resources: dict[str, float], folder: Path) -> Any:
+    import ray
+
+    try:
+        with _ignoring_hang_up():
+            return ray.init(
+                address="local",
+                num_cpus=int(resources["CPU"]),
+                num_gpus=int(resources["GPU"]),
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                _temp_dir=str(folder),
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env={"env_vars": _ACTOR_ENVIRONMENT},
+            )
+    except Exception as error:
+        raise ResourceError(
+            f"Ray cannot be started on {THIS_MACHINE}: {error}\n"
+            f"Is the machine overloaded, or the disk of {folder.parent.parent} full?"
+        ) from error
+
+
+@contextlib.contextmanager
+def _ignoring_hang_up() -> Iterator[None]:
+    """Processes that are started meanwhile ignore SIGHUP: trials must outlive a lost terminal.
+
+    Ray shields them from Ctrl-C alone. Only the main thread may do this.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
+def lost_process(cluster: Cluster) -> str | None:
+    """Returns which of Ray's processes a local cluster has lost, or None.
+
+    Without its raylet Ray waits for ever; without its GCS it ends this process after a minute.
+    """
+    from ray._private import worker
+
+    if cluster.folder is None or worker._global_node is None:
+        return None
+    dead = {name for name, _ in worker._global_node.dead_processes()}
+    return next((name for name in ("raylet", "gcs_server") if name in dead), None)
 
 
 def reread_ray_authentication() -> None:
@@ -236,4 +287,5 @@ def _check_answers(address: str) -> None:
 
 def _short_temp_folder() -> str:
     preferred = tempfile.gettempdir()
-    return preferred if len(preferred) <= 20 else "/tmp"
+    longest = _LONGEST_RAY_FOLDER - len(f"/empo-12345678/{RAY_FOLDER}")
+    return preferred if len(os.fsencode(preferred)) <= longest else "/tmp"

@@ -1,7 +1,8 @@
 """Signals that end an experiment with its state saved.
 
-Ctrl-C, TERM and USR1 ask every running trial to stop after its current training iteration and
-save; a second Ctrl-C ends the process at once.
+Ctrl-C, TERM, USR1 and HUP (a lost connection) ask every running trial to stop after its current
+training iteration and save; a second Ctrl-C ends the process at once. HUP has no effect under
+`nohup`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 from ray.tune import Stopper
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Interruption:
@@ -27,6 +28,8 @@ class Interruption:
         self.since = 0.0
         self.on_give_up: Callable[[], None] = lambda: None
         self._num_ctrl_c = 0
+        is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._signals = _SIGNALS[:-1] if is_nohup else _SIGNALS
 
     def seconds(self) -> float:
         """Seconds since the first signal."""
@@ -38,7 +41,7 @@ class Interruption:
 
         Only the main thread may handle signals; elsewhere this does nothing.
         """
-        previous = {number: signal.getsignal(number) for number in _SIGNALS}
+        previous = {number: signal.getsignal(number) for number in self._signals}
         self.listen()
         try:
             yield
@@ -50,7 +53,7 @@ class Interruption:
     def listen(self) -> None:
         """Puts the handlers in place, again after something else has replaced them."""
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in self._signals:
                 signal.signal(number, self._handle)
 
     def _handle(self, number: int, _: object) -> None:

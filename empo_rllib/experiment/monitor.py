@@ -85,6 +85,12 @@ class Monitor(tune.Callback):
         entry.error = self._error_text(trial)
         self._ended(entry)
 
+    def give_up(self, error: str) -> None:
+        """Fails every trial that is not over: nothing can train it any more."""
+        for entry in self._result.trials:
+            if entry.status in ("pending", "running"):
+                entry.status, entry.error = "failed", error
+
     def finish(self, interrupted: bool) -> None:
         """Settles what is still open and writes the final summary."""
         self._result.settle(interrupted)

@@ -5,8 +5,12 @@ On a terminal a compact live table; otherwise a line every few seconds. `Display
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.live import Live
@@ -17,9 +21,13 @@ from empo_rllib import columns
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment.cluster import Cluster
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
+from empo_rllib.files import write_whole
+from empo_rllib.streams import LossyStream
 
 _LINE_EVERY_S = 5.0
 _MAX_ROWS = 20
+# In the run folder, where stderr could not be written.
+DISPLAY_FILE = "display_lost.txt"
 
 
 class Display:
@@ -30,7 +38,9 @@ class Display:
         self._result = result
         self._rows: dict[str, Mapping[str, float]] = {}
         self._session_start: dict[str, tuple[float, float]] = {}
-        self._console = Console(stderr=True, highlight=False)
+        self._stream = LossyStream(lambda: sys.stderr)
+        self._console = Console(file=cast("TextIO", self._stream), highlight=False)
+        self._is_loss_noted = False
         self._live: Live | None = None
         self._last_line = time.monotonic()
         self._last_shown: dict[str, float] = {}
@@ -53,6 +63,7 @@ class Display:
 
     def refresh(self) -> None:
         """Redraws the table, or prints the next lines when it is time."""
+        self._note_loss()
         if self._live is not None:
             self._live.update(self._table(), refresh=True)
         elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
@@ -72,6 +83,14 @@ class Display:
             self._live.update(self._table(), refresh=True)
             self._live.stop()
             self._live = None
+
+    def _note_loss(self) -> None:
+        """Says once in the run folder that nothing is shown any more."""
+        path = Path(self._result.folder) / DISPLAY_FILE
+        if self._stream.lost and not self._is_loss_noted:
+            self._is_loss_noted = True
+            with contextlib.suppress(OSError):
+                write_whole(path, f"stderr: {self._stream.lost}. Training continues unseen.\n")
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)

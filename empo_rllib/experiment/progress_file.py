@@ -7,13 +7,22 @@ checkpoint, so that no step appears twice and no counter goes back.
 from __future__ import annotations
 
 import csv
+import io
+import logging
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from empo_rllib.errors import RunError
+from empo_rllib.files import set_aside, write_whole
+
+Row = dict[str, float]
 PROGRESS_FILE = "progress.csv"
+_EVENTS = "events.out.tfevents.*"
+_COUNTERS = ("agent_steps", "episodes")
+_LOG = logging.getLogger(__name__)
 _NOT_PLOTTED = ("timestamp", "training_iteration")
 
 
@@ -28,9 +37,7 @@ class ProgressFile:
         """Opens the trial's files and drops rows after `last_iteration`."""
         self._path = folder / PROGRESS_FILE
         self._folder = folder
-        self._rows = [
-            row for row in read_progress(folder) if int(row["training_iteration"]) <= last_iteration
-        ]
+        self._rows = read_rows_until(folder, last_iteration, rename_damaged=True)
         self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
         self._rewrite()
         self._writer: Any = None
@@ -53,6 +60,8 @@ class ProgressFile:
         else:
             with self._path.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerow(stamped)
+                file.flush()
+                os.fsync(file.fileno())  # a checkpoint must not outlast the rows before it
         if self._writer:
             self._add_scalars(stamped)
             self._writer.flush()
@@ -63,18 +72,17 @@ class ProgressFile:
             self._writer.close()
 
     def _rewrite(self) -> None:
-        temporary = self._path.with_suffix(".tmp")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns)
-            writer.writeheader()
-            writer.writerows(self._rows)
-        os.replace(temporary, self._path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns)
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_whole(self._path, text.getvalue())
 
     def _start_events(self) -> None:
         # Events cannot be cut, so they are written anew from the rows.
         from torch.utils.tensorboard import SummaryWriter
 
-        for path in self._folder.glob("events.out.tfevents.*"):
+        for path in self._folder.glob(_EVENTS):
             path.unlink()
         self._writer = SummaryWriter(str(self._folder))
         for row in self._rows:
@@ -89,13 +97,82 @@ class ProgressFile:
                 )
 
 
-def read_progress(folder: Path) -> list[dict[str, float]]:
-    """Returns the rows of a trial's `progress.csv`; a last line cut short is left out."""
+def read_rows_until(folder: Path, last_iteration: int, rename_damaged: bool = False) -> list[Row]:
+    """Returns a trial's rows up to a checkpoint, for `--resume`.
+
+    Where `progress.csv` is damaged or lacks the last of them, they are recovered from TensorBoard's
+    events. A warning says so, or that they are lost. With `rename_damaged` the damaged file is kept
+    under another name.
+    """
+    rows, reason = _readable_rows(folder, last_iteration)
+    if _reach(rows, last_iteration):
+        return rows
+    path = folder / PROGRESS_FILE
+    if rename_damaged and path.exists():
+        set_aside(path)
+    recovered = _rows_of_events(folder)[:last_iteration]
+    if _reach(recovered, last_iteration):
+        _LOG.warning("%s: %s. Recovered from TensorBoard's events.", path, reason)
+        return recovered
+    _LOG.warning("%s: %s. These rows are lost; training continues.", path, reason)
+    return rows
+
+
+def _readable_rows(folder: Path, last_iteration: int) -> tuple[list[Row], str]:
+    """Returns the rows up to a checkpoint, and what is wrong where its row is not among them."""
+    try:
+        rows = read_progress(folder)
+    except RunError as error:
+        return [], str(error).removeprefix(f"{folder / PROGRESS_FILE}: ").rstrip(".")
+    kept = [row for row in rows if row["training_iteration"] <= last_iteration]
+    return kept, f"damaged: not every row up to iteration {last_iteration} can be read"
+
+
+def _reach(rows: list[Row], last_iteration: int) -> bool:
+    """Whether rows follow each other up to this iteration; the first ones may have been lost."""
+    expected = range(last_iteration - len(rows) + 1, last_iteration + 1)
+    is_whole = [row["training_iteration"] for row in rows] == list(expected)
+    return is_whole and bool(rows) == bool(last_iteration)
+
+
+def _rows_of_events(folder: Path) -> list[Row]:
+    """Returns the rows that TensorBoard's events hold, to the seven digits that they keep."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    if not any(folder.glob(_EVENTS)):
+        return []
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    rows: dict[int, Row] = {}
+    for tag in events.Tags()["scalars"]:
+        for event in events.Scalars(tag):
+            row = rows.setdefault(event.step, {"timestamp": event.wall_time})
+            row[tag] = round(event.value) if tag in _COUNTERS else event.value
+    steps = sorted(rows)
+    return [
+        {**rows[step], "training_iteration": number, "env_steps": step}
+        for number, step in enumerate(steps, start=1)
+    ]
+
+
+def read_progress(folder: Path) -> list[Row]:
+    """Returns the rows of a trial's `progress.csv`; a last line cut short is left out.
+
+    Raises:
+        RunError: it is not text, or no table.
+    """
     path = folder / PROGRESS_FILE
     if not path.exists():
         return []
+    try:
+        return _parse_rows(path.read_text("utf-8"))
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(f"{path}: damaged: {error}.") from error
+
+
+def _parse_rows(text: str) -> list[Row]:
     rows = []
-    lines = path.read_text().splitlines(keepends=True)
+    lines = text.splitlines(keepends=True)
     for raw in csv.DictReader(line for line in lines if line.endswith("\n")):
         if None in raw:  # more cells than columns
             continue
@@ -103,7 +180,7 @@ def read_progress(folder: Path) -> list[dict[str, float]]:
             row = {key: _number(value) for key, value in raw.items() if value}
         except (TypeError, ValueError):
             continue
-        if "training_iteration" in row and None not in raw.values():
+        if isinstance(row.get("training_iteration"), int) and None not in raw.values():
             rows.append(row)
     return rows
 

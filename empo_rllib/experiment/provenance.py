@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import shlex
@@ -13,21 +14,36 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from empo_rllib.files import set_aside, write_whole
 from empo_rllib.version import __version__
 
 PROVENANCE_FILE = "provenance.json"
+_LOG = logging.getLogger(__name__)
 IMAGE_MARKER = ".image"
 _PACKAGES = ("ray", "torch", "gymnasium", "pettingzoo", "multigrid", "numpy")
 
 
 def write_provenance(folder: Path, cluster: dict[str, float], num_nodes: int) -> None:
-    """Adds this session to the run's provenance; a resumed run has one entry per session."""
+    """Adds this session to the run's provenance; a resumed run has one entry per session.
+
+    A damaged file is renamed and reported by a warning.
+    """
     path = folder / PROVENANCE_FILE
-    sessions = json.loads(path.read_text())["sessions"] if path.exists() else []
-    sessions.append(describe_session(cluster, num_nodes))
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"sessions": sessions}, indent=2) + "\n")
-    os.replace(temporary, path)
+    sessions = [*_earlier_sessions(path), describe_session(cluster, num_nodes)]
+    write_whole(path, json.dumps({"sessions": sessions}, indent=2) + "\n")
+
+
+def _earlier_sessions(path: Path) -> list[dict[str, Any]]:
+    try:
+        sessions: list[dict[str, Any]] = json.loads(path.read_text())["sessions"]
+        if not isinstance(sessions, list):
+            raise TypeError("sessions is not a list")
+        return sessions
+    except FileNotFoundError:
+        return []
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        _LOG.warning("%s: damaged (%s). It is now %s.", path, error, set_aside(path).name)
+        return []
 
 
 def describe_session(cluster: dict[str, float], num_nodes: int) -> dict[str, Any]:

@@ -23,8 +23,15 @@ from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_space import open_values
 from empo_rllib.errors import CheckpointError, ConfigError, RunError
-from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, read_policy
+from empo_rllib.experiment.checkpoints import (
+    check_intact,
+    newest_intact,
+    read_counters,
+    read_policy,
+)
+from empo_rllib.experiment.progress_file import read_rows_until
 from empo_rllib.experiment.summary import SUMMARY_FILE, ExperimentResult, TrialSummary, read_summary
+from empo_rllib.files import write_whole
 from empo_rllib.trials import resolve_trial
 
 if TYPE_CHECKING:
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "resolved_config.yaml"
 LOCK_FILE = ".lock"
+# Bytes: less than the files of any run.
+_SMALLEST_ROOM = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -87,14 +96,12 @@ def create_run_folder(config: ExperimentConfig, overwrite: bool) -> Path:
     """
     folder = run_folder_of(config)
     check_new_run(folder, overwrite)
-    try:
+    with refusing_unwritable(config):
         if folder.exists():
             with lock_run(folder):
                 shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        (folder / CONFIG_FILE).write_text(config.to_yaml())
-    except OSError as error:
-        raise _unwritable(config, error) from error
+        write_whole(folder / CONFIG_FILE, config.to_yaml())
     return folder
 
 
@@ -115,6 +122,17 @@ def check_new_run(folder: Path, overwrite: bool) -> None:
             f"{folder} already has results. Go on with --resume, start again with --overwrite, "
             "or choose another name."
         )
+
+
+def check_trial(folder: Path) -> None:
+    """Reports by warnings which files of a trial are damaged and what `--resume` does about it.
+
+    Raises:
+        CheckpointError: all checkpoints are damaged.
+    """
+    checkpoint = newest_intact(folder)
+    if checkpoint is not None:
+        read_rows_until(folder, read_counters(checkpoint)["training_iteration"])
 
 
 @contextlib.contextmanager
@@ -155,14 +173,23 @@ def check_writable(config: ExperimentConfig) -> None:
 
 
 def _try_to_write(folder: Path) -> None:
-    """Raises OSError where nothing can be made in `folder`, and leaves no trace otherwise.
+    """Raises OSError where `_SMALLEST_ROOM` cannot be written, and leaves no trace otherwise.
 
-    Permissions do not tell all: root has every one, also in /proc and where a quota is used up.
+    Permissions do not tell all: root has every one, also in /proc and on a full disk.
     """
+    with tempfile.TemporaryFile(prefix=".empo-", dir=folder) as file:
+        file.write(bytes(_SMALLEST_ROOM))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def refusing_unwritable(config: ExperimentConfig) -> Iterator[None]:
+    """Turns what a disk refuses into a ConfigError."""
     try:
-        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY))
-    except OSError:  # also where the file system has no files without a name
-        os.rmdir(tempfile.mkdtemp(prefix=".empo-", dir=folder))
+        yield
+    except OSError as error:
+        raise _unwritable(config, error) from error
 
 
 def _unwritable(config: ExperimentConfig, error: OSError) -> ConfigError:
@@ -257,10 +284,10 @@ def _locate_in(run: Path, folder: Path, level: int) -> TrainedTrial:
     config = read_trial(run, load_config(run / CONFIG_FILE), trial)
     if level == 2:
         checkpoint = folder
+        check_intact(checkpoint)
     else:
-        checkpoints = find_checkpoints(run / trial.trial_id)
-        if not checkpoints:
+        newest = newest_intact(run / trial.trial_id)
+        if newest is None:
             raise CheckpointError(f"{run / trial.trial_id}: no checkpoint yet.")
-        checkpoint = checkpoints[-1]
-    read_counters(checkpoint)
+        checkpoint = newest
     return TrainedTrial(run, summary, trial, config, checkpoint)

@@ -19,7 +19,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from empo_rllib import columns
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.tune_settings import AshaScheduler
-from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters
+from empo_rllib.experiment.checkpoints import newest_intact, read_counters
 from empo_rllib.experiment.metrics import Row
 from empo_rllib.experiment.progress_file import read_progress
 from empo_rllib.experiment.summary import ExperimentResult, TrialStatus
@@ -75,8 +75,8 @@ def _read_history(folder: Path, status: TrialStatus) -> History:
     rows = read_progress(folder)
     if status != "pending":
         return History(folder.name, rows, status)
-    checkpoints = find_checkpoints(folder)
-    last = read_counters(checkpoints[-1])["training_iteration"] if checkpoints else 0
+    checkpoint = newest_intact(folder)
+    last = read_counters(checkpoint)["training_iteration"] if checkpoint else 0
     kept = [row for row in rows if row["training_iteration"] <= last]
     return History(folder.name, kept, status, went_on=len(kept) < len(rows))
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig, differences
 from empo_rllib.errors import RunError
-from empo_rllib.experiment.checkpoints import check_complete, find_checkpoints
 from empo_rllib.experiment.metrics import stop_reason
 from empo_rllib.experiment.plan import PlannedTrial, describe_samplers
 from empo_rllib.experiment.run_folder import (
     CONFIG_FILE,
     LOCK_FILE,
     check_new_run,
+    check_trial,
     check_writable,
     create_run_folder,
     lock_run,
@@ -27,6 +27,7 @@ from empo_rllib.experiment.summary import (
     TrialSummary,
     read_summary,
 )
+from empo_rllib.files import write_whole
 
 MAY_CHANGE_ON_RESUME = ("stop", "checkpoint", "logging", "resources")
 
@@ -75,7 +76,7 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
     Raises:
         RunError: there is none, the experiment differs in more than it may, or another process
             trains there.
-        CheckpointError: a trial would go on from a damaged checkpoint.
+        CheckpointError: all checkpoints of a trial are damaged.
         ConfigError: the storage path cannot be written.
     """
     folder = run_folder_of(config)
@@ -86,8 +87,7 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
         _check_differences(config, folder)
         result = read_summary(folder)
         for trial in unfinished_trials(config, result):
-            for checkpoint in find_checkpoints(folder / trial.trial_id)[-1:]:
-                check_complete(checkpoint)
+            check_trial(folder / trial.trial_id)
         yield result
 
 
@@ -99,7 +99,7 @@ def resume_run(
     for trial in unfinished_trials(config, result):
         trial.status, trial.stop_reason, trial.error = "pending", "", None
     result.status = "running"
-    (Path(result.folder) / CONFIG_FILE).write_text(config.to_yaml())
+    write_whole(Path(result.folder) / CONFIG_FILE, config.to_yaml())
     result.write()
 
 

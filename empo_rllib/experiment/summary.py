@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from empo_rllib.errors import RunError
+from empo_rllib.files import write_whole
 from empo_rllib.statistics import estimate
 from empo_rllib.trials import TrialSpec
 
@@ -116,11 +116,9 @@ class ExperimentResult(BaseModel):
             self.status = "failed" if "failed" in statuses else "finished"
 
     def write(self) -> None:
-        """Writes `summary.json` atomically."""
-        path = Path(self.folder) / SUMMARY_FILE
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(self.model_dump_json(indent=2, exclude={"folder"}) + "\n")
-        os.replace(temporary, path)
+        """Writes `summary.json`."""
+        text = self.model_dump_json(indent=2, exclude={"folder"}) + "\n"
+        write_whole(Path(self.folder) / SUMMARY_FILE, text)
 
 
 def build_groups(trials: Sequence[TrialSummary]) -> list[Group]:

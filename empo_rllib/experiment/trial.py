@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import platform
-import shutil
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -27,11 +26,12 @@ from empo_rllib.algorithms.policies import Policy
 from empo_rllib.algorithms.setup import TrialSetup
 from empo_rllib.envs.env_errors import raise_env_error
 from empo_rllib.errors import TrialError
-from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, write_checkpoint
+from empo_rllib.experiment.checkpoints import checkpoint_to_restore, read_counters, write_checkpoint
 from empo_rllib.experiment.metrics import Counters, build_row, stop_reason, time_iterations
 from empo_rllib.experiment.progress_file import ProgressFile
 from empo_rllib.experiment.prometheus import TrialMetrics
 from empo_rllib.experiment.run_folder import resolve_checkpoint_policy
+from empo_rllib.files import write_whole
 from empo_rllib.seeding import seed_everything
 
 ERROR_FILE = "error.txt"
@@ -79,11 +79,11 @@ class ExperimentTrial(tune.Trainable):
 
     def _build(self, task: TrialTask) -> None:
         seed_everything(self._config.seed)
-        self._algorithm = build_algorithm_config(
+        config = build_algorithm_config(
             task.setup, task.num_gpus_per_learner, self._folder / ENV_ERROR_FILE
-        ).build_algo()
-        # In ~/ray_results and empty; a trial that is killed would leave it there.
-        shutil.rmtree(self._algorithm.logdir, ignore_errors=True)
+        )
+        # With Tune's folder of the trial RLlib makes none in HOME, which may be read-only.
+        self._algorithm = config.algo_class(config=config, storage=self._storage)
         self._counters = Counters()
         self._restore_or_start(task.setup.policies)
         time_iterations(self._algorithm.metrics)
@@ -133,7 +133,7 @@ class ExperimentTrial(tune.Trainable):
             self._healthy = False
             text = self._describe(error)
             with contextlib.suppress(OSError):  # the disk may be full
-                (self._folder / ERROR_FILE).write_text(text)
+                write_whole(self._folder / ERROR_FILE, text)
             raise TrialError(text) from error
 
     def _describe(self, error: Exception) -> str:
@@ -145,10 +145,9 @@ class ExperimentTrial(tune.Trainable):
         return traceback.format_exc()
 
     def _restore_or_start(self, policies: Mapping[str, Policy]) -> None:
-        checkpoints = find_checkpoints(self._folder)
-        if checkpoints:
-            self._counters = Counters(**read_counters(checkpoints[-1]))
-            self._algorithm.restore_from_path(str(checkpoints[-1] / "algorithm"))
+        if checkpoint := checkpoint_to_restore(self._folder):
+            self._counters = Counters(**read_counters(checkpoint))
+            self._algorithm.restore_from_path(str(checkpoint / "algorithm"))
             return
         weights = {
             name: resolve_checkpoint_policy(policy.checkpoint, name)

@@ -23,6 +23,7 @@ from empo_rllib.experiment.cluster import (
     check_resources,
     local_cluster,
     local_resources,
+    lost_process,
     quiet_ray,
     running_cluster,
 )
@@ -36,7 +37,11 @@ from empo_rllib.experiment.plan import (
 )
 from empo_rllib.experiment.progress import Display
 from empo_rllib.experiment.provenance import write_provenance
-from empo_rllib.experiment.run_folder import check_start_options, lock_run
+from empo_rllib.experiment.run_folder import (
+    check_start_options,
+    lock_run,
+    refusing_unwritable,
+)
 from empo_rllib.experiment.scheduler import build_scheduler
 from empo_rllib.experiment.start import (
     check_can_start,
@@ -110,7 +115,8 @@ def run_on(
                 if unfinished_trials(config, result):
                     planned = plan_resumed_trials(config, result)
                     with _prepared(running, config, planned) as (cluster, gpus):
-                        resume_run(config, planned, result)
+                        with refusing_unwritable(config):
+                            resume_run(config, planned, result)
                         _train(cluster, config, planned, gpus, result)
                 else:
                     result.settle(interrupted=False)
@@ -119,7 +125,8 @@ def run_on(
         check_can_start(config, overwrite)
         planned = plan_trials(config)
         with _prepared(running, config, planned) as (cluster, gpus):
-            result = start_run(config, planned, overwrite)
+            with refusing_unwritable(config):
+                result = start_run(config, planned, overwrite)
             with lock_run(Path(result.folder)):
                 _train(cluster, config, planned, gpus, result)
         return result
@@ -194,7 +201,6 @@ def _train(
 ) -> None:
     """Trains the pending trials of `result` and brings it, and the run folder, up to date."""
     folder = Path(result.folder)
-    write_provenance(folder, cluster.resources, cluster.num_nodes)
     tasks = [
         TrialTask(
             trial_id=trial.spec.trial_id,
@@ -215,10 +221,13 @@ def _train(
     display.start(cluster, gpus)
     interrupt.current.on_give_up = lambda: _give_up(display, tune_folder)
     try:
+        write_provenance(folder, cluster.resources, cluster.num_nodes)
         _fit(
             lambda: build_tuner(config, tasks, scheduler, tune_folder, callbacks).fit(),
+            cluster,
             config,
             display,
+            monitor,
         )
     except OSError as error:
         raise TrialError(f"{folder}: cannot be written any more: {error}") from error
@@ -234,7 +243,13 @@ def _give_up(display: Display, tune_folder: Path) -> None:
     shutil.rmtree(tune_folder, ignore_errors=True)
 
 
-def _fit(fit: Callable[[], Any], config: ExperimentConfig, display: Display) -> None:
+def _fit(
+    fit: Callable[[], Any],
+    cluster: Cluster,
+    config: ExperimentConfig,
+    display: Display,
+    monitor: Monitor,
+) -> None:
     """Runs Tune in a thread of its own, so that the main thread can answer signals at once."""
     failure: list[BaseException] = []
 
@@ -251,6 +266,12 @@ def _fit(fit: Callable[[], Any], config: ExperimentConfig, display: Display) -> 
     while thread.is_alive():
         thread.join(0.2)
         display.refresh()
+        if process := lost_process(cluster):
+            monitor.give_up(
+                f"Ray's {process} has died (killed, or out of memory?). --resume continues from "
+                "the last checkpoint."
+            )
+            return
         if interrupt.current.seconds() > grace - min(_TUNE_STOP_S, grace / 2):
             # Tune now ends the trials that have not answered, by force.
             interrupt.running_trials.clear()

@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment.summary import ExperimentResult
 from empo_rllib.experiment.trial import TrialTask
+from empo_rllib.files import write_whole
 
 _SKIPPED = ("done", "stop_reason", "timestamp")
 _INIT_TIMEOUT_S = 30
@@ -116,7 +117,7 @@ def run_id(folder: Path, trial_id: str) -> str:
     path = folder / trial_id / "wandb_run_id"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(uuid.uuid4().hex[:8])
+        write_whole(path, uuid.uuid4().hex[:8])
     return path.read_text().strip()
 
 

@@ -35,6 +35,7 @@ from empo_rllib.exporting.describe import describe_bundle, describe_provenance, 
 from empo_rllib.exporting.graph import PolicyGraph, export_onnx
 from empo_rllib.exporting.rules import action_rule
 from empo_rllib.exporting.spaces import space_data
+from empo_rllib.files import write_whole
 from empo_rllib.results.load import load_policies
 from empo_rllib.rl_modules.encoders import build_flattener
 
@@ -67,11 +68,9 @@ def write_bundle(trained: TrainedTrial, folder: Path, seed: int) -> dict[str, Po
     try:
         recorded = record_observations(policies, ParallelMultiAgentEnv(env), seed)
         (folder / "policies").mkdir()
-        shutil.copytree(
-            Path(empo_rllib.bundle.__file__).parent,
-            folder / COPIED_PACKAGE,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+        (folder / COPIED_PACKAGE).mkdir()
+        for source in Path(empo_rllib.bundle.__file__).parent.glob("*.py"):
+            shutil.copy(source, folder / COPIED_PACKAGE)
         exports = _PolicyExports(trained, env, folder / "policies")
         data = {name: exports.write(name, seen) for name, seen in recorded.items()}
     finally:
@@ -86,7 +85,7 @@ def write_bundle(trained: TrainedTrial, folder: Path, seed: int) -> dict[str, Po
     }
     description["check"] = {name: asdict(check) for name, check in checks.items()}
     _write_json(folder, description)
-    (folder / "README.md").write_text(render_readme(description))
+    write_whole(folder / "README.md", render_readme(description))
     return checks
 
 
@@ -118,7 +117,7 @@ class _PolicyExports:
         flatten = self._flattener(spec)
         graph = PolicyGraph(policy.module, space, len(agent_ids), flatten)
         self.graphs[name] = graph
-        (self._folder / f"{name}.onnx").write_bytes(export_onnx(graph, name))
+        write_whole(self._folder / f"{name}.onnx", export_onnx(graph, name))
         return {
             "observation_space": space_data(space),
             "action_space": space_data(spec.action_space),
@@ -164,4 +163,4 @@ def _fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _write_json(folder: Path, description: Mapping[str, Any]) -> None:
     text = json.dumps(description, indent=2, allow_nan=False)
-    (folder / DESCRIPTION_FILE).write_text(text + "\n")
+    write_whole(folder / DESCRIPTION_FILE, text + "\n")

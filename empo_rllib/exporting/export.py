@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from empo_rllib.bundle.bundle import check_folder
 from empo_rllib.errors import BundleError, ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
+from empo_rllib.files import put_in_place
 from empo_rllib.results.evaluate import check_protocol, find_trained
 from empo_rllib.seeding import repeatable
 
@@ -113,7 +114,7 @@ def _appearing(out: Path) -> Iterator[Path]:
         if out.exists():
             os.replace(out, old)
         try:
-            os.replace(new, out)
+            put_in_place(new, out)
         except OSError:
             if old.exists():
                 os.replace(old, out)

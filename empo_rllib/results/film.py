@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from empo_rllib.errors import ConfigError
+from empo_rllib.files import put_in_place
 from empo_rllib.results.output import check_output, refusing_unwritable
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def write_film(frames: Iterable[Frame], out: Path, fps: float) -> int:
     try:
         num_frames = write(frames, temporary, fps)
         with refusing_unwritable("--out", out):
-            os.replace(temporary, out)
+            put_in_place(temporary, out)
     finally:
         temporary.unlink(missing_ok=True)
     return num_frames

@@ -7,7 +7,9 @@ the experiment, as for training.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -20,8 +22,15 @@ from empo_rllib.algorithms.policies import Policy, adapt, policy_mapping
 from empo_rllib.algorithms.setup import open_env, set_up_trial
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import CheckpointError, ConfigError
-from empo_rllib.experiment.checkpoints import load_weights, read_counters, read_policy
+from empo_rllib.experiment.checkpoints import (
+    load_weights,
+    newest_intact,
+    read_counters,
+    read_policy,
+)
 from empo_rllib.experiment.run_folder import TrainedTrial
+
+_LOG = logging.getLogger(__name__)
 
 
 def load_policies(trained: TrainedTrial, config: ExperimentConfig | None = None) -> ActingPolicies:
@@ -46,13 +55,14 @@ def load_policies(trained: TrainedTrial, config: ExperimentConfig | None = None)
         _check_fit(set_up_trial(trained.config).policies, specs)
     algorithm = build_algorithm_config(setup)
     modules = build_rl_modules(algorithm, specs)
-    env_steps = read_counters(trained.checkpoint)["env_steps"]
+    checkpoint = _still_there(trained.checkpoint)
+    env_steps = read_counters(checkpoint)["env_steps"]
+    weights = {name: read_policy(checkpoint, name) for name in specs}
     by_name: dict[str, Acts] = {}
     for name, spec in specs.items():
-        source = f"{trained.checkpoint}: policy {name!r}"
-        weights = read_policy(trained.checkpoint, name)
-        _check_numbers(weights, source)
-        load_weights(modules[name], weights, source)
+        source = f"{checkpoint}: policy {name!r}"
+        _check_numbers(weights[name], source)
+        load_weights(modules[name], weights[name], source)
         by_name[name] = ActingPolicy(
             modules[name],
             spec.action_space,
@@ -61,6 +71,17 @@ def load_policies(trained: TrainedTrial, config: ExperimentConfig | None = None)
             env_steps=env_steps,
         )
     return ActingPolicies(by_name, of_agent, {a: adapt for a, adapt in adapters.items() if adapt})
+
+
+def _still_there(checkpoint: Path) -> Path:
+    """Returns the checkpoint, or the trial's newest where training has removed it meanwhile."""
+    if checkpoint.is_dir():
+        return checkpoint
+    newer = newest_intact(checkpoint.parent)
+    if newer is None:
+        raise CheckpointError(f"{checkpoint}: it was removed meanwhile, and there is no other.")
+    _LOG.warning("%s: training has removed it meanwhile. Using %s.", checkpoint, newer.name)
+    return newer
 
 
 def _check_numbers(weights: Mapping[str, np.ndarray], source: str) -> None:

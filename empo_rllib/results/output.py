@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from empo_rllib.errors import ConfigError
+from empo_rllib.files import write_whole
 
 
 def check_output(option: str, out: Path, suffixes: Sequence[str]) -> None:
@@ -46,12 +47,5 @@ def write_output(option: str, out: Path, content: str | bytes) -> None:
     Raises:
         ConfigError: it cannot be written.
     """
-    temporary = out.with_name(f".{out.name}.tmp")
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        with refusing_unwritable(option, out):
-            temporary.write_bytes(data)
-            os.replace(temporary, out)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with refusing_unwritable(option, out):
+        write_whole(out, content)

@@ -13,6 +13,7 @@ from typing import Any
 
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
+from empo_rllib.files import write_whole
 
 EXPERIMENT_FILE = "experiment.yaml"
 MAX_UPLOAD_MB = 10
@@ -33,7 +34,7 @@ def pack_upload(config: ExperimentConfig, folder: Path) -> None:
         target = folder / file.relative_to(source.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
-    (folder / EXPERIMENT_FILE).write_text(config.to_yaml())
+    write_whole(folder / EXPERIMENT_FILE, config.to_yaml())
 
 
 def find_user_modules(config: ExperimentConfig) -> list[Path]:

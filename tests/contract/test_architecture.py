@@ -17,15 +17,17 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "columns": set[str](),
     "errors": set(),
+    "files": set(),
+    "streams": set(),
     "seeding": set(),
     "statistics": set(),
     "version": set(),
     # Copied into every bundle as a package of its own.
     "bundle": {"errors.BundleError"},
-    "command_line": {"errors"},
-    "config": {"columns", "errors"},
+    "command_line": {"errors", "streams"},
+    "config": {"columns", "errors", "files"},
     "trials": {"config"},
-    "envs": {"errors"},
+    "envs": {"errors", "files"},
     "rl_modules": {"envs.encoding"},
     "acting": {"errors", "envs"},
     "sampling": {"columns", "envs", "acting", "seeding"},
@@ -34,6 +36,8 @@ MAY_IMPORT = {
     "experiment": {
         "columns",
         "errors",
+        "files",
+        "streams",
         "config",
         "trials",
         "envs",
@@ -46,6 +50,7 @@ MAY_IMPORT = {
     "results": {
         "columns",
         "errors",
+        "files",
         "config",
         "envs",
         "rl_modules",
@@ -58,6 +63,7 @@ MAY_IMPORT = {
     },
     "exporting": {
         "errors",
+        "files",
         "bundle",
         "envs",
         "rl_modules",
@@ -68,7 +74,7 @@ MAY_IMPORT = {
         "seeding",
     },
     "doctor": {"errors", "config", "envs", "algorithms", "trials"},
-    "service": {"errors", "command_line", "config", "experiment"},
+    "service": {"errors", "files", "command_line", "config", "experiment"},
     "commands": {
         "errors",
         "command_line",

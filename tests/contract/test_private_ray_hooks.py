@@ -68,6 +68,24 @@ def test_ray_can_be_told_to_start_no_workers_in_advance() -> None:
     )
 
 
+LOST_ADVICE = (
+    f"Ray {ray.__version__} has no {{}}: empo_rllib.experiment.cluster.lost_process needs it to "
+    "notice that a local cluster has died, which Ray waits for without end"
+)
+
+
+def test_ray_says_which_of_the_processes_that_it_started_are_dead() -> None:
+    worker = importlib.import_module("ray._private.worker")
+    node = importlib.import_module("ray._private.node")
+    names = importlib.import_module("ray._private.ray_constants")
+    assert hasattr(worker, "_global_node"), LOST_ADVICE.format("ray._private.worker._global_node")
+    assert list(inspect.signature(node.Node.dead_processes).parameters) == ["self"], (
+        LOST_ADVICE.format("Node.dead_processes")
+    )
+    found = (names.PROCESS_TYPE_RAYLET, names.PROCESS_TYPE_GCS_SERVER)
+    assert found == ("raylet", "gcs_server"), LOST_ADVICE.format("process of these names")
+
+
 def test_private_modules_of_ray_are_imported_in_one_place_only() -> None:
     users = set()
     for path in PACKAGE.rglob("*.py"):

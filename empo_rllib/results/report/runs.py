@@ -16,7 +16,7 @@ from empo_rllib import columns
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import RunError, nearest
-from empo_rllib.experiment.checkpoints import find_checkpoints
+from empo_rllib.experiment.checkpoints import find_checkpoints, newest_intact
 from empo_rllib.experiment.progress_file import PROGRESS_FILE, read_progress
 from empo_rllib.experiment.provenance import PROVENANCE_FILE
 from empo_rllib.experiment.run_folder import CONFIG_FILE, TrainedTrial, read_trial
@@ -102,10 +102,10 @@ class ReportedRun:
 
     def trained(self, trial: ReportedTrial) -> TrainedTrial | None:
         """Returns the newest checkpoint of a trial, or None where it has none."""
-        checkpoints = find_checkpoints(trial.folder)
-        if not checkpoints:
+        checkpoint = newest_intact(trial.folder)
+        if checkpoint is None:
             return None
-        return TrainedTrial(self.folder, self.result, trial.summary, trial.config, checkpoints[-1])
+        return TrainedTrial(self.folder, self.result, trial.summary, trial.config, checkpoint)
 
     def ranked(self) -> list[ReportedTrial]:
         """Returns the trials that have a checkpoint, the best by the run's metric first."""

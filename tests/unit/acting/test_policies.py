@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 
 import gymnasium as gym
 import numpy as np
@@ -244,3 +245,17 @@ def test_weights_of_another_network_are_refused(tmp_path, write_run):
         save_file(changed, file)
         with pytest.raises(CheckpointError, match=r"'agent_1'.* are not of the network"):
             load_policies(trained)
+
+
+def test_a_checkpoint_that_training_removes_meanwhile_gives_way_to_the_newest(
+    run_folder, tmp_path, caplog
+):
+    trial = shutil.copytree(run_folder, tmp_path / "run") / "trial_00000"
+    trained = locate(trial)
+    trained.checkpoint.rename(trial / "checkpoint_000002")
+    assert load_policies(trained).by_name
+    (warning,) = caplog.messages
+    assert "Using checkpoint_000002" in warning
+    shutil.rmtree(trial / "checkpoint_000002")
+    with pytest.raises(CheckpointError, match="removed meanwhile, and there is no other"):
+        load_policies(trained)

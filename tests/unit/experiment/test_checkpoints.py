@@ -13,12 +13,15 @@ import torch
 from torch import nn
 
 from empo_rllib.errors import CheckpointError
+from empo_rllib.experiment import checkpoints
 from empo_rllib.experiment.checkpoints import (
-    check_complete,
+    check_intact,
     checkpoint_path,
+    checkpoint_to_restore,
     find_checkpoints,
     load_weights,
     newest_checkpoint,
+    newest_intact,
     read_counters,
     read_policy,
     write_checkpoint,
@@ -67,6 +70,13 @@ def save(folder, iteration, num_to_keep=2, **kwargs):
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def flip(path):
+    """Flips a bit of the last byte: the size stays."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
 
 
 def message_of(function, *args):
@@ -186,7 +196,7 @@ def test_a_policy_that_is_not_there_is_refused_with_those_that_are(tmp_path):
 
 def test_a_checkpoint_knows_its_files(tmp_path):
     checkpoint = save(tmp_path, 1)
-    check_complete(checkpoint)
+    check_intact(checkpoint)
     state = json.loads((checkpoint / "state.json").read_text())
     files = {"algorithm/rllib_checkpoint.json", *(f"policies/{n}.safetensors" for n in WEIGHTS)}
     assert set(state["files"]) == files
@@ -202,9 +212,110 @@ def test_a_checkpoint_with_an_incomplete_file_is_refused(tmp_path, part, damage)
         (checkpoint / part).unlink()
     else:
         (checkpoint / part).write_bytes(content[:-1] if damage == "cut" else content + b"x")
-    message = message_of(check_complete, checkpoint)
+    message = message_of(check_intact, checkpoint)
     assert message.startswith(f"{checkpoint / part}: ")
     assert f"{len(content):,} bytes were saved" in message
+
+
+@pytest.mark.parametrize("part", ["policies/walker.safetensors", "algorithm/rllib_checkpoint.json"])
+def test_a_flipped_bit_is_noticed_with_its_file(tmp_path, part):
+    checkpoint = save(tmp_path, 1)
+    flip(checkpoint / part)
+    message = message_of(check_intact, checkpoint)
+    assert message == f"{checkpoint / part}: damaged: its content has changed (SHA-256 differs)."
+
+
+@pytest.mark.parametrize(
+    "files", [3, ["policies"], {"policies/walker.safetensors": "x"}, {"a": None}]
+)
+def test_sizes_that_are_none_are_a_damaged_state(tmp_path, files):
+    checkpoint = save(tmp_path, 1)
+    state = json.loads((checkpoint / "state.json").read_text())
+    (checkpoint / "state.json").write_text(json.dumps({**state, "files": files}))
+    assert message_of(check_intact, checkpoint).startswith(f"{checkpoint}: damaged state.json")
+
+
+def test_an_older_checkpoint_without_sha256_is_read(tmp_path):
+    checkpoint = save(tmp_path, 1)
+    state = json.loads((checkpoint / "state.json").read_text())
+    del state["sha256"]
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    check_intact(checkpoint)
+    assert newest_intact(tmp_path) == checkpoint
+
+
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(tmp_path, caplog):
+    good, damaged = save(tmp_path, 1), save(tmp_path, 2)
+    flip(damaged / "policies" / "walker.safetensors")
+    assert newest_intact(tmp_path) == good
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{damaged / 'policies' / 'walker.safetensors'}: damaged")
+    assert warning.endswith("Using checkpoint_000001 instead.")
+
+
+def test_only_damaged_checkpoints_are_an_error_about_the_newest(tmp_path):
+    for iteration in (1, 2):
+        flip(save(tmp_path, iteration) / "policies" / "walker.safetensors")
+    message = message_of(newest_intact, tmp_path)
+    assert message.startswith(f"{tmp_path / 'checkpoint_000002'}")
+
+
+def test_a_checkpoint_that_is_rotated_away_while_it_is_read_gives_way_to_the_next(
+    tmp_path, monkeypatch, caplog
+):
+    save(tmp_path, 1)
+    check = checkpoints.check_intact
+
+    def rotating(checkpoint):
+        if checkpoint.name == "checkpoint_000001":
+            save(tmp_path, 2, num_to_keep=1)
+        check(checkpoint)
+
+    monkeypatch.setattr(checkpoints, "check_intact", rotating)
+    assert newest_intact(tmp_path) == tmp_path / "checkpoint_000002"
+    assert not caplog.messages
+
+
+def test_a_trial_without_checkpoints_has_none_that_is_intact(tmp_path):
+    assert newest_intact(tmp_path) is None
+    assert checkpoint_to_restore(tmp_path) is None
+
+
+def test_restoring_puts_later_damaged_checkpoints_aside(tmp_path):
+    good, damaged = save(tmp_path, 1), save(tmp_path, 2)
+    flip(damaged / "policies" / "walker.safetensors")
+    assert checkpoint_to_restore(tmp_path) == good
+    assert names(tmp_path) == ["checkpoint_000001", "damaged_checkpoint_000002"]
+    assert newest_intact(tmp_path) == good
+
+
+def test_a_kill_while_checkpoints_are_rotated_leaves_nothing_for_good(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(path, **_):
+        if not path.exists():
+            return
+        next(path for path in sorted(path.rglob("*")) if path.is_file()).unlink()
+        raise Killed
+
+    save(tmp_path, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(Killed):
+            save(tmp_path, 2, num_to_keep=1)
+    # Half of it is there, under a name that nobody takes for a checkpoint.
+    assert find_checkpoints(tmp_path) == [tmp_path / "checkpoint_000002"]
+    assert ".checkpoint_000001.old" in names(tmp_path)
+    assert checkpoint_to_restore(tmp_path) == tmp_path / "checkpoint_000002"
+    assert names(tmp_path) == ["checkpoint_000002"]
+
+
+def test_restoring_removes_what_older_versions_left_of_a_rotation(tmp_path):
+    newest = save(tmp_path, 2)
+    (tmp_path / "checkpoint_000001" / "algorithm").mkdir(parents=True)
+    assert checkpoint_to_restore(tmp_path) == newest
+    assert names(tmp_path) == ["checkpoint_000002"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text"])

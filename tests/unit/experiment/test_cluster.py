@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -16,6 +18,7 @@ from empo_rllib.experiment import cluster
 from empo_rllib.experiment.cluster import (
     Cluster,
     check_resources,
+    local_cluster,
     local_resources,
     running_cluster,
 )
@@ -63,13 +66,21 @@ def test_a_local_cluster_has_its_token_in_its_own_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("preferred", "chosen"), [("/scratch/me", "/scratch/me"), ("/a/very/long/" + "x" * 40, "/tmp")]
+    ("preferred", "chosen"),
+    [
+        ("/scratch/me", "/scratch/me"),
+        ("/" + "x" * 20, "/" + "x" * 20),
+        ("/" + "x" * 21, "/tmp"),
+        ("/" + "ä" * 11, "/tmp"),  # two bytes each
+    ],
 )
 def test_rays_sockets_are_in_a_folder_whose_path_is_short_enough(monkeypatch, preferred, chosen):
     monkeypatch.setattr(tempfile, "gettempdir", lambda: preferred)
     assert cluster._short_temp_folder() == chosen
+    folder = str(Path(chosen, "empo-12345678", cluster.RAY_FOLDER))
     socket = "/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
-    assert len(str(Path(chosen, "empo-12345678")) + socket) < 107
+    assert len(folder) <= 39
+    assert len(folder + socket) < 107
 
 
 @pytest.fixture
@@ -115,3 +126,51 @@ def test_nodes_that_do_not_join_are_told_with_the_cure(ray):
         pass
     assert ray.calls[-1] == "shutdown"
     assert "port 6379 of 10.0.0.1: name the network with EMPO_RLLIB_INTERFACE" in str(caught.value)
+
+
+def test_a_local_cluster_that_does_not_start_is_an_error_and_leaves_nothing(
+    ray, monkeypatch, tmp_path
+):
+    def init(**options):
+        (Path(options["_temp_dir"])).mkdir()
+        raise RuntimeError("The current node timed out during startup.")
+
+    ray.init = init
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(cluster, "_short_temp_folder", lambda: str(tmp_path))
+    with (
+        pytest.raises(ResourceError, match="timed out during startup") as raised,
+        local_cluster(MACHINE),
+    ):
+        pass
+    assert f"the disk of {tmp_path} full?" in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+    assert tempfile.tempdir == str(tmp_path)
+
+
+def test_a_local_cluster_has_a_folder_that_is_closed_to_others(ray, monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "_short_temp_folder", lambda: str(tmp_path))
+    ray.init = lambda **options: SimpleNamespace(dashboard_url=None, **options)
+    with local_cluster(MACHINE) as started:
+        assert started.folder.stat().st_mode & 0o777 == 0o700
+        assert started.token_file.stat().st_mode & 0o777 == 0o600
+        assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(started.folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_rays_processes_ignore_a_hang_up_and_this_one_does_not(ray, fails):
+    handlers = []
+
+    def init(**options):
+        handlers.append(signal.getsignal(signal.SIGHUP))
+        if fails:
+            raise RuntimeError
+        return SimpleNamespace(dashboard_url=None)
+
+    ray.init = init
+    before = signal.getsignal(signal.SIGHUP)
+    with contextlib.suppress(ResourceError), local_cluster(MACHINE):
+        pass
+    assert handlers == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGHUP) == before

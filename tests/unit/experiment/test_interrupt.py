@@ -20,7 +20,7 @@ def interruption():
     return interrupt.reset()
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"])
 def test_the_first_signal_only_asks(interruption, name):
     with interruption.listening():
         assert not interruption.asked.is_set()
@@ -29,6 +29,19 @@ def test_the_first_signal_only_asks(interruption, name):
         assert interruption.asked.wait(5)
     assert interruption.signal_name == name
     assert interruption.seconds() > 0.0
+
+
+def test_a_hang_up_is_ignored_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        interruption = interrupt.reset()
+        with interruption.listening():
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
+            assert interruption.asked.wait(5)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert interruption.signal_name == "SIGTERM"
 
 
 def test_a_later_signal_does_not_start_the_grace_anew(interruption):

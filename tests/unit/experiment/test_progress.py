@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from rich.console import Console
 from empo_rllib.experiment import progress
 from empo_rllib.experiment.cluster import Cluster
 from empo_rllib.experiment.progress import (
+    DISPLAY_FILE,
     Display,
     describe_start,
     duration,
@@ -152,7 +155,7 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def display(experiment, result, trial, clock, monkeypatch):
+def display(capsys, experiment, result, trial, clock, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     return Display(experiment(), result(trial(0, status="running"), trial(1)))
 
@@ -217,3 +220,19 @@ def test_a_table_of_many_trials_shows_the_running_ones_first(experiment, result,
     assert lines[1].startswith("trial_00029")
     assert lines[-1].startswith("and 10 more")
     assert len(lines) == 22
+
+
+def test_a_display_that_is_lost_is_noted_in_the_run_folder_and_ends_nothing(
+    experiment, result, trial, clock, monkeypatch, tmp_path
+):
+    with Path("/dev/full").open("w", buffering=1) as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        display = Display(experiment(), result(trial(0)))
+        display.start(CLUSTER, 0.0)
+        display.notice("this is lost")
+        display.refresh()
+        display.stop()
+        note = (tmp_path / DISPLAY_FILE).read_text()
+        assert note == "stderr: [Errno 28] No space left on device. Training continues unseen.\n"
+        with contextlib.suppress(OSError):
+            stderr.close()

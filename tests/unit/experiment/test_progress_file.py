@@ -7,6 +7,7 @@ import csv
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from empo_rllib.errors import RunError
 from empo_rllib.experiment.progress_file import PROGRESS_FILE, ProgressFile, read_progress
 
 
@@ -144,3 +145,63 @@ def test_after_resumes_no_step_of_tensorboard_is_there_twice_or_goes_back(tmp_pa
 def test_without_tensorboard_no_events_are_written(tmp_path):
     write(tmp_path, [1])
     assert [path.name for path in tmp_path.iterdir()] == [PROGRESS_FILE]
+
+
+# Damage
+
+
+DAMAGES = {
+    "emptied": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "not UTF-8": lambda content: content[:-10] + b"\xff" + content[-9:],
+    "NUL": lambda content: content.replace(b",300,", b",3\0" + b"0,"),
+    "zeros": lambda content: bytes(len(content)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_rows_are_recovered_from_tensorboard(tmp_path, caplog, damage):
+    write(tmp_path, range(1, 7), tensorboard=True)
+    before = read_progress(tmp_path)
+    path = tmp_path / PROGRESS_FILE
+    damaged = DAMAGES[damage](path.read_bytes())
+    path.write_bytes(damaged)
+    write(tmp_path, [], tensorboard=True, last_iteration=5)
+    rows = read_progress(tmp_path)
+    assert [one["training_iteration"] for one in rows] == [1, 2, 3, 4, 5]
+    assert [one["env_steps"] for one in rows] == [one["env_steps"] for one in before[:5]]
+    for key in ("time_s", "timestamp"):
+        assert [one[key] for one in rows] == pytest.approx([one[key] for one in before[:5]])
+    assert steps(tmp_path) == [100, 200, 300, 400, 500]
+    assert (tmp_path / "damaged_progress.csv").read_bytes() == damaged
+    (warning,) = caplog.messages
+    assert str(path) in warning
+    assert "Recovered from TensorBoard's events" in warning
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_loss_without_a_copy_is_reported_and_the_damaged_file_kept(tmp_path, caplog, damage):
+    write(tmp_path, range(1, 7))
+    path = tmp_path / PROGRESS_FILE
+    damaged = DAMAGES[damage](path.read_bytes())
+    path.write_bytes(damaged)
+    write(tmp_path, [7], last_iteration=6)
+    assert read_progress(tmp_path)[-1]["training_iteration"] == 7
+    assert (tmp_path / "damaged_progress.csv").read_bytes() == damaged
+    (warning,) = caplog.messages
+    assert "These rows are lost" in warning
+
+
+def test_an_intact_file_is_neither_reported_nor_set_aside(tmp_path, caplog):
+    write(tmp_path, [1, 2, 3], tensorboard=True)
+    write(tmp_path, [3], tensorboard=True, last_iteration=2)
+    assert not caplog.messages
+    assert not (tmp_path / "damaged_progress.csv").exists()
+
+
+def test_what_is_no_text_is_an_error_that_names_the_file(tmp_path):
+    write(tmp_path, [1, 2])
+    path = tmp_path / PROGRESS_FILE
+    path.write_bytes(DAMAGES["not UTF-8"](path.read_bytes()))
+    with pytest.raises(RunError, match=r"progress\.csv: damaged: "):
+        read_progress(tmp_path)

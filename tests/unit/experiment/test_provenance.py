@@ -53,6 +53,17 @@ def test_every_session_of_a_run_is_kept(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [PROVENANCE_FILE]
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"sessions": 3}', b"\xff\x00"])
+def test_a_damaged_file_is_set_aside_and_reported(tmp_path, caplog, content):
+    path = tmp_path / PROVENANCE_FILE
+    path.write_bytes(content)
+    write_provenance(tmp_path, CLUSTER, 1)
+    assert len(json.loads(path.read_text())["sessions"]) == 1
+    assert (tmp_path / "damaged_provenance.json").read_bytes() == content
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{path}: damaged")
+
+
 def test_a_clone_is_named_with_its_commit_and_whether_it_was_changed(clone):
     head = ["git", "-C", str(clone), "rev-parse", "HEAD"]
     commit = subprocess.run(head, check=True, capture_output=True, text=True).stdout.strip()

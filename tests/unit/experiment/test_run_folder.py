@@ -7,12 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from small_disk import fill, needs_root, small_disk
 
 from empo_rllib.errors import CheckpointError, ConfigError, RunError
 from empo_rllib.experiment import run_folder as module
+from empo_rllib.experiment.plan import check_can_start, open_run, resume_run
 from empo_rllib.experiment.run_folder import (
     CONFIG_FILE,
     LOCK_FILE,
@@ -135,13 +138,29 @@ def test_asking_whether_a_path_can_be_written_writes_nothing(experiment, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_a_readable_error(experiment, monkeypatch):
-    def no_space(self, *args, **kwargs):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@needs_root
+@pytest.mark.parametrize("start", [check_writable, partial(create_run_folder, overwrite=False)])
+def test_a_full_disk_is_a_readable_error(experiment, tmp_path, start):
+    with small_disk(tmp_path / "disk") as disk:
+        fill(disk)
+        with pytest.raises(ConfigError, match=r"cannot be written: .*No space left on device"):
+            start(experiment(storage_path=str(disk)))
 
-    monkeypatch.setattr(Path, "write_text", no_space)
-    with pytest.raises(ConfigError, match=r"cannot be written: .*No space left on device"):
-        create_run_folder(experiment(), overwrite=False)
+
+@needs_root
+def test_a_run_on_a_full_disk_stays_as_it_was(experiment, tmp_path, run_folder):
+    with small_disk(tmp_path / "disk") as disk:
+        folder = run_folder(config := experiment(storage_path=str(disk)))
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        fill(disk, free_kb=0)
+        changed = experiment(storage_path=str(disk), stop={"env_steps": 300_000})
+        with pytest.raises(ConfigError, match=r"cannot be written"):
+            check_can_start(changed, resume=True, overwrite=False)
+        with pytest.raises(OSError, match="No space left"):
+            resume_run(changed, [])
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+        assert open_run(config).status == "finished"
+        assert locate(folder).config.stop == config.stop
 
 
 # One process at a time
@@ -264,11 +283,14 @@ def test_a_trial_without_checkpoint_is_refused(run_folder):
         locate(folder / "trial_00000")
 
 
-def test_a_damaged_checkpoint_is_refused_before_anything_is_loaded(run_folder):
+def test_a_damaged_checkpoint_is_passed_over_and_refused_where_it_is_named(run_folder, caplog):
     checkpoint = run_folder() / "trial_00001" / "checkpoint_000002"
     (checkpoint / "state.json").write_text("{")
+    for path in (checkpoint.parent, checkpoint.parent.parent):
+        assert locate(path).checkpoint.name == "checkpoint_000001"
+        assert f"{checkpoint}: damaged state.json" in caplog.messages.pop()
     with pytest.raises(CheckpointError, match=r"damaged state\.json"):
-        locate(checkpoint.parent.parent)
+        locate(checkpoint)
 
 
 # Weights that a policy starts from

@@ -130,19 +130,26 @@ def test_a_run_without_permission_is_refused_before_its_lock_is_opened(
 
 @pytest.mark.parametrize("damage", ["cut", "missing"])
 def test_a_trial_does_not_go_on_from_a_damaged_checkpoint(
-    experiment, run_folder, result, trial, damage
+    experiment, run_folder, result, trial, damage, caplog
 ):
     folder = run_folder()
-    state = folder / "trial_00000" / "checkpoint_000002" / "state.json"
     saved = {"policies/agent_0.safetensors": 1_000_000}
     if damage == "missing":
         saved = {"algorithm/rllib_checkpoint.json": 12}
-    state.write_text(json.dumps({**json.loads(state.read_text()), "files": saved}))
+
+    def spoil(iteration):
+        state = folder / "trial_00000" / f"checkpoint_{iteration:06d}" / "state.json"
+        state.write_text(json.dumps({**json.loads(state.read_text()), "files": saved}))
+
+    spoil(2)
     result(trial(0, status="finished", env_steps=200_000), folder=folder).write()
     check(experiment(), resume=True)  # nothing is left to do
 
     result(trial(0, status="interrupted"), folder=folder).write()
-    with pytest.raises(CheckpointError, match="Remove the folder checkpoint_000002"):
+    check(experiment(), resume=True)
+    assert "Using checkpoint_000001 instead" in caplog.messages[0]
+    spoil(1)
+    with pytest.raises(CheckpointError, match=r"checkpoint_000002/.* bytes were saved"):
         check(experiment(), resume=True)
 
 

@@ -12,7 +12,10 @@ import ray
 from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.errors import ConfigError, ResourceError, RunError
 from empo_rllib.experiment import interrupt, tuner
+from empo_rllib.experiment.cluster import Cluster
+from empo_rllib.experiment.monitor import Monitor
 from empo_rllib.experiment.run_folder import LOCK_FILE
+from empo_rllib.experiment.summary import read_summary
 from empo_rllib.experiment.trial import TrialTask
 from empo_rllib.experiment.tuner import run
 
@@ -81,6 +84,29 @@ class FakeDisplay:
         pass
 
 
+def fit_with(fit, config, display, monitor=None):
+    cluster = Cluster("this machine", {}, 1, None, None)
+    tuner._fit(fit, cluster, config, display, monitor)
+
+
+def test_a_cluster_that_has_died_is_not_waited_for(experiment, result, trial, monkeypatch):
+    interrupt.reset()
+    statuses = ("finished", "running", "pending")
+    run = result(*(trial(number, status=status) for number, status in enumerate(statuses)))
+    display, end = FakeDisplay(), threading.Event()
+    monitor = Monitor(experiment(), run, display)
+    monkeypatch.setattr(tuner, "lost_process", lambda cluster: "raylet")
+    fit_with(end.wait, experiment(), display, monitor)
+    end.set()
+    monitor.finish(interrupted=False)
+    saved = read_summary(Path(run.folder))
+    assert saved.status == "failed"
+    assert [one.status for one in saved.trials] == ["finished", "failed", "failed"]
+    assert saved.trials[0].error is None
+    assert "raylet has died" in saved.trials[1].error
+    assert "--resume continues from the last checkpoint" in saved.trials[1].error
+
+
 def test_an_error_of_tune_reaches_the_caller(experiment):
     interrupt.reset()
 
@@ -88,7 +114,7 @@ def test_an_error_of_tune_reaches_the_caller(experiment):
         raise RuntimeError("Tune fell over")
 
     with pytest.raises(RuntimeError, match="Tune fell over"):
-        tuner._fit(fit, experiment(), FakeDisplay())
+        fit_with(fit, experiment(), FakeDisplay())
 
 
 def test_tune_runs_beside_the_main_thread_and_an_interruption_is_told_once(experiment):
@@ -102,7 +128,7 @@ def test_tune_runs_beside_the_main_thread_and_an_interruption_is_told_once(exper
         interruption.asked.set()
         display.told.wait(30)
 
-    tuner._fit(fit, experiment(), display)
+    fit_with(fit, experiment(), display)
     (notice,) = display.notices
     assert notice.startswith("SIGUSR1: saving every running trial")
 
@@ -114,7 +140,7 @@ def test_trials_that_do_not_save_in_time_are_not_waited_for(experiment):
     end = threading.Event()
     interruption.since = -1e9
     interruption.asked.set()
-    tuner._fit(end.wait, experiment(checkpoint={"grace_s": 5.0}), display)
+    fit_with(end.wait, experiment(checkpoint={"grace_s": 5.0}), display)
     end.set()
     assert "not every trial saved within checkpoint.grace_s = 5 s" in display.notices[-1]
     assert interrupt.running_trials == set()

@@ -12,6 +12,7 @@ import torch
 from ray.rllib.core.columns import Columns
 from recurrent_net import SIZE, Recurrent
 from safetensors.numpy import load_file
+from small_disk import fill, needs_root, small_disk
 
 from empo_rllib.acting.play import LiveEpisode
 from empo_rllib.algorithms.setup import open_env
@@ -350,3 +351,29 @@ def test_every_kind_of_action_is_known_to_the_loader(exported):
     from empo_rllib.bundle.actions import KINDS
 
     assert all(hasattr(ActionRule, f"_{kind}") for kind in KINDS)
+
+
+@needs_root
+@pytest.mark.parametrize("free_kb", [0, 4, 8, 16, 32, 64, 96, 128])
+def test_a_full_disk_is_one_message_and_leaves_nothing(run_folder, tmp_path, free_kb):
+    with small_disk(tmp_path / "disk") as disk:
+        fill(disk, free_kb)
+        with pytest.raises(
+            ConfigError, match="cannot be written: No space left on device"
+        ) as raised:
+            export(run_folder, disk / "bundle")
+        assert "\n" not in str(raised.value)
+        assert entries(disk) == ["filler"]
+
+
+@needs_root
+def test_a_bundle_stays_where_the_disk_is_too_full_for_its_successor(
+    exported, run_folder, tmp_path
+):
+    with small_disk(tmp_path / "disk", size_kb=4096) as disk:
+        shutil.copytree(exported, disk / "bundle")
+        fill(disk, free_kb=64)
+        with pytest.raises(ConfigError, match="No space left on device"):
+            export(run_folder, disk / "bundle", overwrite=True)
+        assert entries(disk) == ["bundle", "filler"]
+        load_bundle(disk / "bundle")
