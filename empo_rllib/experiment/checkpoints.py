@@ -2,6 +2,7 @@
 
     checkpoint_000010/
         state.json              format version, the trial's counters, the sizes of all other files
+        episodes.json           the newest episodes' numbers, which means are over
         policies/NAME.safetensors   weights of each policy's RLModule
         algorithm/              RLlib's own checkpoint, for going on with training
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 PREFIX = "checkpoint_"
+EPISODES_FILE = "episodes.json"
 
 
 def checkpoint_path(trial_folder: Path, iteration: int) -> Path:
@@ -49,9 +51,13 @@ def find_checkpoints(trial_folder: Path) -> list[Path]:
 
 
 def write_checkpoint(
-    trial_folder: Path, algorithm: Algorithm, counters: Mapping[str, Any], num_to_keep: int
+    trial_folder: Path,
+    algorithm: Algorithm,
+    counters: Mapping[str, Any],
+    episodes: list[dict[str, Any]],
+    num_to_keep: int,
 ) -> Path:
-    """Saves `algorithm` beside its counters and removes all but the newest `num_to_keep`."""
+    """Saves `algorithm` beside its counters and newest episodes; keeps `num_to_keep` in all."""
     from safetensors.numpy import save_file
 
     target = checkpoint_path(trial_folder, counters["training_iteration"])
@@ -62,6 +68,7 @@ def write_checkpoint(
         algorithm.save_to_path(str(temporary / "algorithm"))
         for name, weights in policy_weights(algorithm).items():
             save_file(weights, str(temporary / "policies" / f"{name}.safetensors"))
+        (temporary / EPISODES_FILE).write_text(json.dumps(episodes))
         files = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
         sizes = {str(path.relative_to(temporary)): path.stat().st_size for path in files}
         state = {"format": FORMAT, "counters": dict(counters), "files": sizes}
@@ -94,6 +101,13 @@ def read_counters(checkpoint: Path) -> dict[str, Any]:
         CheckpointError: it is not a checkpoint, is damaged, or has another format.
     """
     return _read_state(checkpoint)["counters"]
+
+
+def read_episodes(checkpoint: Path) -> list[dict[str, Any]]:
+    """Returns the newest episodes of a checkpoint; none where an older version wrote it."""
+    path = checkpoint / EPISODES_FILE
+    episodes: list[dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else []
+    return episodes
 
 
 def check_complete(checkpoint: Path) -> None:

@@ -197,8 +197,7 @@ def unfinished_trials(config: ExperimentConfig, result: ExperimentResult) -> lis
     return [
         trial
         for trial in result.trials
-        if not trial.is_over
-        or (trial.status == "finished" and stop_reason(config.stop, _last(trial)) is None)
+        if not trial.is_over or (trial.status == "finished" and not _is_done(config, trial))
     ]
 
 
@@ -208,9 +207,13 @@ def newest_checkpoint(folder: Path, trial_id: str) -> str | None:
     return f"{trial_id}/{checkpoints[-1].name}" if checkpoints else None
 
 
-def _last(trial: TrialSummary) -> dict[str, float]:
+def _is_done(config: ExperimentConfig, trial: TrialSummary) -> bool:
     row = trial.model_dump(include={"env_steps", "episodes", "time_s", "episode_return_mean"})
-    return {key: value for key, value in row.items() if value is not None}
+    known = {key: value for key, value in row.items() if value is not None}
+    # The window before the last is in the checkpoint only.
+    reached = trial.stop_reason.startswith("episode_return_mean")
+    earlier_return_mean = trial.episode_return_mean if reached else None
+    return stop_reason(config.stop, known, earlier_return_mean) is not None
 
 
 def _plan(config: ExperimentConfig, spec: TrialSpec) -> PlannedTrial:

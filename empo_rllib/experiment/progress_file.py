@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from empo_rllib.experiment.metrics import WINDOW_IS_FULL
+
 PROGRESS_FILE = "progress.csv"
-_NOT_PLOTTED = ("timestamp", "training_iteration")
+_NOT_PLOTTED = ("timestamp", "training_iteration", WINDOW_IS_FULL)
 
 
 class ProgressFile:

@@ -28,11 +28,23 @@ from empo_rllib.algorithms.policies import Policy, build_policies
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.env_errors import raise_env_error
 from empo_rllib.errors import TrialError
-from empo_rllib.experiment.checkpoints import find_checkpoints, read_counters, write_checkpoint
-from empo_rllib.experiment.metrics import Counters, build_row, stop_reason, time_iterations
+from empo_rllib.experiment.checkpoints import (
+    find_checkpoints,
+    read_counters,
+    read_episodes,
+    write_checkpoint,
+)
+from empo_rllib.experiment.metrics import (
+    Counters,
+    add_episodes,
+    build_row,
+    stop_reason,
+    time_iterations,
+)
 from empo_rllib.experiment.progress_file import ProgressFile
 from empo_rllib.experiment.prometheus import TrialMetrics
 from empo_rllib.experiment.run_folder import resolve_checkpoint_policy
+from empo_rllib.sampling.episode_window import EpisodeWindow
 from empo_rllib.seeding import seed_everything
 
 ERROR_FILE = "error.txt"
@@ -97,6 +109,7 @@ class ExperimentTrial(tune.Trainable):
         # In ~/ray_results and empty; a trial that is killed would leave it there.
         shutil.rmtree(self._algorithm.logdir, ignore_errors=True)
         self._counters = Counters()
+        self._window = EpisodeWindow(self._algorithm.config.metrics_num_episodes_for_smoothing)
         self._restore_or_start(policies)
         time_iterations(self._algorithm.metrics)
         self._saved_iteration = self._counters.training_iteration
@@ -113,12 +126,12 @@ class ExperimentTrial(tune.Trainable):
         come before the scheduler could decide on it.
         """
         row = self._progress.last_row
-        reason = stop_reason(self._config.stop, row)
+        reason = self._stop_reason(row)
         is_restored, self._is_restored = self._is_restored, False
         if reason is None and not is_restored:
             with self._reporting_errors():
                 row = self._train()
-                reason = stop_reason(self._config.stop, row)
+                reason = self._stop_reason(row)
                 frequency = self._config.checkpoint.frequency
                 if reason or self._counters.training_iteration % frequency == 0:
                     self._save()
@@ -160,6 +173,7 @@ class ExperimentTrial(tune.Trainable):
         checkpoints = find_checkpoints(self._folder)
         if checkpoints:
             self._counters = Counters(**read_counters(checkpoints[-1]))
+            self._window = EpisodeWindow(self._window.size, read_episodes(checkpoints[-1]))
             self._algorithm.restore_from_path(str(checkpoints[-1] / "algorithm"))
             return
         weights = {
@@ -176,17 +190,22 @@ class ExperimentTrial(tune.Trainable):
         raise_env_error(self._folder / ENV_ERROR_FILE)
         seconds = time.perf_counter() - started
         self._counters.advance(result, seconds)
+        add_episodes(self._window, result, self._counters, self._algorithm)
         new_env_steps = self._counters.env_steps - before
-        row = build_row(result, self._counters, seconds, new_env_steps)
+        row = build_row(result, self._counters, self._window, seconds, new_env_steps)
         self._progress.append(row)
         self._metrics.emit(row, new_env_steps)
         return row
+
+    def _stop_reason(self, row: dict[str, float]) -> str | None:
+        return stop_reason(self._config.stop, row, self._window.earlier_return_mean())
 
     def _save(self) -> None:
         write_checkpoint(
             self._folder,
             self._algorithm,
             asdict(self._counters),
+            self._window.state(),
             self._config.checkpoint.num_to_keep,
         )
         self._saved_iteration = self._counters.training_iteration

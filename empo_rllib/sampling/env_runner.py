@@ -1,8 +1,8 @@
 """The env runner of the fast path: N envs step together, and what happens is kept in arrays.
 
 This module is the only one that leans on private parts of RLlib's `MultiAgentEnvRunner`
-(Ray 2.60): `_seed`, `_device`, `_weights_seq_no`, `_time_after_sampling`, `_log_env_steps`,
-`_log_episode_metrics` and `_metrics_num_env_steps_sampled`. A contract test checks them.
+(Ray 2.60): `_seed`, `_device`, `_weights_seq_no`, `_time_after_sampling`, `_log_env_steps` and
+`_metrics_num_env_steps_sampled`. A contract test checks them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from ray.rllib.utils.metrics import (
 from empo_rllib.envs.env_errors import reporting_env_errors
 from empo_rllib.envs.vector_env import VectorEnv
 from empo_rllib.sampling.actors import Actor, actions_for_env
-from empo_rllib.sampling.episodes import SUCCESS_RATE, Episode, smoothing_window
+from empo_rllib.sampling.episode_window import SAMPLED_EPISODES, SampledEpisodes
+from empo_rllib.sampling.episodes import Episode
 from empo_rllib.sampling.fragment import Fragment, policy_inputs
 from empo_rllib.sampling.rollout import Rollout, Seconds
 from empo_rllib.seeding import seed_everything
@@ -97,6 +98,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         if self.worker_index:
             torch.set_num_threads(1)  # env runners share their node's cores
         self._source: FragmentSource = self.config.env_config[FRAGMENT_SOURCE]
+        self._policy_of = {a: name for name, agents in self._source.agents.items() for a in agents}
         for purpose in list(self._rollouts):  # RLlib makes envs anew after they failed
             self._close_rollout(purpose)
 
@@ -161,7 +163,9 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         )
         self._log_steps(fragment.present.sum((0, 1)), rollout.envs, len(fragment), len(finished))
         self._log_seconds(rollout, num_steps)
-        self._log_episodes(finished, rollout.envs)
+        ends = fragment.final_index.tolist()
+        ended = [(env, t + 1, episode) for (t, env), episode in zip(ends, finished, strict=True)]
+        self._log_episodes(rollout, num_steps, ended)
         return fragment
 
     def _play(self, num_episodes: int, explore: bool) -> list[Episode]:
@@ -174,7 +178,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         acted = np.sum([episode.acted for episode in finished], axis=0)
         env_steps = sum(episode.length for episode in finished)
         self._log_steps(acted, rollout.envs, env_steps, len(finished))
-        self._log_episodes(finished, rollout.envs)
+        self._log_episodes(rollout, 0, [(0, 0, episode) for episode in finished])
         return finished
 
     def _rollout(self, purpose: str, num_envs: int, explore: bool) -> Rollout:
@@ -220,10 +224,9 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         if episodes:
             log(NUM_EPISODES, episodes, reduce="sum")
             log(NUM_EPISODES_LIFETIME, episodes, reduce="lifetime_sum")
-        modules = {a: policy for policy, agents in self._source.agents.items() for a in agents}
         for agent, steps in zip(envs.agents, acted.tolist(), strict=True):
             if steps:
-                module = modules[agent]
+                module = self._policy_of[agent]
                 log((NUM_AGENT_STEPS_SAMPLED, agent), steps, reduce="sum")
                 log((NUM_AGENT_STEPS_SAMPLED_LIFETIME, agent), steps, reduce="lifetime_sum")
                 log((NUM_MODULE_STEPS_SAMPLED, module), steps, reduce="sum")
@@ -235,24 +238,17 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         self.metrics.log_value(ENV_STEP_TIMER, rollout.seconds.env / num_steps)
         rollout.seconds = Seconds()
 
-    def _log_episodes(self, finished: list[Episode], envs: VectorEnv) -> None:
-        """Logs returns and lengths. Older ones than RLlib's window would be forgotten at once."""
-        window = smoothing_window(self.config)
-        for episode in finished[-window:]:
-            returns = dict(zip(envs.agents, episode.returns.tolist(), strict=True))
-            acted = dict(zip(envs.agents, episode.acted.tolist(), strict=True))
-            there = [agent for agent in envs.agents if acted[agent]]
-            self._log_episode_metrics(
-                episode.length,
-                float(episode.returns.sum()),
-                episode.duration_s,
-                {agent: returns[agent] for agent in there},
-                {
-                    module: sum(returns[agent] for agent in agents)
-                    for module, agents in self._source.agents.items()
-                    if any(acted[agent] for agent in agents)
-                },
-                {agent: acted[agent] for agent in there},
-            )
-            if episode.success >= 0:
-                self.metrics.log_value(SUCCESS_RATE, float(episode.success), window=window)
+    def _log_episodes(
+        self, rollout: Rollout, num_steps: int, ended: list[tuple[int, int, Episode]]
+    ) -> None:
+        """Logs the numbers of all episodes, which RLlib's own means would not keep apart."""
+        columns = {agent: column for column, agent in enumerate(rollout.envs.agents)}
+        sampled = SampledEpisodes(
+            worker_index=self.worker_index or 0,
+            life=rollout.episodes.life,
+            clock=rollout.episodes.steps - num_steps,
+            steps=num_steps,
+            num_envs=rollout.envs.num_envs,
+            ended=[(n, t, one.numbers(columns, self._policy_of)) for n, t, one in ended],
+        )
+        self.metrics.log_value(SAMPLED_EPISODES, sampled, reduce="item_series")

@@ -33,6 +33,7 @@ MAY_IMPORT = {
         "config",
         "envs",
         "rl_modules",
+        "sampling",
         "algorithms",
         "seeding",
         "statistics",
