@@ -22,6 +22,11 @@ class EpisodeMetrics(RLlibCallback):
     0 has stepped, or was reset, once more.
     """
 
+    _life: int
+    _clock: int
+    _steps: int
+    _ended: list[tuple[int, int, FinishedEpisode]]
+
     def __init__(self) -> None:
         self._running: set[int] = set()
         self._start_life()
@@ -61,7 +66,7 @@ class EpisodeMetrics(RLlibCallback):
         self._running.clear()
         self._life = time.time_ns()
         self._clock = self._steps = 0
-        self._ended: list[tuple[int, int, FinishedEpisode]] = []
+        self._ended = []
 
 
 def _numbers_of(episode: Any, earlier_chunks: list[Any]) -> FinishedEpisode:

@@ -57,7 +57,8 @@ class TuneSettings(Section):
     )
     metric: Text = Field(
         default="episode_return_mean",
-        description="what the best trial is chosen by: " + ", ".join(METRICS),
+        description="what the best trial is chosen by, and ASHA decides by, once its window of "
+        "episodes is full: " + ", ".join(METRICS),
     )
     mode: Literal["max", "min"] = Field(
         default="max", description="whether a larger metric is better"

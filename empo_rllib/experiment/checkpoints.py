@@ -104,9 +104,16 @@ def read_counters(checkpoint: Path) -> dict[str, Any]:
 
 
 def read_episodes(checkpoint: Path) -> list[dict[str, Any]]:
-    """Returns the newest episodes of a checkpoint; none where an older version wrote it."""
+    """Returns the newest episodes of a checkpoint; none where an older version wrote it.
+
+    Raises:
+        CheckpointError: their file is damaged.
+    """
     path = checkpoint / EPISODES_FILE
-    episodes: list[dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else []
+    try:
+        episodes: list[dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else []
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from error
     return episodes
 
 

@@ -94,8 +94,10 @@ class EpisodeWindow:
 
     def __init__(self, size: int, state: Iterable[Mapping[str, Any]] = ()) -> None:
         """Starts empty, or with the `state` of an earlier session's window."""
-        self.size = size
-        self._entered = deque((FinishedEpisode(**episode) for episode in state), maxlen=2 * size)
+        self.size = max(1, size)
+        self._entered = deque(
+            (FinishedEpisode(**episode) for episode in state), maxlen=2 * self.size
+        )
         self._env_runners: dict[int, _EnvRunner] = {}
         # A heap of (start, worker index, env, life, episode).
         self._waiting: list[tuple[_Time, int, int, int, FinishedEpisode]] = []
