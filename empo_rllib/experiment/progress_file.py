@@ -13,10 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from empo_rllib.experiment.metrics import WINDOW_IS_FULL
-
 PROGRESS_FILE = "progress.csv"
-_NOT_PLOTTED = ("timestamp", "training_iteration", WINDOW_IS_FULL)
+_NOT_PLOTTED = ("timestamp", "training_iteration")
 
 
 class ProgressFile:
