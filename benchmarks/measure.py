@@ -171,10 +171,12 @@ def _run(task: Task) -> dict[str, Any]:
 
 
 def _train(algorithm: Any, config: Any, task: Task) -> list[dict[str, Any]]:
-    from empo_rllib.experiment.metrics import Counters, build_row, stop_reason
+    from empo_rllib.experiment.metrics import Counters, add_episodes, build_row, stop_reason
+    from empo_rllib.sampling.episode_window import EpisodeWindow
 
     rows: list[dict[str, Any]] = []
     counters, after_stop = Counters(), 0
+    window = EpisodeWindow(algorithm.config.metrics_num_episodes_for_smoothing)
     sampling = Stopwatch(algorithm.env_runner, "sample")
     learning = Stopwatch(algorithm.learner_group, "update")
     while len(rows) != task.iterations:
@@ -183,12 +185,14 @@ def _train(algorithm: Any, config: Any, task: Task) -> list[dict[str, Any]]:
         seconds = time.perf_counter() - started
         cpu_s = time.process_time() - cpu_before
         counters.advance(result, seconds)
-        row = build_row(result, counters, seconds, counters.env_steps - before["env_steps"])
+        add_episodes(window, result, counters, algorithm)
+        new_env_steps = counters.env_steps - before["env_steps"]
+        row = build_row(result, counters, window, seconds, new_env_steps)
         rows.append(
             {key: row.get(key) for key in _ROW_KEYS}
             | {key: row[key] for key in _OPTIONAL_KEYS if key in row}
             | {
-                "new_env_steps": counters.env_steps - before["env_steps"],
+                "new_env_steps": new_env_steps,
                 "new_agent_steps": counters.agent_steps - before["agent_steps"],
                 "seconds": seconds,
                 "cpu_s": cpu_s,
@@ -198,7 +202,7 @@ def _train(algorithm: Any, config: Any, task: Task) -> list[dict[str, Any]]:
                 **_distinct_share(result),
             }
         )
-        if after_stop or stop_reason(config.stop, row):
+        if after_stop or stop_reason(config.stop, row, window.earlier_return_mean()):
             after_stop += 1
             if after_stop > task.iterations_after_stop:
                 break

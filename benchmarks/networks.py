@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from empo_rllib import load_config
 from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.setup import set_up_trial
-from empo_rllib.experiment.metrics import Counters, build_row, stop_reason
+from empo_rllib.experiment.metrics import Counters, add_episodes, build_row, stop_reason
 from empo_rllib.experiment.trial import seed_everything
+from empo_rllib.sampling.episode_window import EpisodeWindow
 
 ROOT = Path(__file__).parents[1]
 
@@ -115,11 +116,14 @@ def train(overrides: list[str], seed: int) -> dict[str, float]:
     parameters = algorithm.get_module("agent_0").parameters()
     size = sum(parameter.numel() for parameter in parameters)
     counters, row = Counters(), {}
-    while stop_reason(config.stop, row) is None:
+    window = EpisodeWindow(algorithm.config.metrics_num_episodes_for_smoothing)
+    while stop_reason(config.stop, row, window.earlier_return_mean()) is None:
         wall, cpu, before = time.perf_counter(), time.process_time(), counters.env_steps
         result = algorithm.train()
         counters.advance(result, time.process_time() - cpu)
-        row = build_row(result, counters, time.perf_counter() - wall, counters.env_steps - before)
+        add_episodes(window, result, counters, algorithm)
+        seconds = time.perf_counter() - wall
+        row = build_row(result, counters, window, seconds, counters.env_steps - before)
     algorithm.stop()
     return {
         "seed": seed,

@@ -9,6 +9,8 @@ ENV_STEPS_PER_S = "env_steps_per_s"
 EPISODE_RETURN_MEAN = "episode_return_mean"
 EPISODE_LENGTH_MEAN = "episode_length_mean"
 SUCCESS_RATE = "success_rate"
+# 1 where means are over as many episodes as they are to be, 0 where over fewer.
+WINDOW_IS_FULL = "window_is_full"
 SAMPLE_S = "time/sample_s"
 LEARN_S = "time/learn_s"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ class FinishedEpisode:
         lengths: in how many steps each of them acted.
         length: env steps.
         success: whether it succeeded; None where the environment does not tell.
-        duration_s: seconds between its first and last step; 0 where nobody measured them.
     """
 
     seed: int | None
@@ -29,7 +28,6 @@ class FinishedEpisode:
     lengths: dict[str, int]
     length: int
     success: bool | None
-    duration_s: float = field(default=0.0, compare=False)
 
     @property
     def episode_return(self) -> float:
@@ -61,6 +59,8 @@ class EpisodeRecorder:
 
     Attributes:
         seeds: of the running episodes, by env; to be set by who knows them.
+        life: when the envs were reset, in nanoseconds.
+        steps: of all envs since then.
     """
 
     def __init__(self, envs: VectorEnv) -> None:
@@ -69,7 +69,7 @@ class EpisodeRecorder:
         self._returns = np.zeros(shape)
         self._acted = np.zeros(shape, np.int64)
         self._length = np.zeros(envs.num_envs, np.int64)
-        self._started = np.full(envs.num_envs, time.perf_counter())
+        self.life, self.steps = time.time_ns(), 0
         self.seeds: list[int | None] = [None] * envs.num_envs
 
     def add_step(self, present: np.ndarray, rewards: np.ndarray) -> dict[int, FinishedEpisode]:
@@ -86,11 +86,11 @@ class EpisodeRecorder:
         self._returns += rewards
         self._acted += present
         self._length += running
+        self.steps += 1
         over = np.flatnonzero(self._envs.episode_over & running)
         return {n: self._finish(n) for n in over.tolist()}
 
     def _finish(self, n: int) -> FinishedEpisode:
-        now = time.perf_counter()
         agents = self._envs.agents
         returns = dict(zip(agents, self._returns[n].tolist(), strict=True))
         acted = zip(agents, self._acted[n].tolist(), strict=True)
@@ -102,8 +102,6 @@ class EpisodeRecorder:
             lengths=lengths,
             length=int(self._length[n]),
             success=None if success < 0 else bool(success),
-            duration_s=now - self._started[n],
         )
         self._returns[n], self._acted[n], self._length[n] = 0.0, 0, 0
-        self._started[n] = now
         return episode

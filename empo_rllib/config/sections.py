@@ -189,7 +189,9 @@ class StopConfig(Section):
         default=None, description="finished episodes over the run's life"
     )
     episode_return_mean: Number | None = Field(
-        default=None, description="mean return to reach, summed over agents"
+        default=None,
+        description="mean return to reach, summed over agents, in two windows of episodes one "
+        "after the other (algorithm.params.metrics_num_episodes_for_smoothing, 100, each)",
     )
     time_s: Seconds | None = Field(
         default=None, description="training time over all sessions, in seconds"

@@ -66,7 +66,8 @@ class TuneSettings(Section):
     )
     metric: Text = Field(
         default=columns.EPISODE_RETURN_MEAN,
-        description="what the best trial is chosen by: " + ", ".join(METRICS),
+        description="what the best trial is chosen by, and ASHA decides by, once its window of "
+        "episodes is full: " + ", ".join(METRICS),
     )
     mode: Literal["max", "min"] = Field(
         default="max", description="whether a larger metric is better"

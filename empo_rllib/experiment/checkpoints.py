@@ -2,6 +2,7 @@
 
     checkpoint_000010/
         state.json              format version, counters, size and SHA-256 of all other files
+        episodes.json           the newest episodes' numbers, which means are over
         policies/NAME.safetensors   weights of each policy's RLModule
         algorithm/              RLlib's own checkpoint, for going on with training
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 PREFIX = "checkpoint_"
 STATE_FILE = "state.json"
+EPISODES_FILE = "episodes.json"
 _LOG = logging.getLogger(__name__)
 
 
@@ -60,9 +62,13 @@ def newest_checkpoint(run: Path, trial_id: str) -> str | None:
 
 
 def write_checkpoint(
-    trial_folder: Path, algorithm: Algorithm, counters: Mapping[str, Any], num_to_keep: int
+    trial_folder: Path,
+    algorithm: Algorithm,
+    counters: Mapping[str, Any],
+    episodes: list[dict[str, Any]],
+    num_to_keep: int,
 ) -> Path:
-    """Saves `algorithm` beside its counters and removes all but the newest `num_to_keep`."""
+    """Saves `algorithm` beside its counters and newest episodes; keeps `num_to_keep` in all."""
     from safetensors.numpy import save_file
 
     target = checkpoint_path(trial_folder, counters["training_iteration"])
@@ -71,6 +77,7 @@ def write_checkpoint(
         algorithm.save_to_path(str(temporary / "algorithm"))
         for name, weights in policy_weights(algorithm).items():
             save_file(weights, str(temporary / "policies" / f"{name}.safetensors"))
+        write_whole(temporary / EPISODES_FILE, json.dumps(episodes))
         state = {"format": FORMAT, "counters": dict(counters), **_fingerprints(temporary)}
         write_whole(temporary / "state.json", json.dumps(state, indent=2))
     for old in find_checkpoints(trial_folder)[:-num_to_keep]:
@@ -123,6 +130,20 @@ def read_counters(checkpoint: Path) -> dict[str, Any]:
         CheckpointError: it is not a checkpoint, is damaged, or has another format.
     """
     return _read_state(checkpoint)["counters"]
+
+
+def read_episodes(checkpoint: Path) -> list[dict[str, Any]]:
+    """Returns the newest episodes of a checkpoint; none where an older version wrote it.
+
+    Raises:
+        CheckpointError: their file is damaged.
+    """
+    path = checkpoint / EPISODES_FILE
+    try:
+        episodes: list[dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else []
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from error
+    return episodes
 
 
 def newest_intact(trial_folder: Path) -> Path | None:

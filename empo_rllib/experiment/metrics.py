@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from empo_rllib import columns
 from empo_rllib.config.sections import StopConfig
+from empo_rllib.sampling.episode_window import (
+    SAMPLED_EPISODES,
+    EpisodeWindow,
+    SampledEpisodes,
+    episode_columns,
+)
 
 if TYPE_CHECKING:
+    from ray.rllib.algorithms.algorithm import Algorithm
     from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 
 Row = dict[str, float]
@@ -39,13 +46,6 @@ _LEARNER_NAMES = {
     "alpha_loss": "alpha_loss",
     "gradients_default_optimizer_global_norm": "gradient_norm",
     "default_optimizer_learning_rate": "learning_rate",
-}
-_EPISODE_NAMES = {
-    "episode_return_mean": columns.EPISODE_RETURN_MEAN,
-    "episode_return_min": "episode_return_min",
-    "episode_return_max": "episode_return_max",
-    "episode_len_mean": columns.EPISODE_LENGTH_MEAN,
-    columns.SUCCESS_RATE: columns.SUCCESS_RATE,
 }
 # IMPALA and APPO sample while they learn, and measure only the latter.
 _TIMER_NAMES = {
@@ -87,20 +87,30 @@ def time_iterations(metrics: MetricsLogger) -> None:
 
 
 def build_row(
-    result: Mapping[str, Any], counters: Counters, seconds: float, new_env_steps: int
+    result: Mapping[str, Any],
+    counters: Counters,
+    window: EpisodeWindow,
+    seconds: float,
+    new_env_steps: int,
 ) -> Row:
     """Returns the row of one training iteration.
 
     Args:
         result: What RLlib's `Algorithm.train` returned.
         counters: The trial's counters, this iteration included.
+        window: The trial's newest episodes, those of this iteration included.
         seconds: Duration of this iteration.
         new_env_steps: Env steps sampled in this iteration.
     """
     row: Row = {**asdict(counters), columns.ENV_STEPS_PER_S: new_env_steps / max(seconds, 1e-9)}
-    row |= _episode_part(result.get("env_runners", {}))
-    evaluation = result.get("evaluation", {}).get("env_runners", {})
-    row |= {columns.EVALUATION + key: value for key, value in _episode_part(evaluation).items()}
+    if means := window.columns():
+        row |= means | {columns.WINDOW_IS_FULL: int(window.is_full)}
+    evaluated = [
+        episode
+        for sample in _sampled_episodes(result.get("evaluation", {}))
+        for _, _, episode in sample.ended
+    ]
+    row |= {columns.EVALUATION + key: value for key, value in episode_columns(evaluated).items()}
     for policy, stats in sorted(result.get("learners", {}).items()):
         if policy != "__all_modules__":
             row |= {
@@ -115,29 +125,55 @@ def build_row(
     return {key: value for key, value in row.items() if not math.isnan(value)}
 
 
+def add_episodes(
+    window: EpisodeWindow, result: Mapping[str, Any], counters: Counters, algorithm: Algorithm
+) -> None:
+    """Adds the episodes of an iteration, which `counters` include already, to the window."""
+    group = algorithm.env_runner_group
+    healthy = group.healthy_env_runner_ids() if group.num_remote_env_runners() else [0]
+    window.add(counters.training_iteration, _sampled_episodes(result), healthy)
+
+
+def _sampled_episodes(result: Mapping[str, Any]) -> list[SampledEpisodes]:
+    sampled = result.get("env_runners", {}).get(SAMPLED_EPISODES, [])
+    return sampled if isinstance(sampled, list) else [sampled]  # RLlib unpacks a list of one
+
+
+def is_settled(metric: str, row: Mapping[str, float]) -> bool:
+    """Whether a row's value of `metric` is not a mean over fewer episodes than it is to be.
+
+    Rows of older versions say nothing about it.
+    """
+    in_window = not metric.startswith(columns.EVALUATION) and metric != columns.ENV_STEPS_PER_S
+    return not in_window or bool(row.get(columns.WINDOW_IS_FULL, True))
+
+
 def _count(value: float) -> int:
     # RLlib 2.60 reports NaN for what has happened before, but not in this iteration.
     return 0 if math.isnan(value) else int(value)
 
 
-def _episode_part(stats: Mapping[str, Any]) -> Row:
-    row = {ours: float(stats[theirs]) for theirs, ours in _EPISODE_NAMES.items() if theirs in stats}
-    for theirs, ours in (
-        ("module_episode_returns_mean", columns.POLICY_RETURN_MEAN),
-        ("agent_episode_returns_mean", columns.AGENT_RETURN_MEAN),
-    ):
-        row |= {ours + key: float(value) for key, value in sorted(stats.get(theirs, {}).items())}
-    return row
+def stop_reason(
+    stop: StopConfig, row: Mapping[str, float], earlier_return_mean: float | None
+) -> str | None:
+    """Says which limit of `stop` the row has reached, or None.
 
-
-def stop_reason(stop: StopConfig, row: Mapping[str, float]) -> str | None:
-    """Says which limit of `stop` the row has reached, or None."""
+    Args:
+        stop: The limits.
+        row: Numbers by column.
+        earlier_return_mean: Mean return of the window of episodes before the row's. A mean that
+            is reached in one window only may be luck.
+    """
     limits = {
         columns.ENV_STEPS: stop.env_steps,
         columns.EPISODES: stop.episodes,
         columns.EPISODE_RETURN_MEAN: stop.episode_return_mean,
         columns.TIME_S: stop.time_s,
     }
+    if stop.episode_return_mean is None or (
+        earlier_return_mean is None or earlier_return_mean < stop.episode_return_mean
+    ):
+        del limits[columns.EPISODE_RETURN_MEAN]
     for key, limit in limits.items():
         if limit is not None and row.get(key, -math.inf) >= limit:
             form = ",.0f" if isinstance(limit, int) else "g"

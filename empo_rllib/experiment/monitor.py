@@ -12,6 +12,7 @@ from ray.tune.experiment import Trial
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment import interrupt
 from empo_rllib.experiment.checkpoints import newest_checkpoint
+from empo_rllib.experiment.metrics import is_settled
 from empo_rllib.experiment.progress import Display
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
 from empo_rllib.experiment.trial import ERROR_FILE, TrialTask
@@ -51,6 +52,7 @@ class Monitor(tune.Callback):
         entry.env_steps_per_s = entry.env_steps / entry.time_s if entry.time_s else None
         entry.episode_return_mean = result.get("episode_return_mean", entry.episode_return_mean)
         entry.metric = result.get(self._config.tune.metric, entry.metric)
+        entry.is_settled = is_settled(self._config.tune.metric, result)
         entry.stop_reason = result["stop_reason"]
         entry.env_runner_hosts = result["env_runner_hosts"]
         self._display.update(entry.trial_id, result)

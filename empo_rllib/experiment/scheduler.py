@@ -20,7 +20,7 @@ from empo_rllib import columns
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.tune_settings import AshaScheduler
 from empo_rllib.experiment.checkpoints import newest_intact, read_counters
-from empo_rllib.experiment.metrics import Row
+from empo_rllib.experiment.metrics import Row, is_settled
 from empo_rllib.experiment.progress_file import read_progress
 from empo_rllib.experiment.summary import ExperimentResult, TrialStatus
 from empo_rllib.experiment.trial import TrialTask
@@ -110,11 +110,11 @@ class ResumableAsha(ASHAScheduler):
             trial = _OurTrial(history.trial_id)
             # As Tune does, which does not ask about a row that says the trial is finished.
             if not (is_last and history.status == "finished"):
-                decision = super().on_trial_result(None, trial, row)
+                decision = super().on_trial_result(None, trial, self._settled(row))
                 went_on = not is_last or history.went_on
                 self._verdicts[trial.trial_id] = self.CONTINUE if went_on else decision
             if is_last and history.status != "pending":
-                super().on_trial_complete(None, trial, row)
+                super().on_trial_complete(None, trial, self._settled(row))
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(tune_controller, _OurTrial.of(trial))
@@ -122,13 +122,19 @@ class ResumableAsha(ASHAScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         ours = _OurTrial.of(trial)
         known = self._verdicts.pop(ours.trial_id, None)
-        return known or super().on_trial_result(tune_controller, ours, result)
+        return known or super().on_trial_result(tune_controller, ours, self._settled(result))
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        super().on_trial_complete(tune_controller, _OurTrial.of(trial), result)
+        super().on_trial_complete(tune_controller, _OurTrial.of(trial), self._settled(result))
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_remove(tune_controller, _OurTrial.of(trial))
+
+    def _settled(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Returns a row without what ASHA must not decide on."""
+        if is_settled(self._metric, row):
+            return row
+        return {key: value for key, value in row.items() if key != self._metric}
 
 
 def _reports(history: History) -> Iterator[tuple[History, Row, bool]]:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from empo_rllib import columns
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig, differences
 from empo_rllib.errors import RunError
@@ -111,8 +112,7 @@ def unfinished_trials(config: ExperimentConfig, result: ExperimentResult) -> lis
     return [
         trial
         for trial in result.trials
-        if not trial.is_over
-        or (trial.status == "finished" and stop_reason(config.stop, _last(trial)) is None)
+        if not trial.is_over or (trial.status == "finished" and not _is_done(config, trial))
     ]
 
 
@@ -133,9 +133,13 @@ def _check_differences(config: ExperimentConfig, folder: Path) -> None:
         )
 
 
-def _last(trial: TrialSummary) -> dict[str, float]:
+def _is_done(config: ExperimentConfig, trial: TrialSummary) -> bool:
     row = trial.model_dump(include={"env_steps", "episodes", "time_s", "episode_return_mean"})
-    return {key: value for key, value in row.items() if value is not None}
+    known = {key: value for key, value in row.items() if value is not None}
+    # The window before the last is in the checkpoint only.
+    reached = trial.stop_reason.startswith(columns.EPISODE_RETURN_MEAN)
+    earlier_return_mean = trial.episode_return_mean if reached else None
+    return stop_reason(config.stop, known, earlier_return_mean) is not None
 
 
 def _at(tree: Mapping[str, object], key: str) -> object:

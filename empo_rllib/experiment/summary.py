@@ -24,7 +24,8 @@ class TrialSummary(BaseModel):
     """One trial: what it ran with and its newest numbers.
 
     `stopped` means that the scheduler ended it early; `metric` is the value of `tune.metric`;
-    `env_runner_hosts` is where its env runners ran last, one host name each.
+    `is_settled` says whether that is not a mean over too few episodes; `env_runner_hosts` is where
+    its env runners ran last, one host name each.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -41,6 +42,7 @@ class TrialSummary(BaseModel):
     env_steps_per_s: float | None = None
     episode_return_mean: float | None = None
     metric: float | None = None
+    is_settled: bool = True
     env_runner_hosts: list[str] = []
     checkpoint: str | None = None
     error: str | None = None
@@ -99,6 +101,8 @@ class ExperimentResult(BaseModel):
     def update(self) -> None:
         """Derives `best_trial` and `groups` from the trials."""
         scored = [trial for trial in self.trials if trial.metric is not None]
+        # A mean over few episodes counts only where all are.
+        scored = [trial for trial in scored if trial.is_settled] or scored
         sign = 1 if self.mode == "max" else -1
         if scored:
             self.best_trial = max(scored, key=lambda trial: sign * (trial.metric or 0.0)).trial_id

@@ -26,12 +26,24 @@ from empo_rllib.algorithms.policies import Policy
 from empo_rllib.algorithms.setup import TrialSetup
 from empo_rllib.envs.env_errors import raise_env_error
 from empo_rllib.errors import TrialError
-from empo_rllib.experiment.checkpoints import checkpoint_to_restore, read_counters, write_checkpoint
-from empo_rllib.experiment.metrics import Counters, build_row, stop_reason, time_iterations
+from empo_rllib.experiment.checkpoints import (
+    checkpoint_to_restore,
+    read_counters,
+    read_episodes,
+    write_checkpoint,
+)
+from empo_rllib.experiment.metrics import (
+    Counters,
+    add_episodes,
+    build_row,
+    stop_reason,
+    time_iterations,
+)
 from empo_rllib.experiment.progress_file import ProgressFile
 from empo_rllib.experiment.prometheus import TrialMetrics
 from empo_rllib.experiment.run_folder import resolve_checkpoint_policy
 from empo_rllib.files import write_whole
+from empo_rllib.sampling.episode_window import EpisodeWindow
 from empo_rllib.seeding import seed_everything
 
 ERROR_FILE = "error.txt"
@@ -85,6 +97,7 @@ class ExperimentTrial(tune.Trainable):
         # With Tune's folder of the trial RLlib makes none in HOME, which may be read-only.
         self._algorithm = config.algo_class(config=config, storage=self._storage)
         self._counters = Counters()
+        self._window = EpisodeWindow(self._algorithm.config.metrics_num_episodes_for_smoothing)
         self._restore_or_start(task.setup.policies)
         time_iterations(self._algorithm.metrics)
         self._saved_iteration = self._counters.training_iteration
@@ -101,12 +114,12 @@ class ExperimentTrial(tune.Trainable):
         come before the scheduler could decide on it.
         """
         row = self._progress.last_row
-        reason = stop_reason(self._config.stop, row)
+        reason = self._stop_reason(row)
         is_restored, self._is_restored = self._is_restored, False
         if reason is None and not is_restored:
             with self._reporting_errors():
                 row = self._train()
-                reason = stop_reason(self._config.stop, row)
+                reason = self._stop_reason(row)
                 frequency = self._config.checkpoint.frequency
                 if reason or self._counters.training_iteration % frequency == 0:
                     self._save()
@@ -147,6 +160,7 @@ class ExperimentTrial(tune.Trainable):
     def _restore_or_start(self, policies: Mapping[str, Policy]) -> None:
         if checkpoint := checkpoint_to_restore(self._folder):
             self._counters = Counters(**read_counters(checkpoint))
+            self._window = EpisodeWindow(self._window.size, read_episodes(checkpoint))
             self._algorithm.restore_from_path(str(checkpoint / "algorithm"))
             return
         weights = {
@@ -163,17 +177,22 @@ class ExperimentTrial(tune.Trainable):
         raise_env_error(self._folder / ENV_ERROR_FILE)
         seconds = time.perf_counter() - started
         self._counters.advance(result, seconds)
+        add_episodes(self._window, result, self._counters, self._algorithm)
         new_env_steps = self._counters.env_steps - before
-        row = build_row(result, self._counters, seconds, new_env_steps)
+        row = build_row(result, self._counters, self._window, seconds, new_env_steps)
         self._progress.append(row)
         self._metrics.emit(row, new_env_steps)
         return row
+
+    def _stop_reason(self, row: dict[str, float]) -> str | None:
+        return stop_reason(self._config.stop, row, self._window.earlier_return_mean())
 
     def _save(self) -> None:
         write_checkpoint(
             self._folder,
             self._algorithm,
             asdict(self._counters),
+            self._window.state(),
             self._config.checkpoint.num_to_keep,
         )
         self._saved_iteration = self._counters.training_iteration

@@ -1,8 +1,8 @@
 """The env runner of the fast path: N envs step together, and what happens is kept in arrays.
 
 This module is the only one that leans on private parts of RLlib's `MultiAgentEnvRunner`
-(Ray 2.60): `_seed`, `_device`, `_weights_seq_no`, `_time_after_sampling`, `_log_env_steps`,
-`_log_episode_metrics` and `_metrics_num_env_steps_sampled`. A contract test checks them.
+(Ray 2.60): `_seed`, `_device`, `_weights_seq_no`, `_time_after_sampling`, `_log_env_steps` and
+`_metrics_num_env_steps_sampled`. A contract test checks them.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ from empo_rllib.acting.actor import Actor
 from empo_rllib.acting.decision import actions_for_env
 from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.acting.view import policy_views
-from empo_rllib.columns import SUCCESS_RATE
 from empo_rllib.envs.env_errors import reporting_env_errors
 from empo_rllib.envs.vector_env import VectorEnv
-from empo_rllib.sampling.episodes import smoothing_window
+from empo_rllib.sampling.episode_window import SAMPLED_EPISODES, SampledEpisodes, numbers_of
 from empo_rllib.sampling.fragment import Fragment
 from empo_rllib.sampling.rollout import Rollout, Seconds
 from empo_rllib.seeding import seed_everything
@@ -100,6 +99,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         if self.worker_index:
             torch.set_num_threads(1)  # env runners share their node's cores
         self._source: FragmentSource = self.config.env_config[FRAGMENT_SOURCE]
+        self._policy_of = {a: name for name, agents in self._source.agents.items() for a in agents}
         for purpose in list(self._rollouts):  # RLlib makes envs anew after they failed
             self._close_rollout(purpose)
 
@@ -165,7 +165,9 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         acted = fragment.present.sum((0, 1)).tolist()
         self._log_steps(acted, rollout.envs, len(fragment), len(finished))
         self._log_seconds(rollout, num_steps)
-        self._log_episodes(finished)
+        ends = fragment.final_index.tolist()
+        ended = [(env, t + 1, episode) for (t, env), episode in zip(ends, finished, strict=True)]
+        self._log_episodes(rollout, num_steps, ended)
         return fragment
 
     def _play(self, num_episodes: int, explore: bool) -> list[FinishedEpisode]:
@@ -178,7 +180,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         acted = [sum(e.lengths.get(a, 0) for e in finished) for a in rollout.envs.agents]
         env_steps = sum(episode.length for episode in finished)
         self._log_steps(acted, rollout.envs, env_steps, len(finished))
-        self._log_episodes(finished)
+        self._log_episodes(rollout, 0, [(0, 0, episode) for episode in finished])
         return finished
 
     def _rollout(self, purpose: str, num_envs: int, explore: bool) -> Rollout:
@@ -227,10 +229,9 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         if episodes:
             log(NUM_EPISODES, episodes, reduce="sum")
             log(NUM_EPISODES_LIFETIME, episodes, reduce="lifetime_sum")
-        modules = {a: policy for policy, agents in self._source.agents.items() for a in agents}
         for agent, steps in zip(envs.agents, acted, strict=True):
             if steps:
-                module = modules[agent]
+                module = self._policy_of[agent]
                 log((NUM_AGENT_STEPS_SAMPLED, agent), steps, reduce="sum")
                 log((NUM_AGENT_STEPS_SAMPLED_LIFETIME, agent), steps, reduce="lifetime_sum")
                 log((NUM_MODULE_STEPS_SAMPLED, module), steps, reduce="sum")
@@ -242,21 +243,16 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         self.metrics.log_value(ENV_STEP_TIMER, rollout.seconds.env / num_steps)
         rollout.seconds = Seconds()
 
-    def _log_episodes(self, finished: list[FinishedEpisode]) -> None:
-        """Logs returns and lengths. Older ones than RLlib's window would be forgotten at once."""
-        window = smoothing_window(self.config)
-        for episode in finished[-window:]:
-            self._log_episode_metrics(
-                episode.length,
-                episode.episode_return,
-                episode.duration_s,
-                episode.returns,
-                {
-                    module: sum(episode.returns.get(agent, 0.0) for agent in agents)
-                    for module, agents in self._source.agents.items()
-                    if any(agent in episode.lengths for agent in agents)
-                },
-                episode.lengths,
-            )
-            if episode.success is not None:
-                self.metrics.log_value(SUCCESS_RATE, float(episode.success), window=window)
+    def _log_episodes(
+        self, rollout: Rollout, num_steps: int, ended: list[tuple[int, int, FinishedEpisode]]
+    ) -> None:
+        """Logs the numbers of all episodes, which RLlib's own means would not keep apart."""
+        sampled = SampledEpisodes(
+            worker_index=self.worker_index or 0,
+            life=rollout.episodes.life,
+            clock=rollout.episodes.steps - num_steps,
+            steps=num_steps,
+            num_envs=rollout.envs.num_envs,
+            ended=[(env, step, numbers_of(one, self._policy_of)) for env, step, one in ended],
+        )
+        self.metrics.log_value(SAMPLED_EPISODES, sampled, reduce="item_series")

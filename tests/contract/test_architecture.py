@@ -42,6 +42,7 @@ MAY_IMPORT = {
         "trials",
         "envs",
         "rl_modules",
+        "sampling",
         "algorithms",
         "seeding",
         "statistics",

@@ -173,10 +173,7 @@ RUNNER_ATTRIBUTES = {
     "_weights_seq_no": MultiAgentEnvRunner,
     "_time_after_sampling": MultiAgentEnvRunner,
 }
-RUNNER_METHODS = {
-    "_log_env_steps": ["metric", "num_steps"],
-    "_log_episode_metrics": ["length", "ret", "sec", "agents", "modules", "agent_steps"],
-}
+RUNNER_METHODS = {"_log_env_steps": ["metric", "num_steps"]}
 #: Called without the public method around it, which changes the mode of the network every time.
 MODULE_METHODS = {
     "_forward_exploration": TorchRLModule,

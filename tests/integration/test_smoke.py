@@ -35,6 +35,7 @@ TRIAL_KEYS = {
     "env_steps_per_s",
     "episode_return_mean",
     "metric",
+    "is_settled",
     "checkpoint",
     "error",
 }

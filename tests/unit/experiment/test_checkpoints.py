@@ -23,6 +23,7 @@ from empo_rllib.experiment.checkpoints import (
     newest_checkpoint,
     newest_intact,
     read_counters,
+    read_episodes,
     read_policy,
     write_checkpoint,
 )
@@ -35,6 +36,9 @@ WEIGHTS = {
     },
     "fixed": {"actor.weight": np.zeros((2, 3), np.float32)},
 }
+
+
+EPISODES = [{"length": 3, "agent_returns": {"a": 0.5}, "policy_returns": {}, "success": None}]
 
 
 class FakeAlgorithm:
@@ -65,7 +69,8 @@ def counters(iteration):
 
 
 def save(folder, iteration, num_to_keep=2, **kwargs):
-    return write_checkpoint(folder, FakeAlgorithm(**kwargs), counters(iteration), num_to_keep)
+    algorithm = FakeAlgorithm(**kwargs)
+    return write_checkpoint(folder, algorithm, counters(iteration), EPISODES, num_to_keep)
 
 
 def names(folder):
@@ -89,7 +94,7 @@ def message_of(function, *args):
 def test_a_checkpoint_holds_counters_weights_and_rllibs_state(tmp_path):
     checkpoint = save(tmp_path, 10)
     assert checkpoint == tmp_path / "checkpoint_000010"
-    assert names(checkpoint) == ["algorithm", "policies", "state.json"]
+    assert names(checkpoint) == ["algorithm", "episodes.json", "policies", "state.json"]
     assert names(checkpoint / "policies") == ["fixed.safetensors", "walker.safetensors"]
     assert read_counters(checkpoint) == counters(10)
     for name, weights in WEIGHTS.items():
@@ -99,6 +104,15 @@ def test_a_checkpoint_holds_counters_weights_and_rllibs_state(tmp_path):
             np.testing.assert_array_equal(read[key], value)
             assert read[key].shape == value.shape
             assert read[key].dtype == value.dtype
+
+
+def test_a_checkpoint_holds_the_newest_episodes_which_older_ones_do_not(tmp_path):
+    checkpoint = save(tmp_path, 10)
+    assert read_episodes(checkpoint) == EPISODES
+    (checkpoint / "episodes.json").write_text("[{")
+    assert "damaged" in message_of(read_episodes, checkpoint)
+    (checkpoint / "episodes.json").unlink()
+    assert read_episodes(checkpoint) == []
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
@@ -198,7 +212,8 @@ def test_a_checkpoint_knows_its_files(tmp_path):
     checkpoint = save(tmp_path, 1)
     check_intact(checkpoint)
     state = json.loads((checkpoint / "state.json").read_text())
-    files = {"algorithm/rllib_checkpoint.json", *(f"policies/{n}.safetensors" for n in WEIGHTS)}
+    files = {"algorithm/rllib_checkpoint.json", "episodes.json"}
+    files |= {*(f"policies/{n}.safetensors" for n in WEIGHTS)}
     assert set(state["files"]) == files
     assert state["files"]["algorithm/rllib_checkpoint.json"] == 2
 

@@ -7,9 +7,32 @@ import math
 import pytest
 
 from empo_rllib.config.sections import StopConfig
-from empo_rllib.experiment.metrics import Counters, build_row, stop_reason, time_iterations
+from empo_rllib.experiment.metrics import (
+    Counters,
+    build_row,
+    is_settled,
+    stop_reason,
+    time_iterations,
+)
+from empo_rllib.sampling.episode_window import EpisodeNumbers, EpisodeWindow, SampledEpisodes
 
 NAN = math.nan
+# What the trial's own window knows; RLlib's means, below, are of one iteration.
+WINDOW = EpisodeWindow(
+    100,
+    [
+        {
+            "length": 59,
+            "agent_returns": {"agent_1": 0.5, "agent_0": 0.25},
+            "policy_returns": {"agent_1": 0.5, "agent_0": 0.25},
+            "success": 1.0,
+        }
+    ],
+)
+EVALUATED = [
+    EpisodeNumbers(60, {"agent_0": 0.5, "agent_1": 0.0}, {}, 1.0),
+    EpisodeNumbers(100, {"agent_0": 0.0, "agent_1": 0.0}, {}, 0.0),
+]
 
 # What `PPO.train()` of Ray 2.60 returned for two agents, without its connectors' timers.
 PPO_RESULT = {
@@ -60,10 +83,9 @@ PPO_RESULT = {
     },
     "evaluation": {
         "env_runners": {
-            "episode_return_mean": 0.25,
-            "success_rate": 0.5,
-            "episode_len_mean": 80.0,
-            "agent_episode_returns_mean": {"agent_0": 0.25, "agent_1": 0.0},
+            "episode_return_mean": 0.9,
+            # RLlib unpacks a list of one.
+            "sampled_episodes": SampledEpisodes(0, 0, 0, 0, 1, [(0, 0, one) for one in EVALUATED]),
         }
     },
 }
@@ -83,7 +105,7 @@ SAC_STATISTICS = {
 def row_of(result, seconds=2.0, new_env_steps=502):
     counters = Counters()
     counters.advance(result, seconds)
-    return build_row(result, counters, seconds, new_env_steps)
+    return build_row(result, counters, WINDOW, seconds, new_env_steps)
 
 
 def test_the_row_of_a_training_result_has_readable_names():
@@ -95,16 +117,19 @@ def test_the_row_of_a_training_result_has_readable_names():
             "episodes": 6,
             "time_s": 2.0,
             "env_steps_per_s": 251.0,
-            "episode_return_mean": 0.4508,
-            "episode_return_min": 0.0,
-            "episode_return_max": 0.694,
-            "episode_length_mean": 59.17,
-            "success_rate": 0.8333,
-            "policy_return_mean/agent_0": 0.0392,
-            "policy_return_mean/agent_1": 0.4117,
-            "agent_return_mean/agent_0": 0.0392,
-            "agent_return_mean/agent_1": 0.4117,
+            "episode_return_mean": 0.75,
+            "episode_return_min": 0.75,
+            "episode_return_max": 0.75,
+            "episode_length_mean": 59.0,
+            "success_rate": 1.0,
+            "policy_return_mean/agent_0": 0.25,
+            "policy_return_mean/agent_1": 0.5,
+            "agent_return_mean/agent_0": 0.25,
+            "agent_return_mean/agent_1": 0.5,
+            "window_is_full": 0,
             "evaluation/episode_return_mean": 0.25,
+            "evaluation/episode_return_min": 0.0,
+            "evaluation/episode_return_max": 0.5,
             "evaluation/success_rate": 0.5,
             "evaluation/episode_length_mean": 80.0,
             "evaluation/agent_return_mean/agent_0": 0.25,
@@ -145,18 +170,31 @@ def test_the_statistics_of_q_learning_have_names_too():
 
 def test_what_was_not_measured_is_left_out():
     result = {
-        "env_runners": {
-            "episode_return_mean": NAN,
-            "success_rate": NAN,
-            "num_env_steps_sampled": 10,
-            "agent_episode_returns_mean": {"agent_0": NAN, "agent_1": 1.0},
-        }
+        "env_runners": {"episode_return_mean": 1.0, "num_env_steps_sampled": 10},
+        "learners": {"shared": {"entropy": NAN}},
     }
-    row = row_of(result)
-    assert "episode_return_mean" not in row
-    assert "success_rate" not in row
-    assert row["agent_return_mean/agent_1"] == 1.0
+    counters = Counters()
+    counters.advance(result, 2.0)
+    row = build_row(result, counters, EpisodeWindow(100), 2.0, 10)
+    assert "episode_return_mean" not in row  # no episode is in the window
+    assert "window_is_full" not in row
+    assert "learner/shared/entropy" not in row
     assert not any(math.isnan(value) for value in row.values())
+
+
+@pytest.mark.parametrize(
+    ("metric", "full", "expected"),
+    [
+        ("episode_return_mean", 1, True),
+        ("episode_return_mean", 0, False),
+        ("policy_return_mean/walker", 0, False),
+        ("success_rate", None, True),  # an older version's
+        ("evaluation/episode_return_mean", 0, True),
+        ("env_steps_per_s", 0, True),
+    ],
+)
+def test_a_mean_is_settled_when_its_window_is_full(metric, full, expected):
+    assert is_settled(metric, {} if full is None else {"window_is_full": full}) is expected
 
 
 def test_counters_add_up_over_iterations_and_sessions():
@@ -202,27 +240,36 @@ NEVER = {"env_steps": None}
     ],
 )
 def test_a_trial_ends_at_whichever_limit_comes_first(limits, reason):
-    assert stop_reason(StopConfig(**limits), ROW) == reason
+    assert stop_reason(StopConfig(**limits), ROW, 0.9) == reason
 
 
 @pytest.mark.parametrize("kind", [int, float])
 def test_a_reason_gives_counts_to_the_last_digit(kind):
     row = {"env_steps": kind(1_234_567), "episodes": kind(2_000_001)}
-    assert stop_reason(StopConfig(env_steps=1_200_000), row) == "env_steps 1,234,567 >= 1,200,000"
+    assert (
+        stop_reason(StopConfig(env_steps=1_200_000), row, 0.9) == "env_steps 1,234,567 >= 1,200,000"
+    )
     stop = StopConfig(env_steps=None, episodes=2_000_000)
-    assert stop_reason(stop, row) == "episodes 2,000,001 >= 2,000,000"
+    assert stop_reason(stop, row, 0.9) == "episodes 2,000,001 >= 2,000,000"
 
 
 def test_a_return_of_zero_is_a_limit_like_any_other():
     stop = StopConfig(env_steps=None, episode_return_mean=0.0)
-    assert stop_reason(stop, {"episode_return_mean": -0.1}) is None
-    assert stop_reason(stop, {"episode_return_mean": 0.0}) == "episode_return_mean 0 >= 0"
+    assert stop_reason(stop, {"episode_return_mean": -0.1}, 0.9) is None
+    assert stop_reason(stop, {"episode_return_mean": 0.0}, 0.9) == "episode_return_mean 0 >= 0"
+
+
+@pytest.mark.parametrize("earlier", [None, 0.84])
+def test_a_return_that_the_window_before_did_not_reach_ends_nothing(earlier):
+    stop = StopConfig(env_steps=None, episode_return_mean=0.85)
+    assert stop_reason(stop, ROW, earlier) is None
+    assert stop_reason(stop, ROW, 0.85) == "episode_return_mean 0.9 >= 0.85"
 
 
 def test_a_return_that_was_not_measured_ends_nothing():
     stop = StopConfig(env_steps=None, episode_return_mean=-100.0)
-    assert stop_reason(stop, {"env_steps": 10}) is None
-    assert stop_reason(stop, {}) is None
+    assert stop_reason(stop, {"env_steps": 10}, 0.9) is None
+    assert stop_reason(stop, {}, 0.9) is None
 
 
 @pytest.fixture

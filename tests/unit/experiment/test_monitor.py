@@ -75,6 +75,14 @@ def test_a_result_brings_the_summary_up_to_date(run, display):
     assert display.rows["trial_00001"]["env_steps"] == 5000.0
 
 
+def test_the_summary_says_whether_a_mean_is_over_a_full_window(run):
+    monitor, summary = run
+    play(monitor, window_is_full=0)
+    assert not summary.trials[0].is_settled
+    play(monitor, window_is_full=1)
+    assert summary.trials[0].is_settled
+
+
 def test_an_iteration_without_episode_keeps_the_last_return(run):
     monitor, summary = run
     play(monitor)

@@ -110,6 +110,19 @@ def sweep(scheduler, run, seed):
     return reports
 
 
+def test_asha_does_not_decide_on_a_mean_over_too_few_episodes(experiment, result, trial):
+    run = result(trial(0), trial(1))
+    scheduler = build_scheduler(experiment(tune={"scheduler": {"asha": ASHA}}), run)
+    trials = Trials(scheduler)
+    for entry in run.trials:
+        trials.start(entry.trial_id)
+    row = {"env_steps": 300, METRIC: 1.0, "window_is_full": 1}
+    assert trials.report("trial_00000", row) == CONTINUE
+    worse = {"env_steps": 300, METRIC: 0.0, "window_is_full": 0}
+    assert trials.report("trial_00001", worse) == CONTINUE
+    assert trials.report("trial_00001", {**worse, "env_steps": 400, "window_is_full": 1}) == STOP
+
+
 def rungs(scheduler):
     return dict(scheduler._brackets[0]._rungs)
 

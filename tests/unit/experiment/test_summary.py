@@ -153,3 +153,13 @@ def test_a_run_that_nobody_works_on_is_settled(result, trial, statuses, interrup
     run.settle(interrupted)
     assert run.status == settled
     assert not {entry.status for entry in run.trials} & {"pending", "running"}
+
+
+def test_a_mean_over_few_episodes_is_the_best_only_where_all_are(result, trial):
+    early = trial(0, metric=0.9, is_settled=False)
+    summary = result(early, trial(1, metric=0.5))
+    summary.update()
+    assert summary.best_trial == "trial_00001"
+    summary = result(early, trial(1, metric=0.5, is_settled=False))
+    summary.update()
+    assert summary.best_trial == "trial_00000"

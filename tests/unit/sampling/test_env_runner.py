@@ -18,6 +18,7 @@ from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.config.load import validate_config
 from empo_rllib.sampling.env_runner import FragmentEnvRunner
+from empo_rllib.sampling.episode_window import SAMPLED_EPISODES
 from empo_rllib.sampling.fragment import Fragment
 
 # RLlib registers its env with Gymnasium once for every env runner.
@@ -90,8 +91,11 @@ def test_the_metrics_have_rllibs_keys(runner, sampler):
             one.sample()
         keys = keys_of(reduced(one.get_metrics()))
         found.append({key for key in keys if not key.startswith(OF_RLLIB)})
-    assert found[1] == found[0] | {"success_rate"}  # RLlib's comes from a callback
-    assert len(found[0]) > 20
+    # RLlib's means over episodes are not kept; ours and RLlib's own env runner log the episodes.
+    means = {key for key in found[0] if key.startswith(("episode_", "agent_", "module_episode"))}
+    assert found[1] == found[0] - means
+    assert SAMPLED_EPISODES in found[1]
+    assert len(found[1]) > 15
 
 
 @pytest.mark.parametrize(("worker_index", "in_evaluation"), [(0, False), (3, False), (2, True)])
@@ -142,20 +146,54 @@ def test_the_counters_are_those_of_the_fragment(runner):
 def test_returns_are_those_of_the_episodes(runner):
     one = runner(joint_reward=True)
     (fragment,) = one.sample()
-    metrics = reduced(one.get_metrics())
-    returns = []
+    (sampled,) = reduced(one.get_metrics())[SAMPLED_EPISODES]
+    assert (sampled.clock, sampled.steps, sampled.num_envs) == (0, STEPS, 4)
+    expected = []
     for n in range(4):
-        ends = np.flatnonzero(fragment.episode_over[:, n])
+        ends = np.flatnonzero(fragment.episode_over[:, n]).tolist()
         rewards = np.where(fragment.present[:, n], fragment.rewards[:, n], 0.0)
-        starts = [0, *(ends[:-1] + 1)]
-        returns += [rewards[s : e + 1].sum(0) for s, e in zip(starts, ends, strict=True)]
-    mean = np.mean(returns, axis=0)
-    assert metrics["episode_return_mean"] == pytest.approx(mean.sum())
-    by_agent = metrics["agent_episode_returns_mean"]
-    assert [by_agent[f"agent_{i}"] for i in range(3)] == pytest.approx(mean.tolist())
-    by_policy = metrics["module_episode_returns_mean"]
-    assert by_policy["two"] == pytest.approx(mean[1] + mean[2])
-    assert mean.sum() > 0
+        starts = [0, *(end + 1 for end in ends[:-1])]
+        for start, end in zip(starts, ends, strict=True):
+            returns = rewards[start : end + 1].sum(0).tolist()
+            expected.append((end + 1, n, end + 1 - start, returns))
+    found = [
+        (step, n, episode.length, list(episode.agent_returns.values()))
+        for n, step, episode in sampled.ended
+    ]
+    assert found == [
+        (step, n, length, pytest.approx(returns)) for step, n, length, returns in sorted(expected)
+    ]
+    for _, _, episode in sampled.ended:
+        by_agent = episode.agent_returns
+        assert episode.policy_returns["one"] == by_agent["agent_0"]
+        assert episode.policy_returns["two"] == by_agent["agent_1"] + by_agent["agent_2"]
+        assert episode.success in (0.0, 1.0)
+    assert sum(sum(returns) for *_, returns in expected) > 0
+
+
+@pytest.mark.parametrize("sampler", ["batched", "python", "rllib"])
+def test_the_episodes_of_an_env_follow_each_other(runner, sampler):
+    """What the order of starts is told by; a reset is a step of RLlib's own env runner."""
+    one = runner(sampler)
+    sampled = []
+    for _ in range(3):
+        one.sample()
+        sampled += reduced(one.get_metrics())[SAMPLED_EPISODES]
+    assert [part.clock for part in sampled] == [
+        sum(part.steps for part in sampled[:k]) for k in range(3)
+    ]
+    assert len({part.life for part in sampled}) == 1
+    resets = sampler == "rllib"
+    clock = [0] * 4
+    for part in sampled:
+        for env, step, episode in part.ended:
+            assert part.clock + step - clock[env] == episode.length + resets
+            clock[env] = part.clock + step
+    assert min(clock) > 0
+    one.sample(force_reset=True)
+    (after,) = reduced(one.get_metrics())[SAMPLED_EPISODES]
+    assert after.clock == 0
+    assert after.life > sampled[0].life
 
 
 @pytest.mark.parametrize("sampler", ["batched", "python"])
@@ -176,7 +214,8 @@ def test_evaluation_plays_as_many_episodes_as_asked_for(runner):
     metrics = reduced(one.get_metrics())
     assert metrics["num_episodes"] == 6
     assert metrics["num_env_steps_sampled"] == sum(e.env_steps() for e in episodes)
-    assert metrics["episode_len_mean"] == pytest.approx(np.mean([e.length for e in episodes]))
+    (sampled,) = metrics[SAMPLED_EPISODES]
+    assert [one.length for _, _, one in sampled.ended] == [e.length for e in episodes]
 
 
 def test_evaluation_does_not_touch_the_episodes_of_training(runner):
