@@ -242,6 +242,23 @@ def test_a_finished_trial_goes_on_when_its_limits_are_raised(
     assert first.env_steps == 200_000
 
 
+@pytest.mark.parametrize(
+    ("reason", "limit", "goes_on"),
+    [
+        ("episode_return_mean 0.96 >= 0.95", 0.95, False),
+        ("episode_return_mean 0.96 >= 0.95", 0.97, True),
+        ("env_steps 200,000 >= 200,000", 0.95, True),  # one window of 0.96 may be luck
+    ],
+)
+def test_a_trial_that_reached_its_return_is_over(
+    experiment, run_folder, result, trial, reason, limit, goes_on
+):
+    numbers = {"env_steps": 200_000, "episodes": 100, "episode_return_mean": 0.96}
+    done = trial(0, status="finished", stop_reason=reason, **numbers)
+    config = experiment(stop={"env_steps": 400_000, "episode_return_mean": limit})
+    assert bool(unfinished_trials(config, result(done, folder=run_folder()))) is goes_on
+
+
 @pytest.mark.parametrize("mark", [{"env_steps": 200_000}, {"env_steps": 400_000, "time_s": 60.0}])
 def test_a_finished_trial_that_is_over_by_the_new_limits_stays(
     experiment, run_folder, result, trial, mark
