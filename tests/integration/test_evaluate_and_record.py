@@ -107,7 +107,9 @@ def test_evaluation_repeats_in_another_process_without_the_pickles(
     run_folder, evaluation, place, tmp_path
 ):
     copy = shutil.copytree(run_folder, tmp_path / "copy")
-    for algorithm in copy.glob("*/*/algorithm"):
+    pickled = list(copy.glob("*/*/algorithm"))
+    assert pickled
+    for algorithm in pickled:
         shutil.rmtree(algorithm)
     again = place.shell("evaluate", copy, *JSON)
     assert (again.code, again.stderr) == (0, "")
