@@ -59,7 +59,7 @@ def add_ten_trials(run: Run) -> None:
         folder = run.trial(number).folder
         shutil.copytree(run.folder / trial.trial_id, folder)
         rows = run.trial(number).rows()
-        for row in rows:
+        for row in filter(lambda row: row["episode_return_mean"], rows):  # an episode has ended
             row["episode_return_mean"] = str(float(row["episode_return_mean"]) + number / 100)
         with (folder / "progress.csv").open("w") as progress:
             writer = csv.DictWriter(progress, rows[0], lineterminator="\n")
