@@ -113,7 +113,7 @@ def test_bar_1000_actions_are_equal_with_numpy_and_onnxruntime_alone(
     assert answer["there"] == []
     equal = sum(a == b for a, b in zip(answer["actions"], expected, strict=True))
     record_bar(
-        "make test",
+        "make test-all",
         f"export, reloaded by {package} with numpy and onnxruntime alone",
         f"{OBSERVATIONS:,} of {OBSERVATIONS:,} actions equal",
         f"{equal:,} of {len(expected):,}",
