@@ -30,7 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     # Short, for Ray's sockets.
     config.stash[SHARED] = Path(tempfile.mkdtemp(prefix="it-", dir="/tmp"))
-    if suite := SUITES.get(config.option.markexpr):
+    suite = SUITES.get(config.option.markexpr)
+    if suite and all(Path(argument).is_dir() for argument in config.args):
         suite.start()
 
 
