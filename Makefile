@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # On all CPUs, which pip does on one. Some packages ship files that are no Python 3.
 COMPILE := $(BIN)/python -m compileall -qq --workers 0 $(VENV)/lib || true
+# Several at a time: starting Ray is mostly waiting. A file stays whole, for its tests share runs, and in its place:
+# the long ones come first.
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # Programs for container tests, where every user can run them.
 TESTBED := /var/cache/empo_rllib-testbed
 RUN := results/empty-8x8-ppo
@@ -22,7 +25,7 @@ PREPARE := cluster/containers/prepare.sh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install train test test-containers test-slurm bench check build build-dev push up down shell logs submit dashboard lock clean
+.PHONY: help install train test test-all test-containers test-slurm bench check build build-dev push up down shell logs submit dashboard lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,10 +37,11 @@ train: $(VENV)/installed ## train, evaluate and film two agents (replaces the la
 	$(BIN)/python -m empo_rllib evaluate $(RUN)
 	$(BIN)/python -m empo_rllib record $(RUN) --out $(RUN)/episode.gif
 
-# Several at a time: starting Ray is mostly waiting. A file stays whole, for its tests share runs, and in its place:
-# the long ones come first.
-test: $(VENV)/installed-dev ## run the unit, contract and integration tests
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+test: $(VENV)/installed-dev ## run the unit and contract tests and the core of the integration tests
+	$(PYTEST) -m "not slow"
+
+test-all: test ## run these, then the rest of the integration tests
+	$(PYTEST) -m slow tests/integration
 
 # As root on Debian 12, where a real Docker Engine is unpacked and run, apart from any other.
 test-containers: $(VENV)/installed-dev ## test the image and the cluster on a Docker Engine of its own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,37 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "testbed"))  # for `bars`, `engine`, `slurm` ...
 
 from bars import Suite
+from processes import end_processes_of
 
-SUITE = Suite("make test", 15 * 60)
+# By what Makefile's targets select.
+SUITES = {"not slow": Suite("make test", 6 * 60), "slow": Suite("make test-all", 15 * 60)}
+SHARED = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The bars of `make test` are measured anew by the whole of it, in several processes."""
-    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    if whole and not hasattr(config, "workerinput"):
-        SUITE.start()
+    """Makes the folder of what all test processes share.
+
+    The bars of a make target are measured anew by the whole of it, in several processes.
+    """
+    if hasattr(config, "workerinput"):
+        config.stash[SHARED] = Path(config.workerinput["shared"])
+        return
+    # Short, for Ray's sockets.
+    config.stash[SHARED] = Path(tempfile.mkdtemp(prefix="it-", dir="/tmp"))
+    suite = SUITES.get(config.option.markexpr)
+    if suite and all(Path(argument).is_dir() for argument in config.args):
+        suite.start()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """Tells a process of pytest-xdist where that folder is."""
+    node.workerinput["shared"] = str(node.config.stash[SHARED])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        end_processes_of(config.stash[SHARED])
 
 
 def pytest_collection_finish() -> None:
@@ -30,7 +53,14 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    SUITE.show(terminalreporter)
+    for suite in SUITES.values():
+        suite.show(terminalreporter)
+
+
+@pytest.fixture(scope="session")
+def shared(pytestconfig: pytest.Config) -> Path:
+    """A folder of all processes of this run, which ends what was started with a TMPDIR in it."""
+    return pytestconfig.stash[SHARED]
 
 
 @pytest.fixture(scope="session")

@@ -62,9 +62,10 @@ class Clone:
         return json.loads((self.folder / "results" / name / "summary.json").read_text())
 
     def rows(self, name: str) -> list[list[str]]:
-        """Returns the lines of the trial's progress.csv, its header first."""
+        """Returns the complete lines of the trial's progress.csv, its header first."""
         path = self.folder / "results" / name / "trial_00000" / "progress.csv"
-        return [line.split(",") for line in path.read_text().splitlines()] if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        return [line.split(",") for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def column(self, name: str, column: str) -> list[float]:
         header, *rows = self.rows(name)

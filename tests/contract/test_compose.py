@@ -23,9 +23,10 @@ def test_every_service_is_locked_down(name: str) -> None:
     assert service["user"] == "${USER_ID:-1000}:${GROUP_ID:-1000}"
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_every_port_is_published_on_loopback_only(name: str) -> None:
-    for port in SERVICES[name].get("ports", []):
+def test_every_port_is_published_on_loopback_only() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert published
+    for port in published:
         assert port.startswith("127.0.0.1:"), port
 
 

@@ -219,7 +219,7 @@ def test_private_parts_of_env_runners_are_used_in_one_module_only() -> None:
     private = {*RUNNER_ATTRIBUTES, *RUNNER_METHODS}
     users = {
         path.relative_to(PACKAGE).as_posix()
-        for path in (PACKAGE / "sampling").glob("*.py")
+        for path in (PACKAGE / "sampling").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in private - {"_device"}
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from slurm import why_not_seen_by_hosts
 
 from empo_rllib.config.load import load_config
 from empo_rllib.tune import app
@@ -33,6 +34,12 @@ INTERNAL = {"REPOSITORY", "CONTAINER", "FOLDER", "HEAD", "HEAD_PORT"}
 
 def names_in(text: str) -> set[str]:
     return set(re.findall(r"EMPO_RLLIB_([A-Z_]+)\b", text))
+
+
+def test_the_tests_refuse_a_clone_that_the_nodes_of_their_cluster_would_not_find():
+    assert "have a /tmp of their own" in why_not_seen_by_hosts(Path("/tmp/clone"))
+    assert "have a /home of their own" in why_not_seen_by_hosts(Path("/home/me/clone/.venv"))
+    assert why_not_seen_by_hosts(Path("/var/tmp/clone")) is None
 
 
 def test_every_setting_is_in_the_example_and_in_the_guide():

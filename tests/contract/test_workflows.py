@@ -30,8 +30,18 @@ def commands(job: dict) -> list[str]:
 
 def test_ci_checks_tests_and_builds_the_image() -> None:
     found = {command for job in CI["jobs"].values() for command in commands(job)}
-    assert found == {"make check", "make test", "make build"}
+    assert found == {"make check", "make test-all", "make build"}
     assert re.search("^build:", MAKEFILE, re.MULTILINE)
+
+
+def test_the_ci_script_checks_first_and_leaves_no_test_out() -> None:
+    targets = set(re.findall(r"^([\w-]+):.*##", MAKEFILE, re.MULTILINE))
+    commands = re.sub(r"^#.*", "", (ROOT / ".ci/run").read_text(), flags=re.MULTILINE)
+    made = [name for name in re.findall(r"\bmake ([\w-]+)", commands) if name in targets]
+    assert made == ["check", "test-all", "test-containers", "test-slurm"]
+    selected = [command[-2:] for command in (recipe("test")[0], recipe("test-all")[0][:-1])]
+    assert selected == [["-m", "not slow"], ["-m", "slow"]]
+    assert re.search(r"^test-all: test ", MAKEFILE, re.MULTILINE)
 
 
 def test_ci_tests_every_supported_python() -> None:

@@ -12,7 +12,6 @@ import csv
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from processes import end_processes_of, processes_of
 
 from empo_rllib import cli, tune
 from empo_rllib.bundle import __main__ as bundle
@@ -129,14 +129,18 @@ class Running:
 
 
 class Workplace:
-    """A folder to type commands in."""
+    """A folder to type commands in.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: For what commands write; it is there and empty.
+        temp: Their TMPDIR, short for Ray's sockets.
+    """
+
+    def __init__(self, folder: Path, temp: Path) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.home.mkdir()
-        # Short, for Ray's sockets.
-        self.temp = Path(tempfile.mkdtemp(prefix="it-", dir="/tmp"))
+        self.temp = temp
         kept = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
         self.env = {
             **kept,
@@ -209,16 +213,7 @@ class Workplace:
 
     def processes(self) -> dict[int, str]:
         """Returns what runs of all that the commands here started: process id to command line."""
-        found = {}
-        marker = f"TMPDIR={self.temp}".encode()
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                # Ray's processes have a folder in it for their own.
-                values = (process / "environ").read_bytes().split(b"\0")
-                if any(value == marker or value.startswith(marker + b"/") for value in values):
-                    text = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    found[int(process.name)] = text.strip()
-        return found
+        return processes_of(self.temp)
 
     def wait_for_quiet(self, ignored: tuple[str, ...] = ()) -> dict[int, str]:
         """Gives processes that are on their way out time to go; returns those that stay."""
@@ -231,12 +226,6 @@ class Workplace:
 
     def cluster_folders(self) -> list[Path]:
         return list(self.temp.glob("empo-*"))
-
-    def close(self) -> None:
-        for pid in self.processes():
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(self.temp, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -334,8 +323,8 @@ def snapshot(*folders: Path) -> dict[str, tuple[int, int]]:
 @contextlib.contextmanager
 def workplace(folder: Path) -> Iterator[Workplace]:
     """A `Workplace` whose processes end with it."""
-    place = Workplace(folder)
+    temp = Path(tempfile.mkdtemp(prefix="it-", dir="/tmp"))
     try:
-        yield place
+        yield Workplace(folder, temp)
     finally:
-        place.close()
+        end_processes_of(temp)

@@ -19,7 +19,6 @@ class Head:
 
     Attributes:
         place: What it belongs to.
-        running: `ray start`.
         address: What drivers join, `host:port`.
         dashboard_url: Where jobs are submitted.
         metrics_url: Where Prometheus would scrape the node.
@@ -27,7 +26,6 @@ class Head:
     """
 
     place: Workplace
-    running: Running
     address: str
     dashboard_url: str
     metrics_url: str
@@ -54,7 +52,19 @@ class Head:
 def ray_head(
     place: Workplace, num_cpus: int, env: Mapping[str, str] | None = None, dashboard: bool = True
 ) -> Iterator[Head]:
-    """A Ray cluster of one node, apart from all others here.
+    """A started `Head` that is gone afterwards."""
+    try:
+        yield start_head(place, num_cpus, env, dashboard)
+    finally:
+        for pid in place.processes():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def start_head(
+    place: Workplace, num_cpus: int, env: Mapping[str, str] | None = None, dashboard: bool = True
+) -> Head:
+    """Starts a Ray cluster of one node, apart from all others here, that ends with its place.
 
     Two heads on one machine collide on every port with a fixed default, so each of them is given
     here.
@@ -72,7 +82,7 @@ def ray_head(
         "--min-worker-port": 0,
         "--max-worker-port": 0,
     }
-    command = [PYTHON, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    command = [PYTHON, "-m", "ray.scripts.scripts", "start", "--head"]
     command += [f"{option}={port}" for option, port in ports.items()]
     command += [f"--include-dashboard={dashboard}", "--disable-usage-stats"]
     command += ["--include-log-monitor=False"]
@@ -87,23 +97,14 @@ def ray_head(
         "PATH": f"{Path(PYTHON).parent}:{place.env['PATH']}",
         **(env or {}),
     }
-    head = Running(command, place.folder, {**place.env, **ours})
-    try:
-        current = folder / "ray_current_cluster"
-        head.wait_until(lambda: current.exists() and "started" in head.stdout, "Ray started")
-        yield Head(
-            place=place,
-            running=head,
-            address=current.read_text().strip(),
-            dashboard_url=f"http://127.0.0.1:{dashboard_port}",
-            metrics_url=f"http://127.0.0.1:{metrics_port}/metrics",
-            token_file=token,
-        )
-    finally:
-        for pid in place.processes():
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        head.wait()
+    Running(command, place.folder, {**place.env, **ours}).wait().check()
+    return Head(
+        place=place,
+        address=(folder / "ray_current_cluster").read_text().strip(),
+        dashboard_url=f"http://127.0.0.1:{dashboard_port}",
+        metrics_url=f"http://127.0.0.1:{metrics_port}/metrics",
+        token_file=token,
+    )
 
 
 def free_port() -> int:

@@ -17,7 +17,8 @@ import pytest
 import yaml
 from commands import TINY, Workplace, merge, snapshot
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
+# RLlib warns about its own parts.
+pytestmark = [pytest.mark.core, pytest.mark.filterwarnings("ignore")]
 
 OWN_ENVS = """
 import pettingzoo
@@ -309,6 +310,7 @@ def test_a_mistake_is_told_and_nothing_is_written(name, tune_here, tmp_path, smo
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_A_SHELL)
 def test_a_shell_sees_the_same(name, place: Workplace, smoke_run):
     mistake = MISTAKES[name]

@@ -51,7 +51,7 @@ def run(place: Workplace, num_env_runners: int) -> Run:
 
 
 @pytest.fixture(scope="module")
-def outcome(place: Workplace, cluster: Head, run: Run, num_env_runners: int) -> Outcome:
+def outcome(place: Workplace, own_cluster: Head, run: Run, num_env_runners: int) -> Outcome:
     place.write("stuck_env.py", ENV)
     config = place.write_experiment(
         **CONFIG,
@@ -60,7 +60,7 @@ def outcome(place: Workplace, cluster: Head, run: Run, num_env_runners: int) -> 
         tune={"max_failures": MAX_FAILURES[num_env_runners]},
     )
     if num_env_runners:
-        return cluster.tune(place, "--config", config)
+        return own_cluster.tune(place, "--config", config)
     return place.tune("--config", config)
 
 
@@ -93,12 +93,13 @@ def test_the_summary_holds_what_was_raised(outcome, run):
         assert trial["error"].rstrip().endswith(LAST_LINE)
 
 
-def test_no_process_stays_after_a_failure(outcome, place, cluster):
+def test_no_process_stays_after_a_failure(outcome, place, own_cluster):
     assert not place.wait_for_quiet()
     assert not place.cluster_folders()
     actors = ("ray::ExperimentTrial", "ray::FragmentEnvRunner")
+    processes = own_cluster.place.processes
     wait_until(
-        lambda: not any(text.startswith(actors) for text in cluster.place.processes().values()),
+        lambda: not any(text.startswith(actors) for text in processes().values()),
         "the end of the trials' processes",
         timeout_s=60,
     )

@@ -59,13 +59,13 @@ def run(*command, cwd, **environment):
 
 
 @pytest.fixture(scope="module")
-def bundle(smoke, smoke_place):
+def bundle(smoke, smoke_place, place):
     """The smoke run's policies, exported with the real command."""
     run_folder = smoke_place.run("smoke").folder
     command = [sys.executable, "-m", "empo_rllib", "export", run_folder, "--out", "bundle"]
-    printed = run(*command, cwd=smoke_place.folder, PYTHONPATH=str(ROOT))
+    printed = run(*command, cwd=place.folder, PYTHONPATH=str(ROOT))
     assert printed.count("1,000 of 1,000 actions equal") == 2
-    return smoke_place.folder / "bundle"
+    return place.folder / "bundle"
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_bar_1000_actions_are_equal_with_numpy_and_onnxruntime_alone(
     assert answer["there"] == []
     equal = sum(a == b for a, b in zip(answer["actions"], expected, strict=True))
     record_bar(
-        "make test",
+        "make test-all",
         f"export, reloaded by {package} with numpy and onnxruntime alone",
         f"{OBSERVATIONS:,} of {OBSERVATIONS:,} actions equal",
         f"{equal:,} of {len(expected):,}",

@@ -9,6 +9,8 @@ import pytest
 from commands import RAY_AGENTS, Outcome, Run, Workplace, snapshot
 from ray_head import Head
 
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("smoke")]  # which compiles the kernels
+
 FREQUENCY = 4
 # Long enough for the kill to come before the end: 200 iterations of a few milliseconds.
 BUDGET = 20_000

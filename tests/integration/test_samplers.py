@@ -11,6 +11,8 @@ import pytest
 from commands import Outcome, Run, Workplace
 from ray_head import Head
 
+pytestmark = pytest.mark.core
+
 BATCH = 400
 # Long enough that a killed env runner is missed, and comes back, in time.
 LONG = {
@@ -27,17 +29,18 @@ def env_runners(cluster: Head) -> set[int]:
     return {pid for pid, text in processes.items() if "FragmentEnvRunner" in text}
 
 
+@pytest.mark.slow
 def test_a_killed_env_runner_comes_back_and_every_batch_is_whole(
-    place: Workplace, cluster: Head
+    place: Workplace, own_cluster: Head
 ) -> None:
-    running = cluster.start(place, "--config", place.write_experiment(**LONG))
+    running = own_cluster.start(place, "--config", place.write_experiment(**LONG))
     trial = place.run("long").trial()
     running.wait_until(lambda: trial.num_rows() >= 2, "two training iterations")
-    before = env_runners(cluster)
-    assert len(before) == 1, cluster.place.processes()
+    before = env_runners(own_cluster)
+    assert len(before) == 1, own_cluster.place.processes()
     (killed,) = before
     os.kill(killed, signal.SIGKILL)
-    running.wait_until(lambda: bool(env_runners(cluster) - before), "another env runner")
+    running.wait_until(lambda: bool(env_runners(own_cluster) - before), "another env runner")
     trained = trial.column("env_steps")[-1]
     running.wait_until(
         lambda: trial.column("env_steps")[-1] >= trained + 5 * BATCH, "more training iterations"

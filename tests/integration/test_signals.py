@@ -138,7 +138,7 @@ def finished(sessions: Sessions, by_ctrl_c_twice: Session, cluster: Head) -> Run
     return sessions.run
 
 
-SIGNALS = ("by_term", "by_usr1", "by_ctrl_c")
+SIGNALS = (pytest.param("by_term", marks=pytest.mark.core), "by_usr1", "by_ctrl_c")
 
 
 @pytest.fixture(params=SIGNALS)

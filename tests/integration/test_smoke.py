@@ -11,6 +11,8 @@ import pytest
 import yaml
 from commands import CONFIGS, TUNE, Outcome, Run, Workplace
 
+pytestmark = pytest.mark.core
+
 SUMMARY_KEYS = {
     "status",
     "sampler",

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent))  # for `researcher`
 from bars import Suite
 from engine import Engine, running_engine
 from image import build_flags, import_base_image
-from repository import copy_repository
+from repository import ROOT, copy_repository
 from researcher import IMAGE, SHARED, Researcher, wait_for_nothing_left
-from slurm import USERS, Slurm, running_slurm
+from slurm import USERS, Slurm, running_slurm, why_not_seen_by_hosts
 
 SUITE = Suite("make test-slurm", 20 * 60)
 
@@ -26,6 +26,9 @@ SUITE = Suite("make test-slurm", 20 * 60)
 @pytest.fixture(scope="session")
 def slurm(testbed: Path) -> Iterator[Slurm]:
     SUITE.start()
+    for path in (ROOT, Path(sys.prefix)):
+        if problem := why_not_seen_by_hosts(path):
+            pytest.exit(problem, returncode=2)
     with running_slurm(testbed / "apptainer", num_nodes=2) as slurm:
         shared = slurm.home / "shared"
         shared.mkdir()

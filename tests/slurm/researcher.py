@@ -147,8 +147,9 @@ class Researcher:
 
     def is_continuous(self, name: str) -> bool:
         """Whether no iteration is missing or there twice, and each adds as many env steps."""
-        iterations = self.column(name, "training_iteration")
-        steps = self.column(name, "env_steps")
+        rows = self.rows(name)  # once: a job may be adding to them
+        iterations = [float(row["training_iteration"]) for row in rows]
+        steps = [float(row["env_steps"]) for row in rows]
         each = steps[0]
         expected = [i + 1 for i in range(len(iterations))]
         return iterations == expected and steps == [each * i for i in expected]

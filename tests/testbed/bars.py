@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import time
+from collections.abc import Iterator
 
 import pytest
 from repository import ROOT
@@ -22,7 +24,9 @@ class Suite:
 
     def start(self) -> None:
         self._started = time.monotonic()
-        _write({name: bar for name, bar in read_bars().items() if bar.get("suite") != self._target})
+        with _changing() as bars:
+            for name in [name for name, bar in bars.items() if bar["suite"] == self._target]:
+                del bars[name]
 
     def record(self, name: str, asked: str, measured: object, met: bool) -> None:
         """Adds a measured value; a time is recorded whether or not it is met, never asserted."""
@@ -37,7 +41,7 @@ class Suite:
         self.record(self._target, asked, round(seconds), seconds < self._limit_s)
         terminal.section("bars")
         for name, bar in read_bars().items():
-            if bar.get("suite") == self._target:
+            if bar["suite"] == self._target:
                 verdict = "met" if bar["met"] else "MISSED"
                 terminal.write_line(
                     f"{verdict:7} {name}: {bar['measured']} (asked: {bar['asked']})"
@@ -46,10 +50,8 @@ class Suite:
 
 def record_bar(suite: str, name: str, asked: str, measured: object, met: bool) -> None:
     """Adds a measured value of a test that belongs to a make target."""
-    bar = {"suite": suite, "asked": asked, "measured": measured, "met": met}
-    with BARS_FILE.open("a") as file:  # `make test` runs several tests at a time
-        fcntl.flock(file, fcntl.LOCK_EX)
-        _write({**read_bars(), name: bar})
+    with _changing() as bars:
+        bars[name] = {"suite": suite, "asked": asked, "measured": measured, "met": met}
 
 
 def read_bars() -> dict[str, dict]:
@@ -57,5 +59,11 @@ def read_bars() -> dict[str, dict]:
     return json.loads(text or "{}")
 
 
-def _write(bars: dict[str, dict]) -> None:
-    BARS_FILE.write_text(json.dumps(bars, indent=2) + "\n")
+@contextlib.contextmanager
+def _changing() -> Iterator[dict[str, dict]]:
+    """The bars, to be changed while nobody else does: tests and suites run at the same time."""
+    with BARS_FILE.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        bars = read_bars()
+        yield bars
+        BARS_FILE.write_text(json.dumps(bars, indent=2) + "\n")

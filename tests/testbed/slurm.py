@@ -79,6 +79,21 @@ touch /tmp/.booted
 """
 
 
+# What hosts have of their own, or share in the place of this machine's.
+_NOT_SHARED = ("/tmp", "/dev/shm", "/home")
+
+
+def why_not_seen_by_hosts(path: Path) -> str | None:
+    """Returns why jobs would not find a clone or a virtual environment, or None: they would."""
+    for folder in _NOT_SHARED:
+        if path.resolve().is_relative_to(folder):
+            return (
+                f"{path}: the nodes of the tests' cluster have a {folder} of their own and would "
+                "not find it. Run these tests in a clone elsewhere, for example below /var/tmp."
+            )
+    return None
+
+
 class Host:
     """The login node or a compute node: namespaces that live and die with one process."""
 

@@ -94,33 +94,35 @@ def test_episodes_end_each_in_its_own_time(scripted_env):
 
 
 @pytest.mark.parametrize("flag", [True, False, None])
-def test_success_is_what_the_environment_says(scripted, flag, monkeypatch):
-    envs = scripted([{"agents": "a"}, {"agents": "", "terminated": "a"}])
-    for adapter in envs._envs:
-        upstream = adapter.env.step
-
-        def step_with_info(actions, upstream=upstream):
-            *parts, _ = upstream(actions)
+def test_success_is_what_the_environment_says(scripted_env, flag):
+    class Telling(scripted_env):
+        def step(self, actions):
+            *parts, _ = super().step(actions)
             return *parts, {"a": {} if flag is None else {"success": flag}}
 
-        monkeypatch.setattr(adapter.env, "step", step_with_info)
+    script = [{"agents": "a"}, {"agents": "", "terminated": "a"}]
+    envs = PythonEnvs(lambda: ParallelMultiAgentEnv(Telling(script)), 2)
+    envs.reset()
     step(envs)
     assert envs.success.tolist() == [-1 if flag is None else int(flag)] * 2
 
 
-def test_an_environment_may_keep_and_change_the_actions_it_gets(scripted, monkeypatch):
-    envs = scripted([{"agents": "a"}, {"agents": "a"}, {"agents": "", "terminated": "a"}])
-    envs._discrete = [False]  # actions that stay arrays, as those of a Box do
+def test_an_environment_may_keep_and_change_the_actions_it_gets(scripted_env):
     kept = []
-    upstream = envs._envs[0].env.step
 
-    def keep_and_change(actions):
-        kept.append(actions["a"])
-        actions["a"] += 100
-        return upstream(actions)
+    class Keeping(scripted_env):
+        def action_space(self, agent):
+            return spaces.Box(-9.0, 9.0, (1,))
 
-    monkeypatch.setattr(envs._envs[0].env, "step", keep_and_change)
-    actions = np.zeros((2, 1, 1))
+        def step(self, actions):
+            kept.append(actions["a"])
+            actions["a"] += 100
+            return super().step(actions)
+
+    script = [{"agents": "a"}, {"agents": "a"}, {"agents": "", "terminated": "a"}]
+    envs = PythonEnvs(lambda: ParallelMultiAgentEnv(Keeping(script)), 1)
+    envs.reset()
+    actions = np.zeros((1, 1, 1))
     for value in (1.0, 2.0):
         actions[:] = value
         envs.step([actions])

@@ -10,8 +10,8 @@ import pytest
 
 from empo_rllib.sampling.episode_window import (
     PATIENCE,
-    EpisodeWindow,
     EpisodeNumbers,
+    EpisodeWindow,
     SampledEpisodes,
     episode_columns,
 )

@@ -1,0 +1,30 @@
+"""Processes that tests have started, told by the temporary folder that they were given."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+from pathlib import Path
+
+
+def processes_of(temp: Path) -> dict[int, str]:
+    """Returns the living processes whose TMPDIR is `temp` or below it: id to command line."""
+    found = {}
+    marker = f"TMPDIR={temp}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            values = (process / "environ").read_bytes().split(b"\0")
+            if any(value == marker or value.startswith(marker + b"/") for value in values):
+                text = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found[int(process.name)] = text.strip()
+    return found
+
+
+def end_processes_of(temp: Path) -> None:
+    """Kills them all and removes the folder."""
+    for pid in processes_of(temp):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(temp, ignore_errors=True)
