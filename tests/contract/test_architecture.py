@@ -114,6 +114,7 @@ RAY_AT_IMPORT = (
     "experiment/trial.py",
     "experiment/tuner.py",
     "experiment/wandb.py",
+    "results/load.py",
     "exporting/build.py",
     "exporting/check.py",
     "exporting/graph.py",

@@ -8,6 +8,7 @@ import pytest
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
+from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.load import validate_config
 
 
@@ -18,17 +19,19 @@ class WalkEnv(ParallelEnv):
         num_agents: how many there are.
         wide_agent: an agent with a larger observation than the others.
         raises_in: `reset` or `step`.
+        continuous: whether actions are numbers.
     """
 
     opened = 0
 
-    def __init__(self, num_agents=3, wide_agent=None, raises_in=None):
+    def __init__(self, num_agents=3, wide_agent=None, raises_in=None, continuous=False):
         type(self).opened += 1
         self.metadata = {"name": "walk", "render_modes": []}
         self.render_mode = None
         self.possible_agents = [f"agent_{i}" for i in range(num_agents)]
         self.agents = []
         self.raises_in = raises_in
+        self.continuous = continuous
         self._spaces = {
             agent: spaces.Box(0.0, 9.0, (3 if agent == wide_agent else 2,))
             for agent in self.possible_agents
@@ -38,7 +41,7 @@ class WalkEnv(ParallelEnv):
         return self._spaces[agent]
 
     def action_space(self, agent):
-        return spaces.Discrete(2)
+        return spaces.Box(-1.0, 1.0, (2,)) if self.continuous else spaces.Discrete(2)
 
     def reset(self, seed=None, options=None):
         if self.raises_in == "reset":
@@ -94,6 +97,8 @@ def experiment(own_code):
 
     def build(algorithm="PPO", params=None, callbacks=(), env=None, **sections):
         num_agents = (env or {}).pop("num_agents", None)
+        if "Discrete" not in ALGORITHMS[algorithm].action_spaces:
+            env = {"continuous": True, **(env or {})}
         return validate_config(
             {
                 "name": "run",

@@ -23,7 +23,7 @@ from empo_rllib.errors import ConfigError, TrialError
 from empo_rllib.rl_modules.actor_critic import ActorCritic, ActorCriticWithTarget
 
 ACTOR_CRITICS = {"PPO": ActorCritic, "APPO": ActorCriticWithTarget, "IMPALA": ActorCritic}
-LEARNING_RATE = {"SAC": "actor_lr"}
+LEARNING_RATE = {"SAC": "actor_lr", "TQC": "actor_lr"}
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ MINIMAL = {"name": "run", "env": {"id": "CartPole-v1"}, "algorithm": {"name": "P
         ),
         pytest.param(
             {"algorithm": {"name": "QMIX"}},
-            ["algorithm.name = 'QMIX' must be one of PPO, APPO, IMPALA, DQN or SAC"],
+            ["algorithm.name = 'QMIX' must be one of PPO, APPO, IMPALA, DQN, SAC or TQC"],
             id="algorithm that there is not",
         ),
         pytest.param(

@@ -15,7 +15,6 @@ from small_disk import fill, needs_root, small_disk
 
 from empo_rllib.errors import CheckpointError, ConfigError, RunError
 from empo_rllib.experiment import run_folder as module
-from empo_rllib.experiment.plan import check_can_start, open_run, resume_run
 from empo_rllib.experiment.run_folder import (
     CONFIG_FILE,
     LOCK_FILE,
@@ -28,6 +27,8 @@ from empo_rllib.experiment.run_folder import (
     resolve_checkpoint_policy,
     run_folder_of,
 )
+from empo_rllib.experiment.start import opened_run, resume_run
+from empo_rllib.experiment.summary import read_summary
 
 # Where a run is
 
@@ -154,12 +155,12 @@ def test_a_run_on_a_full_disk_stays_as_it_was(experiment, tmp_path, run_folder):
         before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         fill(disk, free_kb=0)
         changed = experiment(storage_path=str(disk), stop={"env_steps": 300_000})
-        with pytest.raises(ConfigError, match=r"cannot be written"):
-            check_can_start(changed, resume=True, overwrite=False)
+        with pytest.raises(ConfigError, match=r"cannot be written"), opened_run(changed):
+            pass
         with pytest.raises(OSError, match="No space left"):
-            resume_run(changed, [])
+            resume_run(changed, [], read_summary(folder))
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-        assert open_run(config).status == "finished"
+        assert read_summary(folder).status == "finished"
         assert locate(folder).config.stop == config.stop
 
 
