@@ -141,6 +141,11 @@ def test_the_id_of_an_agent_is_its_place_among_the_agents(experiment):
     assert ids.tolist() == np.eye(3).tolist()
 
 
+def test_tqc_refuses_actions_that_are_no_numbers(experiment):
+    with pytest.raises(ConfigError, match=r"'TQC' acts in Box spaces; 'agent_0' has Discrete\(2\)"):
+        set_up_trial(experiment("TQC", env={"continuous": False}))
+
+
 def test_an_action_space_that_the_algorithm_cannot_act_in_is_refused_by_name():
     data = {"name": "run", "env": {"id": "Pendulum-v1"}, "algorithm": {"name": "DQN"}}
     with pytest.raises(ConfigError, match=r"'DQN' acts in Discrete spaces; 'agent_0' has Box"):
