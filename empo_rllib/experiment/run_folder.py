@@ -142,7 +142,7 @@ def lock_run(folder: Path) -> Iterator[None]:
     Raises:
         RunError: another process trains in this folder.
     """
-    with (folder / LOCK_FILE).open("w") as file:
+    with (folder / LOCK_FILE).open("a") as file:  # which leaves it as it was
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -83,17 +83,27 @@ def finished_run(damage: Callable[[Path], object] | None = None) -> Callable[[Pa
     return prepare
 
 
+def checkpoints(run: Path) -> list[Path]:
+    """All checkpoints: of one damaged checkpoint the one before it takes the place."""
+    found = sorted((run / "trial_00000").glob("checkpoint_*"))
+    assert found
+    return found
+
+
 def break_counters(run: Path) -> None:
-    (run / "trial_00000/checkpoint_000003/state.json").write_text('{"format": 1, "coun')
+    for checkpoint in checkpoints(run):
+        (checkpoint / "state.json").write_text('{"format": 1, "coun')
 
 
 def break_weights(run: Path) -> None:
-    path = run / "trial_00000/checkpoint_000003/policies/agent_0.safetensors"
-    path.write_bytes(path.read_bytes()[:100])
+    for checkpoint in checkpoints(run):
+        path = checkpoint / "policies/agent_0.safetensors"
+        path.write_bytes(path.read_bytes()[:100])
 
 
 def break_algorithm(run: Path) -> None:
-    shutil.rmtree(run / "trial_00000/checkpoint_000003/algorithm")
+    for checkpoint in checkpoints(run):
+        shutil.rmtree(checkpoint / "algorithm")
 
 
 def break_summary(run: Path) -> None:
@@ -101,7 +111,7 @@ def break_summary(run: Path) -> None:
 
 
 def remove_checkpoints(run: Path) -> None:
-    for checkpoint in (run / "trial_00000").glob("checkpoint_*"):
+    for checkpoint in checkpoints(run):
         shutil.rmtree(checkpoint)
 
 
