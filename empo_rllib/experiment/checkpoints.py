@@ -36,6 +36,7 @@ FORMAT = 1
 PREFIX = "checkpoint_"
 STATE_FILE = "state.json"
 EPISODES_FILE = "episodes.json"
+POLICIES = "policies/"
 _LOG = logging.getLogger(__name__)
 
 
@@ -146,11 +147,15 @@ def read_episodes(checkpoint: Path) -> list[dict[str, Any]]:
     return episodes
 
 
-def newest_intact(trial_folder: Path) -> Path | None:
+def newest_intact(trial_folder: Path, within: str = "") -> Path | None:
     """Returns the newest checkpoint of a trial that is as it was saved; None if it has none.
 
     A damaged checkpoint is reported by a warning, and the one before it is taken. A checkpoint
     that a running trial removes meanwhile is no longer considered.
+
+    Args:
+        trial_folder: The trial's.
+        within: As in `check_intact`.
 
     Raises:
         CheckpointError: all checkpoints are damaged.
@@ -159,7 +164,7 @@ def newest_intact(trial_folder: Path) -> Path | None:
     while checkpoints := [path for path in find_checkpoints(trial_folder) if path not in damaged]:
         newest = checkpoints[-1]
         try:
-            check_intact(newest)
+            check_intact(newest, within)
         except CheckpointError as error:
             if newest.is_dir():
                 damaged[newest] = error
@@ -185,8 +190,12 @@ def checkpoint_to_restore(trial_folder: Path) -> Path | None:
     return newest
 
 
-def check_intact(checkpoint: Path) -> None:
-    """Checks that all files of a checkpoint are as they were saved.
+def check_intact(checkpoint: Path, within: str = "") -> None:
+    """Checks that the files of a checkpoint are as they were saved.
+
+    Args:
+        checkpoint: Its folder.
+        within: Only files below this folder of it, such as `POLICIES`; all by default.
 
     Raises:
         CheckpointError: one is missing or was changed, or `state.json` cannot be read.
@@ -194,7 +203,8 @@ def check_intact(checkpoint: Path) -> None:
     state = _read_state(checkpoint)
     try:
         for name, size in state.get("files", {}).items():
-            _check_file(checkpoint / name, size, state.get("sha256", {}).get(name))
+            if name.startswith(within):
+                _check_file(checkpoint / name, size, state.get("sha256", {}).get(name))
     except OSError as error:
         raise CheckpointError(f"{checkpoint}: cannot be read: {error}") from error
     except (AttributeError, TypeError, ValueError) as error:

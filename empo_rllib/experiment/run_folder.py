@@ -24,6 +24,7 @@ from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_space import open_values
 from empo_rllib.errors import CheckpointError, ConfigError, RunError
 from empo_rllib.experiment.checkpoints import (
+    POLICIES,
     check_intact,
     newest_intact,
     read_counters,
@@ -284,9 +285,10 @@ def _locate_in(run: Path, folder: Path, level: int) -> TrainedTrial:
     config = read_trial(run, load_config(run / CONFIG_FILE), trial)
     if level == 2:
         checkpoint = folder
-        check_intact(checkpoint)
+        check_intact(checkpoint, within=POLICIES)
     else:
-        newest = newest_intact(run / trial.trial_id)
+        # Runs may be shared without the pickles beside the policies.
+        newest = newest_intact(run / trial.trial_id, within=POLICIES)
         if newest is None:
             raise CheckpointError(f"{run / trial.trial_id}: no checkpoint yet.")
         checkpoint = newest

@@ -23,6 +23,7 @@ from empo_rllib.algorithms.setup import open_env, set_up_trial
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import CheckpointError, ConfigError
 from empo_rllib.experiment.checkpoints import (
+    POLICIES,
     load_weights,
     newest_intact,
     read_counters,
@@ -77,7 +78,7 @@ def _still_there(checkpoint: Path) -> Path:
     """Returns the checkpoint, or the trial's newest where training has removed it meanwhile."""
     if checkpoint.is_dir():
         return checkpoint
-    newer = newest_intact(checkpoint.parent)
+    newer = newest_intact(checkpoint.parent, within=POLICIES)
     if newer is None:
         raise CheckpointError(f"{checkpoint}: it was removed meanwhile, and there is no other.")
     _LOG.warning("%s: training has removed it meanwhile. Using %s.", checkpoint, newer.name)

@@ -102,7 +102,7 @@ class ReportedRun:
 
     def trained(self, trial: ReportedTrial) -> TrainedTrial | None:
         """Returns the newest checkpoint of a trial, or None where it has none."""
-        checkpoint = newest_intact(trial.folder)
+        checkpoint = newest_intact(trial.folder, within=POLICIES)
         if checkpoint is None:
             return None
         return TrainedTrial(self.folder, self.result, trial.summary, trial.config, checkpoint)

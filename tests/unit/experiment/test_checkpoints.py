@@ -15,6 +15,7 @@ from torch import nn
 from empo_rllib.errors import CheckpointError
 from empo_rllib.experiment import checkpoints
 from empo_rllib.experiment.checkpoints import (
+    POLICIES,
     check_intact,
     checkpoint_path,
     checkpoint_to_restore,
@@ -250,6 +251,13 @@ def test_sizes_that_are_none_are_a_damaged_state(tmp_path, files):
     assert message_of(check_intact, checkpoint).startswith(f"{checkpoint}: damaged state.json")
 
 
+def test_policies_are_intact_without_the_pickles_beside_them(tmp_path):
+    checkpoint = save(tmp_path, 1)
+    shutil.rmtree(checkpoint / "algorithm")
+    assert newest_intact(tmp_path, within=POLICIES) == checkpoint
+    assert "rllib_checkpoint.json" in message_of(newest_intact, tmp_path)
+
+
 def test_an_older_checkpoint_without_sha256_is_read(tmp_path):
     checkpoint = save(tmp_path, 1)
     state = json.loads((checkpoint / "state.json").read_text())
@@ -281,10 +289,10 @@ def test_a_checkpoint_that_is_rotated_away_while_it_is_read_gives_way_to_the_nex
     save(tmp_path, 1)
     check = checkpoints.check_intact
 
-    def rotating(checkpoint):
+    def rotating(checkpoint, within):
         if checkpoint.name == "checkpoint_000001":
             save(tmp_path, 2, num_to_keep=1)
-        check(checkpoint)
+        check(checkpoint, within)
 
     monkeypatch.setattr(checkpoints, "check_intact", rotating)
     assert newest_intact(tmp_path) == tmp_path / "checkpoint_000002"
