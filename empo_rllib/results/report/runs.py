@@ -16,7 +16,7 @@ from empo_rllib import columns
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import RunError, nearest
-from empo_rllib.experiment.checkpoints import find_checkpoints, newest_intact
+from empo_rllib.experiment.checkpoints import POLICIES, find_checkpoints, newest_intact
 from empo_rllib.experiment.progress_file import PROGRESS_FILE, read_progress
 from empo_rllib.experiment.provenance import PROVENANCE_FILE
 from empo_rllib.experiment.run_folder import CONFIG_FILE, TrainedTrial, read_trial
