@@ -257,7 +257,8 @@ class Trial:
         return list(csv.DictReader(self._lines()))
 
     def column(self, name: str) -> list[float]:
-        return [float(row[name]) for row in self.rows()]
+        """The values, in the order of rows; a cell is empty where nothing was measured."""
+        return [float(row[name]) for row in self.rows() if row[name]]
 
     def num_rows(self) -> int:
         return max(0, len(self._lines()) - 1)
