@@ -19,7 +19,7 @@ CONFIG = {
     },
     "model": {"hidden_sizes": [64, 32]},
     "resources": {"num_envs_per_env_runner": 20},
-    "stop": {"env_steps": 40_000, "episode_return_mean": 0.8},
+    "stop": {"env_steps": 100_000, "episode_return_mean": 0.8},
     "checkpoint": {"frequency": 10},
     "logging": {"wandb": {"project": "learning"}},
 }
