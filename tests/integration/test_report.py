@@ -7,6 +7,7 @@ import itertools
 import json
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -328,7 +329,7 @@ def test_a_theme_is_kept_and_the_policy_stops_foreign_code(chromium, written):
 def test_damaged_runs_end_the_command_with_one_message(place, run, tmp_path):
     for name, damage in (
         ("cut", lambda copy: _cut(copy / "trial_00003" / "progress.csv", 30)),
-        ("weights", lambda copy: _cut(sorted(copy.glob("trial_00003/*/policies/*"))[-1], 30)),
+        ("weights", lambda copy: _cut_all(copy.glob("trial_00003/*/policies/*"), 30)),
         ("foreign", lambda copy: (copy / "summary.json").write_text('{"epochs": 3}')),
     ):
         copy = shutil.copytree(run.folder, tmp_path / name)
@@ -339,6 +340,13 @@ def test_damaged_runs_end_the_command_with_one_message(place, run, tmp_path):
         assert outcome.stderr.startswith("error: ")
         assert "Traceback" not in outcome.stderr
         assert not out.exists()
+
+
+def _cut_all(paths: Iterable[Path], size: int) -> None:
+    """Of one damaged checkpoint the one before it takes the place."""
+    for path in (found := list(paths)):
+        _cut(path, size)
+    assert found
 
 
 def _cut(path: Path, size: int) -> None:

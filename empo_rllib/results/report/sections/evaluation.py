@@ -129,7 +129,7 @@ def _groups(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> T
             ]
         )
     columns = ("settings", "seeds", "interquartile mean", "95 % interval", "mean", "success rate")
-    title = "Seeds of the same settings, sampled actions (DQN: greedy ones): bootstrap over seeds"
+    title = "Seeds of the same settings, evaluated (sampled; DQN greedy): bootstrap over seeds"
     return Table(title, columns, rows) if rows else None
 
 
