@@ -13,6 +13,8 @@ CONFIG = {
     "name": "sweep",
     "seed": 3,
     "env": {"kwargs": {"max_steps": {"grid_search": [SHORT, LONG]}}},
+    # ASHA waits for full windows of episodes.
+    "algorithm": {"params": {"metrics_num_episodes_for_smoothing": 5}},
     "stop": {"env_steps": 2000},
     "tune": {
         "num_samples": 2,

@@ -40,6 +40,8 @@ SHORT, LONG, MIDDLE = 4, 19, 10
 STOP = 600
 CONFIG = {
     "name": "sweep",
+    # ASHA waits for full windows of episodes: each env ends one in the first iteration.
+    "algorithm": {"params": {"metrics_num_episodes_for_smoothing": 5}},
     "stop": {"env_steps": STOP},
     "tune": {
         "max_concurrent": 1,
