@@ -107,7 +107,10 @@ start_head() {
   until [ "$SECONDS" -ge "$last" ] || has_ended driver; do
     if [ -n "$asked" ]; then return 75; fi
     if grep -q 'Ray runtime started' "$folder/ray.log"; then
-      EMPO_RLLIB_HEAD_PORT=$(cut -d : -f 2 "$folder/ray/ray_current_cluster")
+      # Ray says so before it writes this file, which is there and empty for a moment.
+      EMPO_RLLIB_HEAD_PORT=$(cut -d : -f 2 "$folder/ray/ray_current_cluster" 2>/dev/null)
+    fi
+    if [ -n "$EMPO_RLLIB_HEAD_PORT" ]; then
       echo "$EMPO_RLLIB_HEAD:$EMPO_RLLIB_HEAD_PORT" >"$folder/address.part"
       mv "$folder/address.part" "$folder/address"
       return

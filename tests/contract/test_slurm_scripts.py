@@ -181,3 +181,18 @@ def test_the_longest_folder_leaves_room_for_rays_sockets():
     assert longest + len("/empo-XXXXXX/ray") <= 39
     assert f"at most {longest} characters" in GUIDE
     assert f"at most {longest} characters" in SITE
+
+
+def test_the_heads_address_is_told_when_ray_has_written_its_port(tmp_path):
+    """Ray says that it runs, makes the file, and only then writes the address into it."""
+    start_head = re.search(r"^start_head\(\) \{.*?^\}", SCRIPTS["ray_slurm.sh"], re.M | re.S)[0]
+    (tmp_path / "ray.log").write_text("Ray runtime started.\n")
+    (tmp_path / "ray").mkdir()
+    stubs = """
+      start_s=20 asked="" EMPO_RLLIB_HEAD=10.0.0.1 EMPO_RLLIB_HEAD_PORT=""
+      has_ended() { return 1; }
+      free_port() { echo 1; }
+      start_ray() { (sleep 0.3; : >$file; sleep 0.5; echo 10.0.0.1:6379 >$file) & }
+    """
+    script = f"folder={tmp_path}; file=$folder/ray/ray_current_cluster; {stubs} {start_head}\n"
+    assert on_node(script + "start_head; cat $folder/address") == "10.0.0.1:6379"
