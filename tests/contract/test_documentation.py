@@ -104,3 +104,20 @@ def test_the_readme_lists_the_exit_codes_of_the_errors():
     readme = (ROOT / "README.md").read_text()
     for error in (TrialError, ConfigError, Interrupted):
         assert f"| {error.exit_code} |" in readme
+
+
+def test_docstrings_of_functions_have_one_mood():
+    """A function "writes"; only the help page of a command says "Write the policies ..."."""
+    functions = [
+        (path.name, node.name, ast.get_docstring(node).split()[0])
+        for path in (ROOT / "empo_rllib").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node)
+        if path.parent.name != "commands"
+        if not any("command" in ast.unparse(decorator) for decorator in node.decorator_list)
+    ]
+    words = {word for *_, word in functions} - {"A", "An"}
+    orders = {word for word in words if len(word) > 1 and words & {f"{word}s", f"{word}es"}}
+    orders |= {"Return", "Yield", "Train", "Write", "Play", "Print", "Make"}
+    assert len(functions) > 500
+    assert [function for function in functions if function[2] in orders] == []
