@@ -32,6 +32,7 @@ from empo_rllib.experiment.checkpoints import (
     read_episodes,
     write_checkpoint,
 )
+from empo_rllib.experiment.finite import check_training
 from empo_rllib.experiment.metrics import (
     Counters,
     add_episodes,
@@ -133,7 +134,8 @@ class ExperimentTrial(tune.Trainable):
     def cleanup(self) -> None:
         """Saves what is not saved yet; Tune calls this when it stops the trial."""
         if self._healthy and self._counters.training_iteration > self._saved_iteration:
-            self._save()
+            with contextlib.suppress(TrialError):  # the weights broke meanwhile: the last one stays
+                self._save()
         self._progress.close()
         self._algorithm.stop()
 
@@ -153,6 +155,8 @@ class ExperimentTrial(tune.Trainable):
         env_error = self._folder / ENV_ERROR_FILE
         if env_error.exists():
             return env_error.read_text()
+        if isinstance(error, TrialError):
+            return f"{error}\n"
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return f"{self._folder} cannot be written: {os.strerror(error.errno)}. Free some space."
         return traceback.format_exc()
@@ -175,6 +179,8 @@ class ExperimentTrial(tune.Trainable):
         started, before = time.perf_counter(), self._counters.env_steps
         result = self._algorithm.train()
         raise_env_error(self._folder / ENV_ERROR_FILE)
+        iteration = self._counters.training_iteration + 1
+        check_training(result, self._algorithm, iteration, self._saved_iteration)
         seconds = time.perf_counter() - started
         self._counters.advance(result, seconds)
         add_episodes(self._window, result, self._counters, self._algorithm)
