@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+from empo_rllib.envs.slow_calls import watch
 from empo_rllib.errors import EnvError, TrialError
 from empo_rllib.files import write_whole
 
@@ -40,7 +41,11 @@ class ReportingEnv(ParallelMultiAgentEnv):
 
 @contextlib.contextmanager
 def reporting_env_errors(error_file: Path, method: str) -> Iterator[None]:
-    """Writes what an error says to `error_file`, unless one is there, and lets it pass."""
+    """Writes what an error says to `error_file`, unless one is there, and lets it pass.
+
+    A call that does not return is reported beside that file.
+    """
+    watch.begin(error_file.parent, method)
     try:
         yield
     except Exception as error:
@@ -48,6 +53,8 @@ def reporting_env_errors(error_file: Path, method: str) -> Iterator[None]:
             text = f"the environment raised in {method}():\n{traceback.format_exc()}"
             write_whole(error_file, f"{error}\n" if isinstance(error, EnvError) else text)
         raise
+    finally:
+        watch.end()
 
 
 def raise_env_error(error_file: Path, **_: Any) -> None:

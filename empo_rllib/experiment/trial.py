@@ -25,6 +25,7 @@ from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.policies import Policy
 from empo_rllib.algorithms.setup import TrialSetup
 from empo_rllib.envs.env_errors import raise_env_error
+from empo_rllib.envs.slow_calls import slow_call_reports
 from empo_rllib.errors import TrialError
 from empo_rllib.experiment.checkpoints import (
     checkpoint_to_restore,
@@ -84,8 +85,9 @@ class ExperimentTrial(tune.Trainable):
         self._healthy = True
         self._folder = task.folder
         self._folder.mkdir(parents=True, exist_ok=True)
-        for name in (ERROR_FILE, ENV_ERROR_FILE):
-            (self._folder / name).unlink(missing_ok=True)
+        of_last_session = [self._folder / ERROR_FILE, self._folder / ENV_ERROR_FILE]
+        for path in (*of_last_session, *slow_call_reports(self._folder)):
+            path.unlink(missing_ok=True)
         with self._reporting_errors():
             self._build(task)
         self._metrics = TrialMetrics(self._config.name, task.trial_id)
