@@ -207,10 +207,8 @@ class ExperimentTrial(tune.Trainable):
         return stop_reason(self._config.stop, row, self._window.earlier_return_mean())
 
     def _save_if_due(self, stop_reason: str | None) -> None:
-        if (
-            stop_reason
-            or self._counters.training_iteration % self._config.checkpoint.frequency == 0
-        ):
+        frequency = self._config.checkpoint.frequency
+        if stop_reason or self._counters.training_iteration % frequency == 0:
             self._save()
 
     def _save(self) -> None:

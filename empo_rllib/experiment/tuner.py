@@ -267,11 +267,15 @@ def _fit(
     thread = threading.Thread(target=target, name="tune", daemon=True)
     thread.start()
     told = False
+    grace = config.checkpoint.grace_s
+    reason = f"not every trial saved within checkpoint.grace_s = {grace:g} s"
     while thread.is_alive():
         thread.join(0.2)
         display.refresh()
         slow_calls.look()
-        grace, reason = _grace(config, slow_calls)
+        if interrupt.current.asked.is_set() and slow_calls.block_all():
+            grace = min(grace, _BLOCKED_GRACE_S)
+            reason = "not every trial saved: environments do not return"
         if process := lost_process(cluster):
             monitor.give_up(
                 f"Ray's {process} has died (killed, or out of memory?). --resume continues from "
@@ -292,11 +296,3 @@ def _fit(
             return
     if failure:
         raise failure[0]
-
-
-def _grace(config: ExperimentConfig, slow_calls: SlowCalls) -> tuple[float, str]:
-    """Returns how long an interruption waits for trials to save, and why it then ends."""
-    grace = config.checkpoint.grace_s
-    if slow_calls.block_all():
-        return min(grace, _BLOCKED_GRACE_S), "trials did not save: their environments do not return"
-    return grace, f"not every trial saved within checkpoint.grace_s = {grace:g} s"

@@ -64,7 +64,7 @@ def test_the_environment_and_the_call_are_named(ended):
 
 def test_ctrl_c_does_not_wait_for_the_environment(ended):
     assert ended.outcome.code == 75, ended.outcome.output
-    assert "their environments do not return" in ended.outcome.stderr
+    assert "environments do not return" in ended.outcome.stderr
     assert not ended.processes
 
 

@@ -164,4 +164,4 @@ def test_trials_whose_environments_do_not_return_are_hardly_waited_for(experimen
     config = experiment(checkpoint={"grace_s": 1e9})
     fit_with(end.wait, config, display, block_all=True)
     end.set()
-    assert "their environments do not return" in display.notices[-1]
+    assert "environments do not return" in display.notices[-1]
