@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from commands import Outcome, Run, Workplace
+from ray_head import Head
 
 # Breaks the weights after two good iterations, as a bad update does.
 CALLBACK = """
@@ -12,7 +13,7 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 
 class Breaker(RLlibCallback):
     def on_train_result(self, *, algorithm, **kwargs):
-        if algorithm.iteration == 2:
+        if algorithm.iteration == 3:
             algorithm.learner_group.foreach_learner(break_weights)
 
 
@@ -28,7 +29,7 @@ def run(place: Workplace) -> Run:
 
 
 @pytest.fixture(scope="module")
-def outcome(place: Workplace, run: Run) -> Outcome:
+def outcome(place: Workplace, cluster: Head, run: Run) -> Outcome:
     place.write("breaker.py", CALLBACK)
     params = {"lr": {"grid_search": [1.0e-3, 1.0e30]}}
     config = place.write_experiment(
@@ -36,7 +37,7 @@ def outcome(place: Workplace, run: Run) -> Outcome:
         algorithm={"params": params, "callbacks": ["breaker:Breaker"]},
         tune={"max_failures": 0},
     )
-    return place.tune("--config", config)
+    return cluster.tune(place, "--config", config)
 
 
 def test_the_run_fails_and_says_which_policy_and_when(outcome):

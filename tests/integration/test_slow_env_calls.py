@@ -51,7 +51,7 @@ def ended(place: Workplace, request: pytest.FixtureRequest) -> Ended:
         checkpoint={"grace_s": 100_000},
     )
     running = place.start("--config", config)
-    running.wait_until(lambda: "has not returned" in running.stderr, "the call was reported")
+    running.wait_until(lambda: "step() has not returned" in running.stderr, "the call was reported")
     running.ctrl_c()
     return Ended(run, running.wait(), place.wait_for_quiet())
 
