@@ -9,6 +9,7 @@ from pathlib import Path
 
 from empo_rllib.envs.slow_calls import slow_call_reports
 from empo_rllib.experiment.summary import ExperimentResult
+from empo_rllib.files import write_whole
 
 #: In the run folder.
 SLOW_CALLS_FILE = "slow_env_calls.txt"
@@ -68,8 +69,7 @@ class SlowCalls:
         self._env_steps[trial_id] = self._result.trial(trial_id).env_steps
         line = f"{trial_id}: {self._env_id}: {text}. Ctrl-C ends the run with what was saved."
         self._notice(line)
-        with (
-            contextlib.suppress(OSError),
-            (Path(self._result.folder) / SLOW_CALLS_FILE).open("a") as log,
-        ):
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        log = Path(self._result.folder) / SLOW_CALLS_FILE
+        with contextlib.suppress(OSError):
+            earlier = log.read_text() if log.exists() else ""
+            write_whole(log, f"{earlier}{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
