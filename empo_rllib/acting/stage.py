@@ -11,7 +11,7 @@ from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.acting.play import play_episodes
 from empo_rllib.acting.teams import ActingPolicies
 from empo_rllib.envs.batched import why_not_batched
-from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv, number_copies
 
 # More environments make larger batches, which pays until about so many.
 MAX_ENVS = {"batched": 256, "python": 32}
@@ -24,6 +24,7 @@ class Stage:
         make: makes the environment.
         episodes: how many will be played at most.
         teams: who will play, chance aside. Kernels play no recurrent policies.
+        allow_infinite_observations: see `ParallelMultiAgentEnv`.
 
     Attributes:
         env: one instance, which is not played in.
@@ -39,8 +40,10 @@ class Stage:
         make: Callable[[], ParallelEnv],
         episodes: int,
         teams: Sequence[ActingPolicies] = (),
+        allow_infinite_observations: bool = False,
     ) -> None:
         self._make = make
+        self._allow_infinite = allow_infinite_observations
         self.env: Any = make()
         self._open: list[Any] = [self.env]
         in_python = any(team.recurrent for team in teams) or why_not_batched(self.env)
@@ -75,6 +78,10 @@ class Stage:
         if self._copies is None:
             self._copies = []
             for _ in range(self.num_envs):
-                self._copies.append(ParallelMultiAgentEnv(self._make()))
-                self._open.append(self._copies[-1])
+                env = ParallelMultiAgentEnv(
+                    self._make(), allow_infinite_observations=self._allow_infinite
+                )
+                self._copies.append(env)
+                self._open.append(env)
+            number_copies(self._copies)
         return self._copies

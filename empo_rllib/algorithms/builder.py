@@ -16,13 +16,12 @@ from ray.tune.registry import register_env
 from empo_rllib.algorithms.callbacks import EpisodeMetrics
 from empo_rllib.algorithms.networks import rl_module_args
 from empo_rllib.algorithms.policies import adapter_options, policy_mapping
-from empo_rllib.algorithms.setup import TrialSetup, open_env
+from empo_rllib.algorithms.setup import TrialSetup, open_checked_env, open_env
 from empo_rllib.algorithms.user_classes import user_callbacks
 from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.params import params_by_method
 from empo_rllib.config.sections import EnvConfig
 from empo_rllib.envs.env_errors import ReportingEnv, raise_env_error
-from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.python_envs import PythonEnvs
 from empo_rllib.envs.vector_env import VectorEnv
 from empo_rllib.errors import ConfigError
@@ -188,9 +187,8 @@ def _apply_fast_path(algorithm: AlgorithmConfig, setup: TrialSetup, env_error_fi
 
 
 def _make_vector_env(env: EnvConfig, sampler: str, num_envs: int) -> VectorEnv:
-    make = functools.partial(open_env, env)
     if sampler == "batched":
         from empo_rllib.envs.batched.multigrid import BatchedMultiGrid
 
-        return BatchedMultiGrid(make, num_envs)
-    return PythonEnvs(lambda: ParallelMultiAgentEnv(make()), num_envs)
+        return BatchedMultiGrid(functools.partial(open_env, env), num_envs)
+    return PythonEnvs(functools.partial(open_checked_env, env), num_envs)

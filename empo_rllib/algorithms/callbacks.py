@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
-from empo_rllib.envs.multi_agent_env import episode_success
+from empo_rllib.envs.multi_agent_env import episode_success, number_copies
 from empo_rllib.sampling.episode_window import (
     SAMPLED_EPISODES,
     EpisodeNumbers,
@@ -30,6 +30,9 @@ class EpisodeMetrics(RLlibCallback):
     def __init__(self) -> None:
         self._running: set[int] = set()
         self._start_life()
+
+    def on_environment_created(self, *, env: Any, **kwargs: Any) -> None:
+        number_copies(one.unwrapped for one in env.envs)
 
     def on_episode_created(self, *, env_index: int, **kwargs: Any) -> None:
         if env_index in self._running:  # all envs are reset, whatever they were at

@@ -74,7 +74,11 @@ def build_policies(config: ExperimentConfig, env: Any) -> dict[str, Policy]:
 def adapter_options(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:
     """Returns how `ParallelMultiAgentEnv` must show observations for these policies."""
     with_id = {agent for p in policies.values() if p.agent_id_input for agent in p.agents}
-    return {"agent_id_for": with_id, "flat": trains_rllib_module(config)}
+    return {
+        "agent_id_for": with_id,
+        "flat": trains_rllib_module(config),
+        "allow_infinite_observations": config.env.allow_infinite_observations,
+    }
 
 
 def adapt(

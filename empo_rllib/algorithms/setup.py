@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from empo_rllib.algorithms.policies import Policy, build_policies
 from empo_rllib.algorithms.sampler import Sampler, choose_sampler
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.sections import EnvConfig
 from empo_rllib.envs.registry import make_env
+
+if TYPE_CHECKING:
+    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,16 @@ def open_env(env: EnvConfig, **kwargs: Any) -> Any:
         EnvError: it cannot be made with these arguments.
     """
     return make_env(env.id, env.num_agents, **{**env.kwargs, **kwargs})
+
+
+def open_checked_env(env: EnvConfig, **kwargs: Any) -> ParallelMultiAgentEnv:
+    """Makes what `open_env` does, checked step by step, with observations as they are there.
+
+    Raises:
+        EnvError: it cannot be made with these arguments.
+    """
+    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+
+    return ParallelMultiAgentEnv(
+        open_env(env, **kwargs), allow_infinite_observations=env.allow_infinite_observations
+    )

@@ -45,6 +45,10 @@ class EnvConfig(Section):
     kwargs: dict[str, Any] = Field(
         default={}, description="arguments of the env; may be search spaces"
     )
+    allow_infinite_observations: bool = Field(
+        default=False,
+        description="accept infinity in observations; NaN always ends the trial",
+    )
 
     @field_validator("kwargs")
     @classmethod

@@ -122,7 +122,8 @@ _ERRORS = {
     "observation-not-finite": Kind(
         "step",
         "Observations are finite: one NaN makes the whole network NaN.",
-        "Find the division or the logarithm that makes it.",
+        "Find the division or the logarithm that makes it. "
+        "`env.allow_infinite_observations: true` accepts infinity.",
     ),
     "observation-outside-space": Kind(
         "step",

@@ -2,7 +2,8 @@
 
 RLlib restarts remote env runners whatever they died of, so an environment that raises in every
 episode would be restarted for ever, and its traceback would stay in a log of the actor. Here the
-traceback is written to a file of the trial first, and a restart after one ends the trial. Runners
+traceback is written to a file of the trial first, and a restart after one ends the trial. Of what
+this package refuses itself (`EnvError`, such as a NaN reward) the message is enough. Runners
 that die of anything else (a killed process, a lost node) are still restarted.
 """
 
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
-from empo_rllib.errors import TrialError
+from empo_rllib.envs.slow_calls import watch
+from empo_rllib.errors import EnvError, TrialError
 from empo_rllib.files import write_whole
 
 
@@ -39,14 +41,20 @@ class ReportingEnv(ParallelMultiAgentEnv):
 
 @contextlib.contextmanager
 def reporting_env_errors(error_file: Path, method: str) -> Iterator[None]:
-    """Writes the traceback of an error to `error_file`, unless one is there, and lets it pass."""
+    """Writes what an error says to `error_file`, unless one is there, and lets it pass.
+
+    A call that does not return is reported beside that file.
+    """
+    watch.begin(error_file.parent, method)
     try:
         yield
-    except Exception:
+    except Exception as error:
         if not error_file.exists():
             text = f"the environment raised in {method}():\n{traceback.format_exc()}"
-            write_whole(error_file, text)
+            write_whole(error_file, f"{error}\n" if isinstance(error, EnvError) else text)
         raise
+    finally:
+        watch.end()
 
 
 def raise_env_error(error_file: Path, **_: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from gymnasium import spaces
@@ -10,6 +10,7 @@ from pettingzoo import ParallelEnv
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from empo_rllib.envs.adapting import Transform, adapt_observation, agents_of
+from empo_rllib.envs.finite import ObservationCheck, wrong_rewards
 from empo_rllib.errors import EnvError
 
 
@@ -28,10 +29,17 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     `agents` are those that the last reset or step returned something for, `acting_agents` those
     that the next step wants an action of.
 
+    NaN and infinity are refused here, where all ways of playing a Python environment pass. Numbers
+    computed from them would spoil the policies, and keep no trace of where they came from.
+
     Args:
         env: the environment to wrap; its `possible_agents` must be set. Closed with this one.
         agent_id_for: agents whose observation is extended by their id; see `adapt_observation`.
         flat: turn every observation into one vector, which RLlib's default modules can learn from.
+        allow_infinite_observations: accept infinity in observations; NaN never.
+
+    Attributes:
+        copy_index: which of many copies this is; for error messages.
 
     Raises:
         EnvError: no `possible_agents`, an unknown agent in `agent_id_for`, an observation that
@@ -39,10 +47,15 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     """
 
     def __init__(
-        self, env: ParallelEnv, agent_id_for: Collection[str] = (), flat: bool = False
+        self,
+        env: ParallelEnv,
+        agent_id_for: Collection[str] = (),
+        flat: bool = False,
+        allow_infinite_observations: bool = False,
     ) -> None:
         super().__init__()
         self.env = env
+        self.copy_index = 0
         self.metadata = dict(env.metadata)  # a copy, since RLlib's vector env writes into it
         self.render_mode = getattr(env, "render_mode", None)
         self.possible_agents = agents_of(env)
@@ -54,6 +67,11 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         self.acting_agents: list[str] = []
         self._gone: set[str] = set()
         self._last_seen: dict[str, Any] = {}
+        self._episode_step = 0
+        self._checks = {
+            agent: ObservationCheck(env.observation_space(agent), allow_infinite_observations)
+            for agent in self.possible_agents
+        }
         self.observation_spaces: dict[str, spaces.Space] = {}
         self._transforms: dict[str, Transform] = {}
         for agent in self.possible_agents:
@@ -88,6 +106,8 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         self._gone = set()
         self._last_seen = {a: observations[a] for a in self.acting_agents if a in observations}
         self.agents = self.acting_agents
+        self._episode_step = 0
+        self._refuse_wrong_observations(self._last_seen)
         return self._transformed(self._last_seen), _infos_of(self._last_seen, infos)
 
     def step(
@@ -104,10 +124,14 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         self.acting_agents = [a for a in acting if a not in ended] + joined
         self.agents = acting + joined
 
+        self._episode_step += 1
         observations = {a: seen[a] for a in self.agents if a in seen}
+        self._refuse_wrong_observations(observations)
         observations.update({a: self._last_seen[a] for a in ended if a not in seen})
         self._last_seen.update(observations)
         rewards = {a: float(paid.get(a, 0.0)) for a in self.agents}
+        for agent, found in wrong_rewards(rewards):
+            raise self._wrong_number(agent, found)
         _set_all_flags(terminateds, truncateds, over=not self.acting_agents)
         infos = _infos_of(observations, infos)
         return self._transformed(observations), rewards, terminateds, truncateds, infos
@@ -132,7 +156,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         """
         if self.spec is not None and self.spec.id == "rllib-single-agent-env-v0":
             raise EnvError(
-                f"{self.metadata.get('name', self.env)} has agents {self.possible_agents}: add "
+                f"{self._name()} has agents {self.possible_agents}: add "
                 ".multi_agent(policies={...}, policy_mapping_fn=...) to the RLlib config."
             )
 
@@ -142,12 +166,32 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         identity: Transform = lambda observation: observation  # noqa: E731
         return {a: self._transforms.get(a, identity)(o) for a, o in observations.items()}
 
+    def _refuse_wrong_observations(self, observations: dict[str, Any]) -> None:
+        for agent, observation in observations.items():
+            if found := self._checks[agent].find(observation):
+                raise self._wrong_number(agent, found)
+
+    def _wrong_number(self, agent: str, found: str) -> EnvError:
+        return EnvError(
+            f"{self._name()} (copy {self.copy_index}): agent {agent}, episode step "
+            f"{self._episode_step}: {found}"
+        )
+
+    def _name(self) -> str:
+        return str(self.metadata.get("name", self.env))
+
     def _refuse_returned(self, present: list[str]) -> None:
         if returned := self._gone.intersection(present):
             raise EnvError(
-                f"{self.metadata.get('name', self.env)}: {', '.join(sorted(returned))} came back "
+                f"{self._name()}: {', '.join(sorted(returned))} came back "
                 "after it had left, which an RLlib episode cannot hold. Give it a new name."
             )
+
+
+def number_copies(envs: Iterable[ParallelMultiAgentEnv]) -> None:
+    """Sets the `copy_index` of copies that are played together."""
+    for n, env in enumerate(envs):
+        env.copy_index = n
 
 
 def episode_success(infos: Mapping[str, Mapping[str, Any]]) -> bool | None:

@@ -8,7 +8,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv, episode_success
+from empo_rllib.envs.multi_agent_env import (
+    ParallelMultiAgentEnv,
+    episode_success,
+    number_copies,
+)
 from empo_rllib.envs.vector_env import Leaves, VectorEnv, group_agents
 
 
@@ -22,6 +26,7 @@ class PythonEnvs(VectorEnv):
 
     def __init__(self, make: Callable[[], ParallelMultiAgentEnv], num_envs: int) -> None:
         self._envs = [make() for _ in range(num_envs)]
+        number_copies(self._envs)
         env = self._envs[0]
         groups = group_agents(env.possible_agents, env.observation_spaces, env.action_spaces)
         self._allocate(num_envs, env.possible_agents, groups)

@@ -99,7 +99,8 @@ def register_envs() -> None:
     - `num_agents`, and any argument of the environment;
     - `flat` (default True): observations become one float32 vector, which RLlib's default modules
       can learn from; they refuse the Dict of MultiGrid and most pictures;
-    - `agent_id_for` (default none): agents that see their own id, for policies that serve several.
+    - `agent_id_for` (default none): agents that see their own id, for policies that serve several;
+    - `allow_infinite_observations` (default False): accept infinity in observations.
 
     The environments have several agents, so the script needs `config.multi_agent(...)` too.
     Gymnasium's ids are left to RLlib, which makes them itself. For a factory or a module of
@@ -125,7 +126,8 @@ def _make_multi_agent_env(id: str, env_config: Mapping[str, Any]) -> ParallelMul
     arguments = dict(env_config)
     flat = arguments.pop("flat", True)
     agent_id_for = arguments.pop("agent_id_for", ())
-    return ParallelMultiAgentEnv(make_env(id, **arguments), agent_id_for, flat)
+    allow_infinite = arguments.pop("allow_infinite_observations", False)
+    return ParallelMultiAgentEnv(make_env(id, **arguments), agent_id_for, flat, allow_infinite)
 
 
 def _find_builder(id: str) -> Builder:

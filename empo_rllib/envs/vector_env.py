@@ -41,7 +41,7 @@ class ObservationLeaves:
 
     def __init__(self, space: gym.Space) -> None:
         self.space = space
-        found = list(_leaves(space))
+        found = list(space_leaves(space))
         self._paths = [path for path, _ in found]
         self.shapes = [tuple(leaf.shape or ()) for _, leaf in found]
         self.dtypes = [np.dtype(leaf.dtype) for _, leaf in found]
@@ -179,14 +179,14 @@ def _parts(space: gym.Space) -> list[tuple[Any, gym.Space]] | None:
     return None
 
 
-def _leaves(space: gym.Space, path: tuple = ()) -> Iterator[tuple[tuple, gym.Space]]:
+def space_leaves(space: gym.Space, path: tuple = ()) -> Iterator[tuple[tuple, gym.Space]]:
     """Yields the keys that lead to each leaf, and its space."""
     parts = _parts(space)
     if parts is None:
         yield path, space
         return
     for key, part in parts:
-        yield from _leaves(part, (*path, key))
+        yield from space_leaves(part, (*path, key))
 
 
 def _near_zero(space: gym.Space) -> np.ndarray:

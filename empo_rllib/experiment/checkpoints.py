@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from empo_rllib.config.search_space import is_number
-from empo_rllib.errors import CheckpointError, nearest
+from empo_rllib.errors import CheckpointError, TrialError, nearest
+from empo_rllib.experiment.finite import broken_weights
 from empo_rllib.experiment.metrics import Counters
 from empo_rllib.files import appearing, remove, set_aside, write_whole
 
@@ -69,7 +70,11 @@ def write_checkpoint(
     episodes: list[dict[str, Any]],
     num_to_keep: int,
 ) -> Path:
-    """Saves `algorithm` beside its counters and newest episodes; keeps `num_to_keep` in all."""
+    """Saves `algorithm` beside its counters and newest episodes; keeps `num_to_keep` in all.
+
+    Raises:
+        TrialError: a policy's weights are NaN or infinite; nothing is saved then.
+    """
     from safetensors.numpy import save_file
 
     target = checkpoint_path(trial_folder, counters["training_iteration"])
@@ -78,6 +83,9 @@ def write_checkpoint(
         algorithm.save_to_path(str(temporary / "algorithm"))
         for name, weights in policy_weights(algorithm).items():
             save_file(weights, str(temporary / "policies" / f"{name}.safetensors"))
+        # After the rest: learners of IMPALA and APPO go on meanwhile, and broken weights stay so.
+        if broken := broken_weights(algorithm):
+            raise TrialError(f"{target}: not saved: {'; '.join(broken)}.")
         write_whole(temporary / EPISODES_FILE, json.dumps(episodes))
         state = {"format": FORMAT, "counters": dict(counters), **_fingerprints(temporary)}
         write_whole(temporary / "state.json", json.dumps(state, indent=2))

@@ -69,10 +69,15 @@ class Counters:
         sampled = result.get("env_runners", {})
         agent_steps = sampled.get("num_agent_steps_sampled", {}).values()
         self.training_iteration += 1
-        self.env_steps += _count(sampled.get("num_env_steps_sampled", 0))
+        self.env_steps += sampled_env_steps(result)
         self.agent_steps += sum(_count(steps) for steps in agent_steps)
         self.episodes += _count(sampled.get("num_episodes", 0))
         self.time_s += seconds
+
+
+def sampled_env_steps(result: Mapping[str, Any]) -> int:
+    """Returns how many env steps were sampled in a training iteration."""
+    return _count(result.get("env_runners", {}).get("num_env_steps_sampled", 0))
 
 
 def time_iterations(metrics: MetricsLogger) -> None:

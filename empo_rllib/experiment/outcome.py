@@ -8,7 +8,7 @@ from pathlib import Path
 from empo_rllib import columns
 from empo_rllib.errors import Interrupted, TrialError
 from empo_rllib.experiment.progress import duration
-from empo_rllib.experiment.summary import ExperimentResult
+from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
 
 _EXIT_CODES = {
     "finished": 0,
@@ -33,7 +33,7 @@ def render_outcome(result: ExperimentResult, command: str) -> str:
     if best is not None:
         lines += [
             f"best trial   {best.trial_id} ({best.stop_reason or best.status})",
-            f"best {_label(result.metric)}  {best.metric:.4f}",
+            _value_line(best, _label(result.metric)),
             f"trained      {best.env_steps:,} env steps in {duration(best.time_s)} "
             f"({best.env_steps_per_s or 0:,.0f} env steps/s)",
         ]
@@ -62,6 +62,12 @@ def _next_commands(result: ExperimentResult, folder: str, resume: str) -> list[s
             f"python -m empo_rllib record {quoted} --out episode.gif",
         ]
     return [*commands, f"tensorboard --logdir {quoted}"]
+
+
+def _value_line(best: TrialSummary, label: str) -> str:
+    if best.status == "failed":
+        return f"last {label}  {best.metric:.4f} (before it failed)"
+    return f"best {label}  {best.metric:.4f}"
 
 
 def _label(metric: str) -> str:

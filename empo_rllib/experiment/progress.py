@@ -39,7 +39,7 @@ class Display:
         self._rows: dict[str, Mapping[str, float]] = {}
         self._session_start: dict[str, tuple[float, float]] = {}
         self._stream = LossyStream(lambda: sys.stderr)
-        self._console = Console(file=cast("TextIO", self._stream), highlight=False)
+        self._console = Console(file=cast("TextIO", self._stream), highlight=False, emoji=False)
         self._is_loss_noted = False
         self._live: Live | None = None
         self._last_line = time.monotonic()

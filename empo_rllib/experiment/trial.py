@@ -25,6 +25,7 @@ from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.policies import Policy
 from empo_rllib.algorithms.setup import TrialSetup
 from empo_rllib.envs.env_errors import raise_env_error
+from empo_rllib.envs.slow_calls import slow_call_reports
 from empo_rllib.errors import TrialError
 from empo_rllib.experiment.checkpoints import (
     checkpoint_to_restore,
@@ -32,10 +33,12 @@ from empo_rllib.experiment.checkpoints import (
     read_episodes,
     write_checkpoint,
 )
+from empo_rllib.experiment.finite import check_training
 from empo_rllib.experiment.metrics import (
     Counters,
     add_episodes,
     build_row,
+    sampled_env_steps,
     stop_reason,
     time_iterations,
 )
@@ -48,6 +51,8 @@ from empo_rllib.seeding import seed_everything
 
 ERROR_FILE = "error.txt"
 ENV_ERROR_FILE = "env_error.txt"
+# How long a trial continues without env steps, for lost env runners to come back.
+MAX_WAIT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,9 @@ class ExperimentTrial(tune.Trainable):
         self._healthy = True
         self._folder = task.folder
         self._folder.mkdir(parents=True, exist_ok=True)
-        for name in (ERROR_FILE, ENV_ERROR_FILE):
-            (self._folder / name).unlink(missing_ok=True)
+        of_last_session = [self._folder / ERROR_FILE, self._folder / ENV_ERROR_FILE]
+        for path in (*of_last_session, *slow_call_reports(self._folder)):
+            path.unlink(missing_ok=True)
         with self._reporting_errors():
             self._build(task)
         self._metrics = TrialMetrics(self._config.name, task.trial_id)
@@ -101,6 +107,7 @@ class ExperimentTrial(tune.Trainable):
         self._restore_or_start(task.setup.policies)
         time_iterations(self._algorithm.metrics)
         self._saved_iteration = self._counters.training_iteration
+        self._waited_s = 0.0
         self._env_runner_hosts = env_runner_hosts(self._algorithm)
         self._progress = ProgressFile(
             self._folder, self._saved_iteration, self._config.logging.tensorboard
@@ -111,19 +118,20 @@ class ExperimentTrial(tune.Trainable):
         """Trains for one iteration; a trial that is already done only says so.
 
         A restored trial first reports the row that it goes on from: an interruption may have
-        come before the scheduler could decide on it.
+        come before the scheduler could decide on it. An iteration in which nothing was sampled, for
+        all env runners were lost, reports the last row again.
         """
         row = self._progress.last_row
         reason = self._stop_reason(row)
         is_restored, self._is_restored = self._is_restored, False
         if reason is None and not is_restored:
             with self._reporting_errors():
-                row = self._train()
-                reason = self._stop_reason(row)
-                frequency = self._config.checkpoint.frequency
-                if reason or self._counters.training_iteration % frequency == 0:
-                    self._save()
+                if (trained := self._train()) is not None:
+                    row = trained
+                    reason = self._stop_reason(row)
+                    self._save_if_due(reason)
         return {
+            **asdict(self._counters),
             **row,
             "env_runner_hosts": self._env_runner_hosts,
             "done": reason is not None,
@@ -133,7 +141,8 @@ class ExperimentTrial(tune.Trainable):
     def cleanup(self) -> None:
         """Saves what is not saved yet; Tune calls this when it stops the trial."""
         if self._healthy and self._counters.training_iteration > self._saved_iteration:
-            self._save()
+            with contextlib.suppress(TrialError):  # the weights broke meanwhile: the last one stays
+                self._save()
         self._progress.close()
         self._algorithm.stop()
 
@@ -153,6 +162,8 @@ class ExperimentTrial(tune.Trainable):
         env_error = self._folder / ENV_ERROR_FILE
         if env_error.exists():
             return env_error.read_text()
+        if isinstance(error, TrialError):
+            return f"{error}\n"
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return f"{self._folder} cannot be written: {os.strerror(error.errno)}. Free some space."
         return traceback.format_exc()
@@ -171,14 +182,22 @@ class ExperimentTrial(tune.Trainable):
         if weights:
             self._algorithm.set_weights(weights)
 
-    def _train(self) -> dict[str, float]:
-        started, before = time.perf_counter(), self._counters.env_steps
+    def _train(self) -> dict[str, float] | None:
+        """Trains for one iteration and writes its row; None if no env step was sampled."""
+        started = time.perf_counter() - self._waited_s
         result = self._algorithm.train()
         raise_env_error(self._folder / ENV_ERROR_FILE)
+        iteration = self._counters.training_iteration + 1
+        check_training(result, self._algorithm, iteration, self._saved_iteration)
         seconds = time.perf_counter() - started
+        new_env_steps = sampled_env_steps(result)
+        if not new_env_steps:
+            self._waited_s = seconds
+            check_waiting(seconds, self._algorithm)
+            return None
+        self._waited_s = 0.0
         self._counters.advance(result, seconds)
         add_episodes(self._window, result, self._counters, self._algorithm)
-        new_env_steps = self._counters.env_steps - before
         row = build_row(result, self._counters, self._window, seconds, new_env_steps)
         self._progress.append(row)
         self._metrics.emit(row, new_env_steps)
@@ -186,6 +205,11 @@ class ExperimentTrial(tune.Trainable):
 
     def _stop_reason(self, row: dict[str, float]) -> str | None:
         return stop_reason(self._config.stop, row, self._window.earlier_return_mean())
+
+    def _save_if_due(self, stop_reason: str | None) -> None:
+        frequency = self._config.checkpoint.frequency
+        if stop_reason or self._counters.training_iteration % frequency == 0:
+            self._save()
 
     def _save(self) -> None:
         write_checkpoint(
@@ -198,6 +222,25 @@ class ExperimentTrial(tune.Trainable):
         self._saved_iteration = self._counters.training_iteration
         # Asked again, for a lost env runner comes back where there is room; seldom, for it waits.
         self._env_runner_hosts = env_runner_hosts(self._algorithm)
+
+
+def check_waiting(seconds: float, algorithm: Algorithm) -> None:
+    """Checks that a trial has not sampled nothing for too long.
+
+    Raises:
+        TrialError: it has.
+    """
+    if seconds < MAX_WAIT_S:
+        return
+    group = algorithm.env_runner_group
+    healthy, count = group.num_healthy_remote_workers(), group.num_remote_env_runners()
+    limit = algorithm.config.sample_timeout_s
+    raise TrialError(
+        f"no env step was sampled for {seconds:.0f} s; {healthy} of {count} env runners are alive. "
+        f"RLlib discards a rollout that takes an env runner more than {limit} s. If the "
+        "environment is slow, raise algorithm.params.sample_timeout_s or lower "
+        "algorithm.params.rollout_fragment_length."
+    )
 
 
 def env_runner_hosts(algorithm: Algorithm) -> list[str]:

@@ -43,6 +43,7 @@ from empo_rllib.experiment.run_folder import (
     refusing_unwritable,
 )
 from empo_rllib.experiment.scheduler import build_scheduler
+from empo_rllib.experiment.slow_calls import SlowCalls
 from empo_rllib.experiment.start import (
     check_can_start,
     opened_run,
@@ -59,6 +60,8 @@ from empo_rllib.experiment.wandb import WandbLogger
 TUNE_FOLDER = ".tune"
 # How long Tune takes to end a trial that does not answer.
 _TUNE_STOP_S = 16.0
+# How long an interrupted run waits for trials whose environments do not return.
+_BLOCKED_GRACE_S = 4.0
 
 
 def run(
@@ -228,6 +231,7 @@ def _train(
             config,
             display,
             monitor,
+            SlowCalls(config.env.id, result, display.notice),
         )
     except OSError as error:
         raise TrialError(f"{folder}: cannot be written any more: {error}") from error
@@ -249,6 +253,7 @@ def _fit(
     config: ExperimentConfig,
     display: Display,
     monitor: Monitor,
+    slow_calls: SlowCalls,
 ) -> None:
     """Runs Tune in a thread of its own, so that the main thread can answer signals at once."""
     failure: list[BaseException] = []
@@ -263,9 +268,14 @@ def _fit(
     thread.start()
     told = False
     grace = config.checkpoint.grace_s
+    reason = f"not every trial saved within checkpoint.grace_s = {grace:g} s"
     while thread.is_alive():
         thread.join(0.2)
         display.refresh()
+        slow_calls.look()
+        if interrupt.current.asked.is_set() and slow_calls.block_all():
+            grace = min(grace, _BLOCKED_GRACE_S)
+            reason = "not every trial saved: environments do not return"
         if process := lost_process(cluster):
             monitor.give_up(
                 f"Ray's {process} has died (killed, or out of memory?). --resume continues from "
@@ -282,10 +292,7 @@ def _fit(
                 "iteration (Ctrl-C again ends at once)"
             )
         if interrupt.current.seconds() > grace:
-            display.notice(
-                f"not every trial saved within checkpoint.grace_s = {grace:g} s; --resume goes on "
-                "from the last checkpoint"
-            )
+            display.notice(f"{reason}; --resume goes on from the last checkpoint")
             return
     if failure:
         raise failure[0]

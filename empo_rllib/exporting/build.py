@@ -18,7 +18,7 @@ import empo_rllib.bundle
 from empo_rllib.acting.memory import step_inputs
 from empo_rllib.acting.policies import ActingPolicy
 from empo_rllib.algorithms.policies import Policy, adapter_options
-from empo_rllib.algorithms.setup import open_env, set_up_trial
+from empo_rllib.algorithms.setup import open_checked_env, set_up_trial
 from empo_rllib.bundle import load_bundle
 from empo_rllib.bundle.files import DESCRIPTION_FILE
 from empo_rllib.envs.action_names import action_names
@@ -64,9 +64,10 @@ def write_bundle(trained: TrainedTrial, folder: Path, seed: int) -> dict[str, Po
     """
     provenance = describe_provenance(trained)  # first: all else takes long
     policies = load_policies(trained)
-    env = open_env(trained.config.env)
+    checked = open_checked_env(trained.config.env)
+    env = checked.env
     try:
-        recorded = record_observations(policies, ParallelMultiAgentEnv(env), seed)
+        recorded = record_observations(policies, checked, seed)
         (folder / "policies").mkdir()
         (folder / COPIED_PACKAGE).mkdir()
         for source in Path(empo_rllib.bundle.__file__).parent.glob("*.py"):

@@ -170,7 +170,8 @@ def crossplay(
     from empo_rllib.results.load import load_policies
 
     teams = [load_policies(one, config) for one, config in zip(trained, configs, strict=True)]
-    stage = Stage(partial(open_env, configs[0].env), episodes, teams)
+    env = configs[0].env
+    stage = Stage(partial(open_env, env), episodes, teams, env.allow_infinite_observations)
     try:
         pairs = _Pairs(stage, teams, range(seed, seed + episodes), greedy)
         played = pairs.play_all()

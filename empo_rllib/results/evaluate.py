@@ -103,7 +103,12 @@ class Evaluator:
 
         greedy = resolve_greedy(self._greedy, [config])
         team = load_policies(trained, config)
-        stage = Stage(partial(open_env, config.env), self._episodes, [team])
+        stage = Stage(
+            partial(open_env, config.env),
+            self._episodes,
+            [team],
+            config.env.allow_infinite_observations,
+        )
         try:
             with repeatable(self._seed):
                 played = stage.play(team, self._seeds, greedy)

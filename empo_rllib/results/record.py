@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from empo_rllib.algorithms.setup import open_env
+from empo_rllib.algorithms.setup import open_checked_env
 from empo_rllib.config.sections import EnvConfig
 from empo_rllib.errors import EnvError
 from empo_rllib.experiment.run_folder import TrainedTrial
@@ -89,10 +89,8 @@ def build_filmed_env(env: EnvConfig) -> ParallelMultiAgentEnv:
     Raises:
         EnvError: it cannot be made, or not with pictures.
     """
-    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
-
     try:
-        return ParallelMultiAgentEnv(open_env(env, render_mode="rgb_array"))
+        return open_checked_env(env, render_mode="rgb_array")
     except EnvError as error:
         raise EnvError(f"{env.id} cannot be filmed with render_mode rgb_array: {error}") from error
 

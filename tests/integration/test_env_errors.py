@@ -22,7 +22,14 @@ def stuck(fails_in, num_agents=2):
         env.reset = push_the_door
     if fails_in == "step":
         env.step = push_the_door
+    if fails_in == "reward":
+        step = env.step
+        env.step = lambda actions: with_nan(*step(actions))
     return env
+
+
+def with_nan(seen, rewards, *ends):
+    return seen, dict.fromkeys(rewards, float("nan")), *ends
 
 
 def push_the_door(*args, **kwargs):
@@ -31,7 +38,7 @@ def push_the_door(*args, **kwargs):
 CONFIG = {
     "env": {
         "id": "stuck_env:stuck",
-        "kwargs": {"max_steps": None, "fails_in": {"grid_search": ["reset", "step"]}},
+        "kwargs": {"max_steps": None, "fails_in": {"grid_search": ["reset", "step", "reward"]}},
     }
 }
 # In the trial's own process it is tried again, with an env runner process of its own not.
@@ -70,12 +77,17 @@ def test_the_exit_code_says_that_a_trial_failed(outcome):
 
 
 def test_each_traceback_is_the_environments_own_and_shown_once(outcome):
-    # Two trials failed: one in reset, one in step.
+    # Two trials raised: one in reset, one in step.
     assert outcome.output.count(TRACEBACK) == 2
     assert outcome.output.count('raise DoorIsStuckError("it opens to the other side")') == 2
     for number, method in enumerate(("reset", "step")):
         heading = f"trial_{number:05d} failed:\nthe environment raised in {method}():\n{TRACEBACK}"
         assert outcome.stdout.count(heading) == 1
+
+
+def test_of_a_wrong_number_one_line_names_env_copy_agent_and_step(outcome):
+    line = "MultiGrid-Empty-5x5-v0 (copy 0): agent agent_0, episode step 1: the reward is NaN."
+    assert f"trial_00002 failed:\n{line}\n" in outcome.stdout
 
 
 def test_a_trial_is_tried_again_as_often_as_asked(outcome, num_env_runners):
@@ -90,7 +102,7 @@ def test_the_summary_holds_what_was_raised(outcome, run):
     assert summary["best_trial"] is None
     for trial in summary["trials"]:
         assert trial["status"] == "failed"
-        assert trial["error"].rstrip().endswith(LAST_LINE)
+        assert trial["error"].rstrip().endswith((LAST_LINE, "the reward is NaN."))
 
 
 def test_no_process_stays_after_a_failure(outcome, place, own_cluster):

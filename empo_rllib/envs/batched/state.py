@@ -241,6 +241,8 @@ def _read_grid(worlds: Worlds, n: int, grid: Grid, catalogue: Catalogue) -> None
 
 
 def _read_options(episode: Any, grid: Any) -> None:
+    if grid.max_steps < 1:  # rewards are divided by it, and all others are finite
+        raise UnsupportedLayoutError(f"its max_steps is {grid.max_steps}")
     episode["step"] = grid.step_count
     episode["max_steps"] = grid.max_steps
     episode["overlap"] = grid.allow_agent_overlap

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from empo_rllib.algorithms.setup import open_env
+from empo_rllib.algorithms.setup import open_checked_env
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import Evaluator
@@ -195,15 +195,16 @@ def watch(run: ReportedRun, trained: TrainedTrial, episodes: int, seed: int) -> 
         seed: of the first one.
     """
     from empo_rllib.acting.play import play_episodes
-    from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
     from empo_rllib.results.load import load_policies
 
     policies = load_policies(trained)
     envs: list[Any] = []
     try:
         with repeatable(seed):
-            for _ in range(min(episodes, _MAX_ENVS)):
-                envs.append(_WatchedEnv(ParallelMultiAgentEnv(open_env(trained.config.env))))
+            for n in range(min(episodes, _MAX_ENVS)):
+                env = open_checked_env(trained.config.env)
+                env.copy_index = n
+                envs.append(_WatchedEnv(env))
             greedy = resolve_greedy(None, [trained.config])
             played = play_episodes(policies, envs, range(seed, seed + episodes), greedy)
         traces = {key: trace for env in envs for key, trace in env.traces.items()}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import types
+
 import pytest
 
+from empo_rllib.algorithms.callbacks import EpisodeMetrics
 from empo_rllib.envs.env_errors import ReportingEnv, raise_env_error
-from empo_rllib.errors import TrialError
+from empo_rllib.errors import EnvError, TrialError
 
 
 @pytest.fixture
@@ -32,6 +36,26 @@ def test_an_error_in_step_is_passed_on_and_its_traceback_kept(walk_env, error_fi
     with pytest.raises(RuntimeError):
         env.step(ACTIONS)
     assert error_file.read_text().startswith("the environment raised in step():\n")
+
+
+def test_of_a_wrong_number_one_line_is_kept(walk_env, error_file):
+    class Nan(walk_env):
+        def _look(self):
+            return {agent: [1.0, math.nan if self.moment else 0.0] for agent in self.agents}
+
+    env = ReportingEnv(error_file, Nan())
+    env.reset()
+    with pytest.raises(EnvError):
+        env.step(ACTIONS)
+    assert error_file.read_text() == (
+        "walk (copy 0): agent agent_0, episode step 1: the observation is NaN at [1].\n"
+    )
+
+
+def test_rllibs_own_env_runner_numbers_its_copies(walk_env, error_file):
+    copies = [ReportingEnv(error_file, walk_env()) for _ in range(3)]
+    EpisodeMetrics().on_environment_created(env=types.SimpleNamespace(envs=copies))
+    assert [env.copy_index for env in copies] == [0, 1, 2]
 
 
 def test_only_the_first_error_is_kept(walk_env, error_file):

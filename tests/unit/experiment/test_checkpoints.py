@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from ray.rllib.utils.actor_manager import RemoteCallResults, ResultOrError
 from torch import nn
 
-from empo_rllib.errors import CheckpointError
+from empo_rllib.errors import CheckpointError, TrialError
 from empo_rllib.experiment import checkpoints
 from empo_rllib.experiment.checkpoints import (
     POLICIES,
@@ -47,7 +48,9 @@ class FakeAlgorithm:
 
     def __init__(self, fails_in=None, weights=WEIGHTS):
         self.fails_in = fails_in
-        self.learner_group = SimpleNamespace(get_state=self._get_state)
+        self.learner_group = SimpleNamespace(
+            get_state=self._get_state, foreach_learner=self._foreach_learner
+        )
         self._weights = weights
 
     def save_to_path(self, path):
@@ -63,6 +66,24 @@ class FakeAlgorithm:
         if self.fails_in == "get_state":
             raise RuntimeError("the learner died")
         return {"learner": {"rl_module": self._weights}}
+
+    def _foreach_learner(self, function):
+        modules = {name: FakeModule(weights) for name, weights in self._weights.items()}
+        results = RemoteCallResults()
+        results.add_result(None, ResultOrError(function(SimpleNamespace(module=modules))), None)
+        return results
+
+
+class FakeModule(nn.Module):
+    """Stands in for an RLModule with these parameters."""
+
+    def __init__(self, weights):
+        super().__init__()
+        for key, value in weights.items():
+            self.register_parameter(key.replace(".", "_"), nn.Parameter(torch.tensor(value)))
+
+    def unwrapped(self):
+        return self
 
 
 def counters(iteration):
@@ -122,6 +143,16 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
     assert names(tmp_path) == ["checkpoint_000015", "checkpoint_000020"]
     save(tmp_path, 100, num_to_keep=1)
     assert names(tmp_path) == ["checkpoint_000100"]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, number):
+    save(tmp_path, 1)
+    broken = {**WEIGHTS, "walker": {"actor.weight": np.array([0.0, number], np.float32)}}
+    with pytest.raises(TrialError, match=r"checkpoint_000002: not saved: 1 parameters of policy w"):
+        save(tmp_path, 2, weights=broken)
+    assert newest_intact(tmp_path) == checkpoint_path(tmp_path, 1)
+    assert names(tmp_path) == ["checkpoint_000001"]
 
 
 @pytest.mark.parametrize("fails_in", ["save_to_path", "get_state"])

@@ -48,6 +48,15 @@ def test_a_finished_run_says_what_came_out_and_what_to_type_next(finished, monke
     ]
 
 
+def test_a_trial_that_failed_has_a_last_return_and_no_best_one(finished):
+    finished.status = finished.trials[0].status = "failed"
+    finished.trials[0].stop_reason = ""
+    text = render_outcome(finished, COMMAND)
+    assert "best trial   trial_00000 (failed)" in text
+    assert "last return  0.9520 (before it failed)" in text
+    assert "best return" not in text
+
+
 def test_another_metric_is_called_by_its_name(finished):
     finished.metric = "success_rate"
     text = render_outcome(finished, COMMAND)

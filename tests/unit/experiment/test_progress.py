@@ -192,11 +192,11 @@ def test_a_folder_with_brackets_is_shown_as_it_is(experiment, result, trial, clo
 
 def test_nothing_is_printed_to_stdout(display, clock, capsys):
     display.start(CLUSTER, 0.0)
-    display.notice("W&B: [x] logs offline")
+    display.notice("W&B: [x] logs :sleepy: offline")
     display.stop()
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "W&B: [x] logs offline\n" in captured.err
+    assert "W&B: [x] logs :sleepy: offline\n" in captured.err
 
 
 def rendered(display):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -84,9 +85,17 @@ class FakeDisplay:
         pass
 
 
-def fit_with(fit, config, display, monitor=None):
+class FakeSlowCalls:
+    def __init__(self, block_all=False):
+        self.block_all = lambda: block_all
+
+    def look(self):
+        pass
+
+
+def fit_with(fit, config, display, monitor=None, block_all=False):
     cluster = Cluster("this machine", {}, 1, None, None)
-    tuner._fit(fit, cluster, config, display, monitor)
+    tuner._fit(fit, cluster, config, display, monitor, FakeSlowCalls(block_all))
 
 
 def test_a_cluster_that_has_died_is_not_waited_for(experiment, result, trial, monkeypatch):
@@ -144,3 +153,15 @@ def test_trials_that_do_not_save_in_time_are_not_waited_for(experiment):
     end.set()
     assert "not every trial saved within checkpoint.grace_s = 5 s" in display.notices[-1]
     assert interrupt.running_trials == set()
+
+
+def test_trials_whose_environments_do_not_return_are_hardly_waited_for(experiment):
+    interruption = interrupt.reset()
+    display = FakeDisplay()
+    end = threading.Event()
+    interruption.since = time.monotonic() - 5
+    interruption.asked.set()
+    config = experiment(checkpoint={"grace_s": 1e9})
+    fit_with(end.wait, config, display, block_all=True)
+    end.set()
+    assert "environments do not return" in display.notices[-1]

@@ -179,6 +179,12 @@ class Forgetful(BlockedUnlockPickupEnv):
         RoomGrid._gen_grid(self, width, height)
 
 
+class Timeless(EmptyEnv):
+    def _gen_grid(self, width, height):
+        super()._gen_grid(width, height)
+        self.max_steps = 0
+
+
 class NoDoors(RedBlueDoorsEnv):
     def _gen_grid(self, width, height):
         super()._gen_grid(width, height)
@@ -212,6 +218,7 @@ def agents(*agents):
         ),
         (Open, "Open: its layout is open at the border of the grid"),
         (Forgetful, "Forgetful: its layout does not set `obj`"),
+        (Timeless, "Timeless: its max_steps is 0"),
         (NoDoors, "NoDoors: its `blue_door` or `red_door` is not a Door"),
     ],
 )

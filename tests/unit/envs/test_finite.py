@@ -1,0 +1,131 @@
+"""NaN and infinity from an environment are refused in the step that returns them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from empo_rllib.acting.play import LiveEpisode
+from empo_rllib.envs.finite import ObservationCheck
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
+from empo_rllib.envs.python_envs import PythonEnvs
+from empo_rllib.envs.registry import env_creator
+from empo_rllib.errors import EnvError
+
+NESTED = spaces.Dict(
+    {
+        "image": spaces.Box(0, 255, (2, 2), np.uint8),
+        "parts": spaces.Tuple([spaces.Discrete(3), spaces.Box(-1.0, 1.0, (2, 2))]),
+    }
+)
+
+
+@pytest.fixture
+def strange_env(scripted_env):
+    """Makes an environment of agents a and b, where b meets a number in its third step."""
+
+    class Strange(scripted_env):
+        def __init__(self, reward=1.0, number=0.0):
+            super().__init__([{"agents": "ab"}] * 9)
+            self.strange = reward, number
+
+        def step(self, actions):
+            seen, paid, *ends = super().step(actions)
+            if self.moment == 3:
+                paid["b"], seen["b"][1] = self.strange
+            return seen, paid, *ends
+
+    return Strange
+
+
+def play(env, steps):
+    env.reset()
+    for _ in range(steps):
+        env.step(dict.fromkeys("ab", 0))
+
+
+@pytest.mark.parametrize(
+    ("strange", "found"),
+    [
+        ({"reward": math.nan}, "the reward is NaN."),
+        ({"reward": math.inf}, "the reward is infinite."),
+        ({"reward": -math.inf}, "the reward is minus infinite."),
+        ({"number": math.nan}, "the observation is NaN at [1]."),
+        (
+            {"number": math.inf},
+            "the observation is infinite at [1]. Set env.allow_infinite_observations: true to "
+            "allow that.",
+        ),
+    ],
+)
+def test_the_message_names_env_copy_agent_step_and_number(strange_env, strange, found):
+    env = ParallelMultiAgentEnv(strange_env(**strange))
+    play(env, 2)
+    with pytest.raises(EnvError) as refused:
+        play(env, 3)
+    assert str(refused.value) == f"scripted (copy 0): agent b, episode step 3: {found}"
+
+
+def test_a_first_observation_is_refused_at_step_0(scripted_env):
+    class Strange(scripted_env):
+        def _observation(self, agent):
+            return [math.nan, 0.0]
+
+    with pytest.raises(EnvError, match=r"agent a, episode step 0: the observation is NaN at \[0\]"):
+        ParallelMultiAgentEnv(Strange([{"agents": "a"}])).reset()
+
+
+def test_infinite_observations_can_be_allowed_and_nan_cannot(strange_env):
+    play(ParallelMultiAgentEnv(strange_env(number=math.inf), (), False, True), 5)
+    with pytest.raises(EnvError, match="NaN"):
+        play(ParallelMultiAgentEnv(strange_env(number=math.nan), (), False, True), 5)
+
+
+def test_rllib_scripts_can_allow_infinite_observations():
+    env = env_creator("CartPole-v1")({"allow_infinite_observations": True, "flat": False})
+    env.env.env.reset = lambda **_: (np.array([0.0, math.inf, 0.0, 0.0], np.float32), {})
+    assert math.isinf(env.reset()[0]["agent_0"][1])
+
+
+def test_the_copy_is_named(strange_env):
+    instances = iter([strange_env(), strange_env(), strange_env(reward=math.nan)])
+    envs = PythonEnvs(lambda: ParallelMultiAgentEnv(next(instances)), 3)
+    envs.reset()
+    actions = [np.zeros((3, len(group.columns)), int) for group in envs.groups]
+    envs.step(actions)
+    envs.step(actions)
+    with pytest.raises(EnvError, match=r"scripted \(copy 2\): agent b"):
+        envs.step(actions)
+
+
+def test_evaluation_and_films_refuse_them_too(strange_env):
+    episode = LiveEpisode(ParallelMultiAgentEnv(strange_env(reward=math.nan)), seed=0)
+    actions = dict.fromkeys("ab", 0)
+    episode.step(actions)
+    episode.step(actions)
+    with pytest.raises(EnvError, match="the reward is NaN"):
+        episode.step(actions)
+
+
+def test_nested_observations_are_named_down_to_the_number():
+    check = ObservationCheck(NESTED, allow_infinite=False)
+    seen = {"image": np.zeros((2, 2), np.uint8), "parts": (0, np.zeros((2, 2), np.float32))}
+    assert check.find(seen) is None
+    seen["parts"][1][1] = math.nan
+    found = "the observation is NaN at ['parts'][1][1, 0], and in 1 more places."
+    assert check.find(seen) == found
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_large_numbers_are_finite(dtype):
+    largest = np.finfo(dtype).max
+    check = ObservationCheck(spaces.Box(-largest, largest, (3,), dtype), allow_infinite=False)
+    assert check.find(np.array([largest, -largest, 0], dtype)) is None
+
+
+def test_whole_numbers_are_not_looked_at():
+    check = ObservationCheck(spaces.MultiDiscrete([3, 3]), allow_infinite=False)
+    assert check.find(object()) is None
