@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import logging
 import os
 import urllib.error
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from empo_rllib.errors import ServiceError, ServiceLost
+from empo_rllib.json_text import parse_json
 
 if TYPE_CHECKING:
     # Under this name for those too that only pass a client on.
@@ -25,6 +25,7 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 # address that it is given.
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 _ANSWER_S = 10.0
+_MAX_ANSWER_BYTES = 100_000
 # Ray's loggers that tell each step of an upload.
 _TALKATIVE = (
     "ray.dashboard.modules.dashboard_sdk",
@@ -124,7 +125,7 @@ def _check_answers(url: str, headers: dict[str, str], token_origin: str) -> None
     try:
         request = urllib.request.Request(f"{url}/api/version", headers=headers)
         with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:
-            json.load(answer)["ray_version"]
+            parse_json(answer.read(_MAX_ANSWER_BYTES))["ray_version"]
     except urllib.error.HTTPError as error:
         error.close()
         if error.code not in (401, 403):

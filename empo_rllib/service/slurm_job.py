@@ -8,7 +8,6 @@ there, and goes on with the run where SLURM has started the job before.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import signal
@@ -31,6 +30,7 @@ from empo_rllib.config.load import load_config
 from empo_rllib.errors import ResourceError
 from empo_rllib.experiment.provenance import PROVENANCE_FILE
 from empo_rllib.experiment.run_folder import check_start_options, run_folder_of
+from empo_rllib.json_text import read_json
 
 if TYPE_CHECKING:
     from empo_rllib.experiment.cluster import Cluster
@@ -97,7 +97,7 @@ def was_started_by_this_job(folder: Path) -> bool:
     path = folder / PROVENANCE_FILE
     if not path.exists():
         return False
-    sessions = json.loads(path.read_text())["sessions"]
+    sessions = read_json(path)["sessions"]
     jobs = {session["slurm"]["job_id"] for session in sessions if "slurm" in session}
     return os.environ.get("SLURM_JOB_ID") in jobs
 
