@@ -15,6 +15,7 @@ from empo_rllib.command_line import (
     OverwriteOption,
     ResumeOption,
     SetOption,
+    echo,
     experiment_arguments,
     render_command,
 )
@@ -190,7 +191,7 @@ def _given(options: Mapping[str, object]) -> str:
 def _list_upload(typed: _Typed, include: list[Path]) -> None:
     from empo_rllib.service.upload import render_upload
 
-    typer.echo(render_upload(typed.load(), include))
+    echo(render_upload(typed.load(), include))
 
 
 def _submit_to_ray(
@@ -211,10 +212,10 @@ def _submit_to_ray(
     client = connect(address, token_file)
     job_id = submit_experiment(client, experiment, command, typed.start_options, include)
     if follow:
-        typer.echo(f"job {job_id}", err=True)
+        echo(f"job {job_id}", err=True)
         follow_to_end(client, job_id, where)
-    typer.echo(job_id)
-    typer.echo(render_hints(job_id, where), err=True)
+    echo(job_id)
+    echo(render_hints(job_id, where), err=True)
 
 
 def _submit_to_slurm(
@@ -244,16 +245,16 @@ def _submit_to_slurm(
     if not typed.resume:
         check_new_run(folder, typed.overwrite)  # now, not when the job has waited for its turn
     answer = slurm.run_sbatch(job)
-    typer.echo(answer.stderr, err=True, nl=False)
-    typer.echo(answer.stdout, nl=False)
+    echo(answer.stderr, err=True, nl=False)
+    echo(answer.stdout, nl=False)
     if hints := slurm.render_hints(job, answer.stdout):
-        typer.echo(hints, err=True)
+        echo(hints, err=True)
     raise typer.Exit(answer.returncode)
 
 
 def _print_job(job: SlurmJob) -> None:
     from empo_rllib.service.slurm import render_job
 
-    typer.echo(render_job(job), nl=False)
+    echo(render_job(job), nl=False)
     for name, value in job.variables.items():
-        typer.echo(f"note: {name}={value} in the environment wins over these lines", err=True)
+        echo(f"note: {name}={value} in the environment wins over these lines", err=True)

@@ -23,6 +23,7 @@ from empo_rllib.command_line import (
     OverwriteOption,
     ResumeOption,
     SetOption,
+    echo,
     experiment_arguments,
     reporting_errors,
 )
@@ -61,7 +62,7 @@ def job(
 
     cluster = job_cluster(address_file, nodes, start_s)
     result = run_on(cluster, experiment, resume=resume, overwrite=overwrite)
-    typer.echo(render_outcome(result, render_sbatch(str(config), set_ or [])))
+    echo(render_outcome(result, render_sbatch(str(config), set_ or [])))
     raise typer.Exit(exit_code(result))
 
 

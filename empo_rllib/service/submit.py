@@ -16,6 +16,7 @@ from empo_rllib.experiment.run_folder import run_folder_of
 from empo_rllib.service.client import reporting_loss
 from empo_rllib.service.jobs import COMMAND, EXPERIMENT, Job, wait_for_end
 from empo_rllib.service.upload import EXPERIMENT_FILE, pack_upload
+from empo_rllib.terminal import printable_styled
 
 if TYPE_CHECKING:
     from empo_rllib.service.client import JobSubmissionClient
@@ -83,4 +84,4 @@ def stop_job(client: JobSubmissionClient, job: Job) -> Job:
 
 async def _print_log(client: JobSubmissionClient, job_id: str) -> None:
     async for text in client.tail_job_logs(job_id):
-        print(text, end="", flush=True)
+        print(printable_styled(text), end="", flush=True)

@@ -170,7 +170,7 @@ def test_a_module_or_package_that_is_a_link_out_of_the_working_folder_is_refused
     (here / "linked.py").symlink_to(tmp_path / "outside/envs.py")
     (here / "linked_package").symlink_to(tmp_path / "outside")
     for id in ("linked:make", "linked_package.envs:make"):
-        with pytest.raises(ConfigError, match="is a link to .*outside of here"):
+        with pytest.raises(ConfigError, match=r"is a link to .*outside of here"):
             packed(experiment(env={"id": id}))
 
 
