@@ -78,6 +78,12 @@ def reporting_loss(url: str) -> Iterator[None]:
             f"{url}: {lines[-1] if lines else 'the cluster does not answer any more'}. "
             "`python -m empo_rllib jobs` tells what goes on there."
         ) from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ServiceLost(
+            f"{url}: an answer is not that of Ray's job service ({reason:.200}). "
+            "Check --address, and that the cluster runs the same version of Ray."
+        ) from error
 
 
 def _find_url(address: str | None) -> str:

@@ -93,13 +93,17 @@ def wait_for_address(file: Path, timeout_s: float) -> str:
 def was_started_by_this_job(folder: Path) -> bool:
     """Whether the run in `folder` was trained by this job before SLURM started it again.
 
-    What was asked for with `--overwrite` is removed only once.
+    What was asked for with `--overwrite` is removed only once. A damaged file does not say; then
+    a job that SLURM has started again continues the run.
     """
     path = folder / PROVENANCE_FILE
     if not path.exists():
         return False
-    sessions = read_json(path)["sessions"]
-    jobs = {session["slurm"]["job_id"] for session in sessions if "slurm" in session}
+    try:
+        sessions = read_json(path)["sessions"]
+        jobs = [session["slurm"]["job_id"] for session in sessions if "slurm" in session]
+    except (ValueError, LookupError, TypeError):
+        return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
     return os.environ.get("SLURM_JOB_ID") in jobs
 
 

@@ -13,8 +13,10 @@ from harness import TEXTS, VALUES, changed_bytes, changed_data, fuzz, json_bytes
 from hypothesis import strategies as st
 from ray.job_submission import JobSubmissionClient
 
+from empo_rllib.console import PrintableConsole
 from empo_rllib.service import client as client_module
 from empo_rllib.service.jobs import COMMAND, EXPERIMENT, describe_end, list_jobs, read_log
+from empo_rllib.service.table import render_jobs
 
 JOBS = [
     {
@@ -62,7 +64,9 @@ class Client(JobSubmissionClient):
 
 
 def look_at(client: Client) -> None:
-    for job in list_jobs(client):
+    found = list_jobs(client)
+    PrintableConsole(file=io.StringIO()).print(render_jobs(found))
+    for job in found:
         json.dumps(job.to_dict())
         describe_end(job)
         read_log(client, job)
@@ -75,7 +79,7 @@ def test_answers_about_jobs(jobs: bytes, logs: bytes, status: int) -> None:
 
 @fuzz(content=answers({"version": "4", "ray_version": "2.60.0"}), headers=TEXTS)
 def test_answers_about_the_version(content: bytes, headers: str) -> None:
-    with mock.patch.object(urllib.request, "urlopen", lambda *_, **__: io.BytesIO(content)):
+    with mock.patch.object(urllib.request, "urlopen", return_value=io.BytesIO(content)):
         succeeds_or_tells(
             client_module._check_answers, "http://127.0.0.1:8265", {"Authorization": "x"}, headers
         )
