@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from empo_rllib.errors import EmpoError
 from empo_rllib.terminal import printable
 
-# A number from 50 up is for `make test-fuzz`; the same inputs each time are for `make test`.
+# `make test-fuzz` sets it; without it the inputs are the same each time.
 INPUTS = int(os.environ.get("EMPO_RLLIB_FUZZ_INPUTS", "50"))
 MAX_BYTES = 500 * 10**6
 MAX_CPU_S = 10.0
