@@ -9,6 +9,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 COMPILE := $(BIN)/python -m compileall -qq --workers 0 $(VENV)/lib || true
 # Several at a time: starting Ray is mostly waiting. A file stays whole, for its tests share runs, and in its place:
 # the long ones come first.
+# Inputs for each reader, and where their chance begins.
+FUZZ_INPUTS := 10000
+FUZZ_SEED := $(shell date +%s)
 PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # Programs for container tests, where every user can run them.
 TESTBED := /var/cache/empo_rllib-testbed
@@ -25,7 +28,7 @@ PREPARE := cluster/containers/prepare.sh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install train test test-all test-containers test-slurm bench check build build-dev push up down shell logs submit dashboard lock clean
+.PHONY: help install train test test-all test-fuzz test-containers test-slurm bench check build build-dev push up down shell logs submit dashboard lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +45,11 @@ test: $(VENV)/installed-dev ## run the unit and contract tests and the core of t
 
 test-all: test ## run these, then the rest of the integration tests
 	$(PYTEST) -m slow tests/integration
+
+# Test by test, for a few take most of the time.
+test-fuzz: $(VENV)/installed-dev ## give each reader of files 10,000 random inputs (half an hour)
+	EMPO_RLLIB_FUZZ_INPUTS=$(FUZZ_INPUTS) $(BIN)/python -m pytest tests/fuzz --numprocesses 2 -o timeout=7200 \
+	  --hypothesis-seed=$(FUZZ_SEED)
 
 # As root on Debian 12, where a real Docker Engine is unpacked and run, apart from any other.
 test-containers: $(VENV)/installed-dev ## test the image and the cluster on a Docker Engine of its own
@@ -115,7 +123,7 @@ lock: $(VENV)/installed ## move every pin of constraints.txt to the newest versi
 	mv $(VENV)/constraints.txt constraints.txt
 
 clean: ## remove .venv, caches and build outputs; results stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are written last, so an interrupted set-up is done again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ import typer
 
 from empo_rllib.errors import EmpoError
 from empo_rllib.streams import lossy_output
+from empo_rllib.terminal import PrintableFormatter, printable
 
 # The options of the commands that train.
 ConfigOption = Annotated[Path, typer.Option(help="The experiment file.", show_default=False)]
@@ -32,14 +34,34 @@ def reporting_errors() -> Iterator[None]:
 
     Output that cannot be written is discarded.
     """
-    with lossy_output():
+    with lossy_output(), printable_logs():
         try:
             yield
         except EmpoError as error:
-            print(f"error: {error}", file=sys.stderr)
+            echo(f"error: {error}", err=True)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             sys.exit(130)
+
+
+@contextlib.contextmanager
+def printable_logs() -> Iterator[None]:
+    """Makes warnings of this package, which nothing else handles, unable to steer a terminal."""
+    handler = logging.lastResort
+    if handler is None:
+        yield
+        return
+    before = handler.formatter
+    handler.setFormatter(PrintableFormatter())
+    try:
+        yield
+    finally:
+        handler.setFormatter(before)
+
+
+def echo(text: str, err: bool = False, nl: bool = True) -> None:
+    """Prints text as `typer.echo` does; what could steer a terminal is escaped."""
+    typer.echo(printable(text), err=err, nl=nl)
 
 
 def render_command(

@@ -18,6 +18,8 @@ The text of an error is the whole message for the user: place, value, rule, near
 from __future__ import annotations
 
 import difflib
+import re
+import sys
 from collections.abc import Iterable
 
 
@@ -81,6 +83,14 @@ class Interrupted(EmpoError):
     """A signal stopped the run; its state is saved and `--resume` goes on."""
 
     exit_code = 75
+
+
+def belongs_to_python(path: str) -> bool:
+    """Whether `package.module` or `package.module:name` is of Python's own library.
+
+    It has no environments, networks or callbacks, and importing some of it opens windows.
+    """
+    return re.split("[.:]", path)[0] in sys.stdlib_module_names
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:

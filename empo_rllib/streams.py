@@ -8,11 +8,16 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
 
+from empo_rllib.terminal import printable_drawn
+
 _STANDARD = (0, 1, 2)
 
 
 class LossyStream:
     """A text stream that discards what can no longer be written.
+
+    What could steer a terminal is escaped, except colours and what live displays need: everything
+    that a command prints passes here.
 
     Args:
         find: Returns the stream to write to; None where it is closed.
@@ -30,7 +35,7 @@ class LossyStream:
 
     def write(self, text: str) -> int:
         """Writes text, if that is still possible."""
-        self._try("write", text)
+        self._try("write", printable_drawn(text))
         return len(text)
 
     def flush(self) -> None:

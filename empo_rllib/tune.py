@@ -11,6 +11,7 @@ from empo_rllib.command_line import (
     OverwriteOption,
     ResumeOption,
     SetOption,
+    echo,
     render_command,
     reporting_errors,
 )
@@ -44,13 +45,13 @@ def tune(
     if dry_run:
         from empo_rllib.experiment.dry_run import render_dry_run
 
-        typer.echo(render_dry_run(experiment))
+        echo(render_dry_run(experiment))
         return
     from empo_rllib.experiment.outcome import exit_code, render_outcome
     from empo_rllib.experiment.tuner import run
 
     result = run(experiment, resume=resume, address=address, overwrite=overwrite)
-    typer.echo(render_outcome(result, render_command("empo_rllib.tune", str(config), set_ or [])))
+    echo(render_outcome(result, render_command("empo_rllib.tune", str(config), set_ or [])))
     raise typer.Exit(exit_code(result))
 
 

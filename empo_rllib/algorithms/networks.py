@@ -11,12 +11,16 @@ from ray.rllib.core.rl_module.apis import TargetNetworkAPI
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
+from ray.rllib.core.rl_module.torch import TorchRLModule
 
 from empo_rllib.algorithms.policies import Policy, trains_rllib_module
 from empo_rllib.algorithms.user_classes import import_class
 from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
+
+# What a network overrides: the first, or all of the second.
+_FORWARDS = (("_forward",), ("_forward_inference", "_forward_exploration", "_forward_train"))
 
 
 def rl_module_args(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:
@@ -39,7 +43,9 @@ def build_own_modules(
     """Builds the network of each policy where `model.class` names one, and nothing otherwise."""
     if config.model.class_ is None:
         return {}
-    return {name: _build(name, spec) for name, spec in _specs(config, policies).items()}
+    built = {name: _build(name, spec) for name, spec in _specs(config, policies).items()}
+    _check_methods(config)
+    return built
 
 
 def build_rl_modules(
@@ -95,6 +101,27 @@ def _check_model(config: ExperimentConfig) -> None:
                     f"model.{key} = {getattr(model, key)!r} has no effect: {config.algorithm.name} "
                     "trains RLlib's own network, which has only model.hidden_sizes."
                 )
+
+
+def _check_methods(config: ExperimentConfig) -> None:
+    """Refuses a class that leaves out what training calls."""
+    own = _module_class(config)
+    computes = any(all(_overrides(own, name) for name in names) for names in _FORWARDS)
+    if not issubclass(own, TorchRLModule) or not computes:
+        raise ConfigError(
+            f"model.class = {config.model.class_!r} computes nothing: it must be a subclass of "
+            f"TorchRLModule with {' or with '.join(map(', '.join, _FORWARDS))}."
+        )
+    is_actor_critic = ALGORITHMS[config.algorithm.name].rl_module_class is not None
+    if is_actor_critic and not hasattr(own, "compute_values"):
+        raise ConfigError(
+            f"model.class = {config.model.class_!r} has no compute_values, which "
+            f"{config.algorithm.name} calls. Derive it from RLlib's ValueFunctionAPI, too."
+        )
+
+
+def _overrides(own: type[RLModule], name: str) -> bool:
+    return getattr(own, name) not in (getattr(RLModule, name), getattr(TorchRLModule, name))
 
 
 def _module_class(config: ExperimentConfig) -> type[RLModule]:

@@ -13,7 +13,7 @@ from empo_rllib.config.fields import PLAIN_NAME
 from empo_rllib.config.policies import resolve_policies
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.adapting import adapt_observation, agents_of
-from empo_rllib.errors import ConfigError
+from empo_rllib.errors import ConfigError, EnvError
 
 if TYPE_CHECKING:
     from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
@@ -55,7 +55,9 @@ def build_policies(config: ExperimentConfig, env: Any) -> dict[str, Policy]:
         with_id = _agent_id_input(config, len(entry.agents))
         flat = trains_rllib_module(config)
         seen = {
-            a: adapt_observation(env.observation_space(a), a, agents, with_id=with_id, flat=flat)[0]
+            a: adapt_observation(
+                _space(env, "observation_space", a), a, agents, with_id=with_id, flat=flat
+            )[0]
             for a in entry.agents
         }
         built[name] = Policy(
@@ -65,7 +67,9 @@ def build_policies(config: ExperimentConfig, env: Any) -> dict[str, Policy]:
             checkpoint=entry.checkpoint,
             agent_id_input=with_id,
             observation_space=_common(name, entry.agents, seen),
-            action_space=_common(name, entry.agents, {a: env.action_space(a) for a in seen}),
+            action_space=_common(
+                name, entry.agents, {a: _space(env, "action_space", a) for a in seen}
+            ),
         )
     _check_action_spaces(config, built)
     return built
@@ -128,6 +132,19 @@ def _check_action_spaces(config: ExperimentConfig, policies: Mapping[str, Policy
                 f"algorithm.name = {config.algorithm.name!r} acts in {kinds} spaces; "
                 f"{policy.agents[0]!r} has {policy.action_space}."
             )
+
+
+def _space(env: Any, kind: str, agent: str) -> gym.Space:
+    """Returns an agent's `observation_space` or `action_space`, which must be one."""
+    try:
+        space = getattr(env, kind)(agent)
+    except Exception as error:  # whatever the environment raises
+        raise EnvError(f"the environment has no {kind} for {agent!r}: {error!r}") from error
+    if not isinstance(space, gym.Space):
+        raise EnvError(
+            f"the environment's {kind} for {agent!r} must be a gymnasium.Space, and is {space!r}."
+        )
+    return space
 
 
 def _common(policy: str, agents: tuple[str, ...], spaces: Mapping[str, gym.Space]) -> gym.Space:

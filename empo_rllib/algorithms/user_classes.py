@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.errors import ConfigError
+from empo_rllib.errors import ConfigError, belongs_to_python
 
 if TYPE_CHECKING:
     from ray.rllib.callbacks.callbacks import RLlibCallback
@@ -24,6 +24,11 @@ def user_callbacks(config: ExperimentConfig) -> list[type[RLlibCallback]]:
 
 def import_class(path: str, place: str, base: type) -> Any:
     """Imports a subclass of `base`, or raises ConfigError naming `place` in the file."""
+    if belongs_to_python(path):
+        raise ConfigError(
+            f"{place} = {path!r} is not imported: it belongs to Python's own library. A package of "
+            "your own needs another name."
+        )
     module_name, _, name = path.partition(":")
     try:
         imported = getattr(importlib.import_module(module_name), name)

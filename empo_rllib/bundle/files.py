@@ -15,6 +15,7 @@ DESCRIPTION_FILE = "bundle.json"
 KIND = "empo_rllib bundle"
 FORMAT = 1
 MAX_DESCRIPTION_BYTES = 8 * 2**20
+MAX_DEPTH = 50
 MAX_FILE_BYTES = 2**31 - 1  # of a protobuf message, which an ONNX file is
 
 
@@ -34,6 +35,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         content = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError too
         raise BundleError(f"{path}: damaged: {error}") from error
+    _check_depth(path, content)
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise BundleError(f"{path}: not the description of a bundle: no kind {KIND!r}.")
     if content.get("format") != FORMAT:
@@ -47,8 +49,10 @@ def read_checked(path: Path, size: Any, sha256: Any) -> bytes:
     """Returns a file's bytes, which have this size and this SHA-256.
 
     Raises:
-        BundleError: it is missing, no plain file, or has others.
+        BundleError: it is missing, no plain file, in a folder that is a link, or has others.
     """
+    if path.parent.is_symlink():
+        raise BundleError(f"{path.parent}: a link. The files of a bundle are in it themselves.")
     if type(size) is not int or not 0 <= size <= MAX_FILE_BYTES:
         raise BundleError(f"{path}: its size, {size!r:.50}, must be at most {MAX_FILE_BYTES:,}.")
     content = _read(path, size)
@@ -72,6 +76,20 @@ def _read(path: Path, limit: int) -> bytes:
             return file.read(limit + 1)
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}.") from error
+
+
+def _check_depth(path: Path, content: Any) -> None:
+    """Refuses nesting that no bundle has, and on which Python fails when it prints the value."""
+    level = [content]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for part in level
+            if isinstance(part, dict | list)
+            for child in (part.values() if isinstance(part, dict) else part)
+        ]
+    if level:
+        raise BundleError(f"{path}: damaged: nested more than {MAX_DEPTH} levels deep.")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from empo_rllib.command_line import SetOption
+from empo_rllib.command_line import SetOption, echo
 from empo_rllib.commands.options import JsonOption
 from empo_rllib.commands.prepare import open_no_window
 
@@ -41,18 +41,19 @@ def doctor(
 
     Exit codes: 0 no errors; 1 errors; 2 it cannot be made, or bad arguments.
     """
-    from rich.console import Console
+    from rich.markup import escape
 
+    from empo_rllib.console import PrintableConsole
     from empo_rllib.doctor.examine import examine
     from empo_rllib.doctor.experiment import experiment_of
     from empo_rllib.doctor.table import render_report
 
     experiment = experiment_of(env, config, num_agents, set_ or [])
     open_no_window()
-    with Console(stderr=True).status(f"Examining {experiment.env.id}"):
+    with PrintableConsole(stderr=True).status(f"Examining {escape(experiment.env.id)}"):
         report = examine(experiment)
     if json:
-        typer.echo(report.to_json())
+        echo(report.to_json())
     else:
-        Console(highlight=False).print(render_report(report))
+        PrintableConsole().print(render_report(report))
     raise typer.Exit(report.exit_code)

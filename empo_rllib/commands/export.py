@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from empo_rllib.command_line import echo
 from empo_rllib.commands.options import RunArgument
 from empo_rllib.commands.prepare import find_runs
 
@@ -23,18 +24,15 @@ def export(
 
     The bundle appears when it acts as the policies do, on observations of real episodes.
     """
-    from rich.console import Console
-
+    from empo_rllib.console import PrintableConsole
     from empo_rllib.exporting.export import check_out, export
     from empo_rllib.results.evaluate import check_protocol
 
     check_protocol(1, seed)
     check_out(out.expanduser().absolute(), overwrite)
     (trained,) = find_runs([run])
-    with Console(stderr=True).status("Exporting"):
+    with PrintableConsole(stderr=True).status("Exporting"):
         exported = export(trained, out, overwrite=overwrite, seed=seed)
     for name, check in exported.checks.items():
-        typer.echo(
-            f"policy {name}: {check.equal_actions:,} of {check.observations:,} actions equal"
-        )
-    typer.echo(f"{out}: README.md there says how to use it")
+        echo(f"policy {name}: {check.equal_actions:,} of {check.observations:,} actions equal")
+    echo(f"{out}: README.md there says how to use it")

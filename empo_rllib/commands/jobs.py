@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from empo_rllib.command_line import echo
 from empo_rllib.commands.options import JsonOption
+from empo_rllib.terminal import printable_styled
 
 if TYPE_CHECKING:
     from empo_rllib.service.client import JobSubmissionClient
@@ -45,19 +47,18 @@ def jobs(
     """List the jobs that were submitted to a cluster."""
     from json import dumps
 
-    from rich.console import Console
-
+    from empo_rllib.console import PrintableConsole
     from empo_rllib.service.client import connect
     from empo_rllib.service.jobs import list_jobs
     from empo_rllib.service.table import render_jobs
 
     found = list_jobs(connect(address, token_file))
     if json:
-        typer.echo(dumps([job.to_dict() for job in found], indent=2))
+        echo(dumps([job.to_dict() for job in found], indent=2))
     elif found:
-        Console(highlight=False, soft_wrap=True).print(render_jobs(found))
+        PrintableConsole(soft_wrap=True).print(render_jobs(found))
     else:
-        typer.echo("no jobs yet", err=True)
+        echo("no jobs yet", err=True)
 
 
 def logs(
@@ -76,8 +77,8 @@ def logs(
     job = find_job(client, job_id)
     if follow:
         follow_to_end(client, job_id, cluster_options(address, token_file))
-    typer.echo(read_log(client, job), nl=False)
-    typer.echo(describe_end(job), err=True)
+    typer.echo(printable_styled(read_log(client, job)), nl=False)
+    echo(describe_end(job), err=True)
 
 
 def stop(job_id: _Id, address: AddressOption = None, token_file: TokenFileOption = None) -> None:
@@ -89,13 +90,13 @@ def stop(job_id: _Id, address: AddressOption = None, token_file: TokenFileOption
     client = connect(address, token_file)
     job = find_job(client, job_id)
     if not job.is_over:
-        typer.echo(f"{job_id}: stopping; each trial saves after its iteration", err=True)
+        echo(f"{job_id}: stopping; each trial saves after its iteration", err=True)
         try:
             job = stop_job(client, job)
         except KeyboardInterrupt:
-            typer.echo("\nno longer waiting; the run saves and ends all the same", err=True)
+            echo("\nno longer waiting; the run saves and ends all the same", err=True)
             raise typer.Exit(_DETACHED_EXIT_CODE) from None
-    typer.echo(describe_end(job))
+    echo(describe_end(job))
 
 
 def follow_to_end(client: JobSubmissionClient, job_id: str, where: list[str]) -> NoReturn:
@@ -106,11 +107,9 @@ def follow_to_end(client: JobSubmissionClient, job_id: str, where: list[str]) ->
     try:
         job = follow_job(client, job_id)
     except KeyboardInterrupt:
-        typer.echo(
-            f"\nno longer following; the run goes on\n{render_hints(job_id, where)}", err=True
-        )
+        echo(f"\nno longer following; the run goes on\n{render_hints(job_id, where)}", err=True)
         raise typer.Exit(_DETACHED_EXIT_CODE) from None
-    typer.echo(describe_end(job), err=True)
+    echo(describe_end(job), err=True)
     raise typer.Exit(1 if job.exit_code is None else job.exit_code)
 
 

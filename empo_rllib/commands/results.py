@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from empo_rllib.command_line import echo
 from empo_rllib.commands.options import (
     GreedyOption,
     JsonOption,
@@ -62,8 +63,7 @@ def evaluate(
     Each episode runs to its end. The same arguments give the same numbers. Runs that
     differ only in the seed are also summed up.
     """
-    from rich.console import Console
-
+    from empo_rllib.console import PrintableConsole
     from empo_rllib.results.evaluate import check_protocol
     from empo_rllib.results.runs import evaluate_runs
     from empo_rllib.results.table import render_evaluation, render_runs
@@ -71,7 +71,9 @@ def evaluate(
     check_protocol(episodes, seed)
     out = _checked("--out", out, ".json")
     trained = find_runs(runs, settings or [])
-    with Console(stderr=True).status(f"Playing {episodes} episodes of {len(trained)} runs"):
+    with PrintableConsole(stderr=True).status(
+        f"Playing {episodes} episodes of {len(trained)} runs"
+    ):
         found = evaluate_runs(trained, episodes, seed, greedy, settings or [], references)
     one = found.runs[0] if len(found.runs) == 1 else None
     text = found.to_json() if one is None else one.to_json()
@@ -93,8 +95,7 @@ def crossplay(
     Rows play the first agent (or those of the first policy), columns all others.
     Drop: what a player earns with itself less what it earns with others.
     """
-    from rich.console import Console
-
+    from empo_rllib.console import PrintableConsole
     from empo_rllib.results.crossplay import check_players, crossplay
     from empo_rllib.results.crossplay_table import render_crossplay
     from empo_rllib.results.evaluate import check_protocol
@@ -107,7 +108,7 @@ def crossplay(
     figure = _checked("--figure", figure, ".png", ".svg")
     trained = find_runs(runs, settings or [])
     check_players([with_settings(one.config, settings or []) for one in trained])
-    with Console(stderr=True).status(f"Playing {len(trained)} x {len(trained)} pairs"):
+    with PrintableConsole(stderr=True).status(f"Playing {len(trained)} x {len(trained)} pairs"):
         result = crossplay(trained, episodes, seed, greedy, settings or [])
     if figure is not None:
         write_output("--figure", figure, draw_crossplay(result, figure.suffix.lower()))
@@ -130,8 +131,7 @@ def record(
     ] = None,
 ) -> None:
     """Film episodes, with each agent's last action and reward so far in a caption."""
-    from rich.console import Console
-
+    from empo_rllib.console import PrintableConsole
     from empo_rllib.results.evaluate import check_protocol
     from empo_rllib.results.film import check_film
     from empo_rllib.results.record import record
@@ -140,9 +140,9 @@ def record(
     check_film(out.expanduser(), fps)
     (trained,) = find_runs([run])
     open_no_window()
-    with Console(stderr=True).status(f"Filming {_count(episodes)}"):
+    with PrintableConsole(stderr=True).status(f"Filming {_count(episodes)}"):
         num_frames = record(trained, out, episodes=episodes, seed=seed, greedy=greedy, fps=fps)
-    typer.echo(f"{out}: {_count(episodes)}, {num_frames} frames")
+    echo(f"{out}: {_count(episodes)}, {num_frames} frames")
 
 
 def report(
@@ -165,16 +165,15 @@ def report(
 
     It needs no network and runs no code from a checkpoint.
     """
-    from rich.console import Console
-
+    from empo_rllib.console import PrintableConsole
     from empo_rllib.experiment.cluster import quiet_ray
     from empo_rllib.results.report.write import write_report
 
     quiet_ray()
     open_no_window()
-    with Console(stderr=True).status("Reading") as status:
+    with PrintableConsole(stderr=True).status("Reading") as status:
         written = write_report(runs, out, episodes, seed, crossplay, status.update)
-    typer.echo(f"{out}: {written}")
+    echo(f"{out}: {written}")
 
 
 def _checked(option: str, path: Path | None, *suffixes: str) -> Path | None:
@@ -188,16 +187,15 @@ def _checked(option: str, path: Path | None, *suffixes: str) -> Path | None:
 
 
 def _report(text: str, table: RenderableType, json: bool, out: Path | None) -> None:
-    from rich.console import Console
-
+    from empo_rllib.console import PrintableConsole
     from empo_rllib.results.output import write_output
 
     if out is not None:
         write_output("--out", out, text + "\n")
     if json:
-        typer.echo(text)
+        echo(text)
     else:
-        Console(highlight=False).print(table)
+        PrintableConsole().print(table)
 
 
 def _count(episodes: int) -> str:

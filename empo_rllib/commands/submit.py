@@ -15,6 +15,7 @@ from empo_rllib.command_line import (
     OverwriteOption,
     ResumeOption,
     SetOption,
+    echo,
     experiment_arguments,
     render_command,
 )
@@ -31,6 +32,21 @@ if TYPE_CHECKING:
     from empo_rllib.config.schema import ExperimentConfig
     from empo_rllib.service.slurm import SlurmJob
 
+_Include = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="PATH",
+        help="Upload this file or folder of a package although its name looks like a secret; "
+        "repeatable.",
+        show_default=False,
+    ),
+]
+_ListUpload = Annotated[
+    bool,
+    typer.Option(
+        "--list-upload", help="Print the files that the job gets, with sizes; submit nothing."
+    ),
+]
 # Their defaults are lines of cluster/ray_slurm.sh.
 _SLURM = "With --slurm; defaults: the site's, else those of cluster/ray_slurm.sh"
 _Nodes = Annotated[
@@ -114,6 +130,8 @@ def submit(
     follow: Annotated[
         bool, typer.Option("--follow", help="Print the log until the run ends.")
     ] = False,
+    include: _Include = None,
+    list_upload: _ListUpload = False,
     slurm: Annotated[
         bool, typer.Option("--slurm", help="Train in a SLURM job; type it in the repository.")
     ] = False,
@@ -137,13 +155,20 @@ def submit(
         "--cpus-per-node": cpus_per_node,
     }
     others = {"--sbatch": sbatch, "--no-container": no_container, "--dry-run": dry_run}
-    of_ray = {"--address": address, "--token-file": token_file, "--follow": follow}
+    of_ray: dict[str, object] = {
+        "--address": address,
+        "--token-file": token_file,
+        "--follow": follow,
+    }
+    of_ray |= {"--include": include, "--list-upload": list_upload}
     _check_place(slurm, of_slurm={**requests, **others}, of_ray=of_ray)
     typed = _Typed(config, set_ or [], resume, overwrite)
     if slurm:
         _submit_to_slurm(typed, requests, sbatch or [], no_container, dry_run)
+    elif list_upload:
+        _list_upload(typed, include or [])
     else:
-        _submit_to_ray(typed, address, token_file, follow)
+        _submit_to_ray(typed, include or [], address, token_file, follow)
 
 
 def _check_place(
@@ -163,22 +188,34 @@ def _given(options: Mapping[str, object]) -> str:
     return ", ".join(name for name, value in options.items() if value not in (None, False, []))
 
 
+def _list_upload(typed: _Typed, include: list[Path]) -> None:
+    from empo_rllib.service.upload import render_upload
+
+    echo(render_upload(typed.load(), include))
+
+
 def _submit_to_ray(
-    typed: _Typed, address: str | None, token_file: Path | None, follow: bool
+    typed: _Typed,
+    include: list[Path],
+    address: str | None,
+    token_file: Path | None,
+    follow: bool,
 ) -> None:
     from empo_rllib.service.client import connect
     from empo_rllib.service.submit import submit_experiment
 
     experiment = typed.load()
     where = cluster_options(address, token_file)
-    command = render_command("empo_rllib submit", str(typed.config), typed.overrides, where)
+    wanted = [part for path in include for part in ("--include", str(path))]
+    options = [*wanted, *where]
+    command = render_command("empo_rllib submit", str(typed.config), typed.overrides, options)
     client = connect(address, token_file)
-    job_id = submit_experiment(client, experiment, command, typed.start_options)
+    job_id = submit_experiment(client, experiment, command, typed.start_options, include)
     if follow:
-        typer.echo(f"job {job_id}", err=True)
+        echo(f"job {job_id}", err=True)
         follow_to_end(client, job_id, where)
-    typer.echo(job_id)
-    typer.echo(render_hints(job_id, where), err=True)
+    echo(job_id)
+    echo(render_hints(job_id, where), err=True)
 
 
 def _submit_to_slurm(
@@ -208,16 +245,16 @@ def _submit_to_slurm(
     if not typed.resume:
         check_new_run(folder, typed.overwrite)  # now, not when the job has waited for its turn
     answer = slurm.run_sbatch(job)
-    typer.echo(answer.stderr, err=True, nl=False)
-    typer.echo(answer.stdout, nl=False)
+    echo(answer.stderr, err=True, nl=False)
+    echo(answer.stdout, nl=False)
     if hints := slurm.render_hints(job, answer.stdout):
-        typer.echo(hints, err=True)
+        echo(hints, err=True)
     raise typer.Exit(answer.returncode)
 
 
 def _print_job(job: SlurmJob) -> None:
     from empo_rllib.service.slurm import render_job
 
-    typer.echo(render_job(job), nl=False)
+    echo(render_job(job), nl=False)
     for name, value in job.variables.items():
-        typer.echo(f"note: {name}={value} in the environment wins over these lines", err=True)
+        echo(f"note: {name}={value} in the environment wins over these lines", err=True)

@@ -8,14 +8,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from empo_rllib.config.problems import broken_rule
+from empo_rllib.config.search_space import integral
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-
-
-def integral(value: Any) -> Any:
-    """Returns `2.0e+5` as the integer it is; anything else as it came."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def plain_name(value: Any) -> Any:

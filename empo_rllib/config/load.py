@@ -10,9 +10,11 @@ from pydantic import ValidationError
 
 from empo_rllib.config.messages import Location, render_problems
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.yaml_text import parse_yaml
+from empo_rllib.config.yaml_text import MAX_BYTES, MAX_DEPTH, parse_yaml, too_large
 from empo_rllib.errors import ConfigError, nearest
 
+# Characters of an override in a message.
+_MAX_SHOWN = 200
 _NOT_A_MAPPING = "an experiment is a mapping of keys such as name, env and algorithm"
 
 
@@ -81,12 +83,16 @@ def apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
     Raises:
         ConfigError: there is no `=`, the key is not one, or the value is not YAML.
     """
+    shown = override if len(override) <= _MAX_SHOWN else f"{override[:_MAX_SHOWN]}..."
+    source = f"--set {shown}"
     key, equals, text = override.partition("=")
     parts = tuple(key.strip().split("."))
     if not equals:
-        raise ConfigError(f"--set {override}: must have the form key=value, such as seed=3.")
+        raise ConfigError(f"{source}: must have the form key=value, such as seed=3.")
     if not all(parts):
-        raise ConfigError(f"--set {override}: {key!r} is not a key; it has an empty part.")
+        raise ConfigError(f"{source}: {key!r} is not a key; it has an empty part.")
+    if len(parts) > MAX_DEPTH:
+        raise ConfigError(f"{source}: the key has more than {MAX_DEPTH} parts.")
     section = data
     for depth, part in enumerate(parts[:-1], start=1):
         inner = section.get(part)
@@ -94,11 +100,11 @@ def apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
             inner = section[part] = {}
         if not isinstance(inner, dict):
             raise ConfigError(
-                f"--set {override}: {'.'.join(parts[:depth])} = {inner!r} is not a section, "
+                f"{source}: {'.'.join(parts[:depth])} = {inner!r:.80} is not a section, "
                 f"so {parts[depth]!r} cannot be set in it."
             )
         section = inner
-    section[parts[-1]] = parse_yaml(text, f"--set {override}")
+    section[parts[-1]] = parse_yaml(text, source)
     return parts
 
 
@@ -118,7 +124,11 @@ def _read_text(path: Path) -> str:
         example = f" Give a file in it, such as {path / files[0]}." if files else ""
         raise ConfigError(f"{path}: is a directory, not an experiment file.{example}")
     try:
-        text = path.read_text("utf-8")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise too_large(str(path))
+        text = content.decode("utf-8")
     except FileNotFoundError:
         siblings = [str(file) for file in path.parent.glob("*.y*ml")]
         raise ConfigError(f"{path}: there is no such file.{nearest(str(path), siblings)}") from None

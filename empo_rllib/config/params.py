@@ -21,6 +21,7 @@ from empo_rllib.config.search_space import (
     between,
     candidates,
     find_search_spaces,
+    integral,
     is_number,
     is_search_space,
     search_space_problem,
@@ -99,9 +100,7 @@ def normalize_params(algorithm: str, params: Mapping[str, Any]) -> dict[str, Any
     """Returns `params` with `4.0e3` as the integer 4000 where RLlib wants an integer."""
     known = known_params(algorithm)
     return {
-        name: int(value)
-        if isinstance(value, float) and "float" not in known[name].kinds and value.is_integer()
-        else value
+        name: value if "float" in known[name].kinds else integral(value)
         for name, value in params.items()
     }
 
@@ -158,7 +157,7 @@ def _broken_rule(name: str, value: Any, param: Param) -> str | None:
 
 def _is_kind(value: Any, kind: str) -> bool:
     if kind == "int":
-        return is_number(value) and (isinstance(value, int) or value.is_integer())
+        return is_number(value) and isinstance(integral(value), int)
     if kind == "float":
         return is_number(value)
     if kind == "schedule":

@@ -6,6 +6,7 @@ It and its sections hold the only defaults of the package. They raise pydantic's
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -30,6 +31,8 @@ from empo_rllib.config.sections import (
 from empo_rllib.config.tune_settings import TuneSettings
 from empo_rllib.config.yaml_text import render_yaml
 from empo_rllib.errors import nearest
+
+MAX_TRIALS = 10_000
 
 
 class ExperimentConfig(Section):
@@ -87,7 +90,8 @@ class ExperimentConfig(Section):
         roots = ("seed", "env", "algorithm", "model")
         if all(root in info.data for root in roots):
             parts = {root: _plain(info.data[root]) for root in roots}
-            problems += _repetition_problems(tune, open_values(parts))
+            spaces = open_values(parts)
+            problems += _repetition_problems(tune, spaces) + _number_problems(tune, spaces)
         raise_problems(problems)
         return tune
 
@@ -166,6 +170,16 @@ def _repetition_problems(
         " would run identical trials: the seed is a grid and no value is drawn at random.\n"
         "    Set it to 1, or give more seeds in the grid."
     )
+    return [Problem(("num_samples",), tune.num_samples, rule)]
+
+
+def _number_problems(tune: TuneSettings, spaces: Mapping[Path, Mapping[str, Any]]) -> list[Problem]:
+    """Refuses more trials than can be listed, which a few short grids are enough for."""
+    grids = [space["grid_search"] for space in spaces.values() if "grid_search" in space]
+    number = tune.num_samples * math.prod(map(len, grids))
+    if number <= MAX_TRIALS:
+        return []
+    rule = f" gives {number:,} trials with the grids, and at most {MAX_TRIALS:,} can be run."
     return [Problem(("num_samples",), tune.num_samples, rule)]
 
 

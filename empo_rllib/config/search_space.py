@@ -27,6 +27,8 @@ NEEDS_INTEGERS = " draws fractions, which do not fit here: use randint or choice
 
 Path = tuple[str, ...]
 
+# Floats from here on are no longer every integer.
+_EXACT = 2.0**53
 _BOUNDS = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 _OPTIONS = {"type": "array", "minItems": 1}
 
@@ -64,6 +66,12 @@ def is_number(value: Any) -> bool:
         return math.isfinite(value)
     except OverflowError:  # an integer beyond every float
         return False
+
+
+def integral(value: Any) -> Any:
+    """Returns `2.0e+5` as the integer it is; anything else, also `1e100`, as it came."""
+    is_integer = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+    return int(value) if is_integer else value
 
 
 def search_space_problem(space: Mapping[str, Any]) -> str | None:

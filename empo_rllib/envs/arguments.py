@@ -11,6 +11,8 @@ from typing import Any
 from empo_rllib.errors import EnvError, nearest
 
 _UNEXPECTED = re.compile(r"(\w+)[\w.]*\(\) got an unexpected keyword argument '(\w+)'")
+# What wrappers call the environment.
+_WRAPPED = ("env", "aec_env", "par_env", "parallel_env")
 _REPEATED = re.compile(r"got multiple values for keyword argument '(\w+)'")
 
 
@@ -62,6 +64,7 @@ def call_constructor(env_id: str, function: Callable[..., Any], kwargs: dict[str
     names, complete = accepted_arguments(function)
     if complete:
         check_arguments(env_id, kwargs, names)
+    _check_complete(env_id, function, kwargs)
     try:
         return function(**kwargs)
     except EnvError:
@@ -72,6 +75,30 @@ def call_constructor(env_id: str, function: Callable[..., Any], kwargs: dict[str
         if isinstance(error, TypeError):
             _explain_type_error(env_id, error, kwargs, names)
         raise EnvError(_failed(env_id, kwargs, error)) from error
+
+
+def _check_complete(env_id: str, function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+    """Refuses a call that lacks arguments.
+
+    Some classes print a traceback when an object that could not be made is deleted.
+    """
+    try:
+        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
+    except (TypeError, ValueError):  # some C callables have no signature
+        return
+    missing = [
+        p.name
+        for p in parameters
+        if p.default is p.empty
+        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        and p.name not in kwargs
+    ]
+    if missing:
+        wraps = " It wraps an environment: name a function of your own that makes both."
+        raise EnvError(
+            f"env.id = {env_id!r} lacks arguments in env.kwargs: {', '.join(missing)}."
+            + (wraps if missing[0] in _WRAPPED else "")
+        )
 
 
 def _explain_type_error(

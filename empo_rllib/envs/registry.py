@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from empo_rllib.envs import sources
-from empo_rllib.errors import EnvError, nearest
+from empo_rllib.errors import EnvError, belongs_to_python, nearest
 
 if TYPE_CHECKING:
     from pettingzoo import ParallelEnv
@@ -134,6 +134,11 @@ def _find_builder(id: str) -> Builder:
     """Tells the kind of an id by its form and the registries."""
     if id in MULTIGRID_IDS:
         return sources.build_multigrid
+    if (_FACTORY_NAME.fullmatch(id) or _MODULE_NAME.fullmatch(id)) and belongs_to_python(id):
+        raise EnvError(
+            f"env.id = {id!r} is not imported: it belongs to Python's own library, which has no "
+            "environments. A package of your own needs another name."
+        )
     if _FACTORY_NAME.fullmatch(id):
         return sources.build_from_factory
     if _in_pettingzoo(id):

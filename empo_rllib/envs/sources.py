@@ -124,8 +124,17 @@ def _build_from_callable(
         return _build_multigrid_class(env_id, factory, num_agents, kwargs)
     if num_agents is not None and "num_agents" in accepted_arguments(factory)[0]:
         kwargs = {**kwargs, "num_agents": num_agents}
-    env = _as_parallel_env(env_id, call_constructor(env_id, factory, kwargs))
-    own_number = len(env.possible_agents)
+    made = call_constructor(env_id, factory, kwargs)
+    try:
+        env = _as_parallel_env(env_id, made)
+        own_number = len(env.possible_agents)
+    except EnvError:
+        raise
+    except Exception as error:  # whatever a class that is not finished, or wraps nothing, raises
+        raise EnvError(
+            f"env.id = {env_id!r} made a {type(made).__name__} that is no complete environment: "
+            f"{describe(error)}"
+        ) from error
     if num_agents is not None and num_agents != own_number:
         raise EnvError(
             f"env.num_agents = {num_agents}: the number of agents of {env_id} is {own_number} and "

@@ -27,6 +27,7 @@ from empo_rllib.errors import CheckpointError, TrialError, nearest
 from empo_rllib.experiment.finite import broken_weights
 from empo_rllib.experiment.metrics import Counters
 from empo_rllib.files import appearing, remove, set_aside, write_whole
+from empo_rllib.json_text import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,7 +150,7 @@ def read_episodes(checkpoint: Path) -> list[dict[str, Any]]:
     """
     path = checkpoint / EPISODES_FILE
     try:
-        episodes: list[dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else []
+        episodes: list[dict[str, Any]] = read_json(path) if path.is_file() else []
     except ValueError as error:
         raise CheckpointError(f"{path}: damaged: {error}") from error
     return episodes
@@ -230,14 +231,14 @@ def _check_file(path: Path, size: int, sha256: str | None) -> None:
 
 def _read_state(checkpoint: Path) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text())
+        state: dict[str, Any] = read_json(checkpoint / STATE_FILE)
         if state["format"] == FORMAT:
             counters = [state["counters"][field.name] for field in fields(Counters)]
             if not all(is_number(counter) and counter >= 0 for counter in counters):
                 raise ValueError(f"counters must be numbers of at least 0: {state['counters']}")
     except FileNotFoundError:
         raise CheckpointError(f"{checkpoint}: not a checkpoint: it has no state.json.") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{checkpoint}: damaged state.json: {error}") from error
     if state["format"] != FORMAT:
         raise CheckpointError(

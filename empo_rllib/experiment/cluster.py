@@ -117,7 +117,10 @@ def check_resources(needed: dict[str, float], available: dict[str, float], where
 
 @contextlib.contextmanager
 def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
-    """Starts Ray on this machine, on loopback and with a token of its own; stops it after."""
+    """Starts Ray on this machine with a token of its own; stops it after.
+
+    Only the dashboard listens on loopback alone: docs/security.md.
+    """
     import ray
 
     folder = Path(tempfile.mkdtemp(prefix="empo-", dir=_short_temp_folder()))  # for this user only

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO, cast
 
-from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
 from empo_rllib import columns
 from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.console import PrintableConsole
 from empo_rllib.experiment.cluster import Cluster
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
 from empo_rllib.files import write_whole
@@ -39,7 +39,7 @@ class Display:
         self._rows: dict[str, Mapping[str, float]] = {}
         self._session_start: dict[str, tuple[float, float]] = {}
         self._stream = LossyStream(lambda: sys.stderr)
-        self._console = Console(file=cast("TextIO", self._stream), highlight=False, emoji=False)
+        self._console = PrintableConsole(file=cast("TextIO", self._stream))
         self._is_loss_noted = False
         self._live: Live | None = None
         self._last_line = time.monotonic()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from empo_rllib.files import set_aside, write_whole
+from empo_rllib.json_text import read_json
 from empo_rllib.version import __version__
 
 PROVENANCE_FILE = "provenance.json"
@@ -35,13 +36,13 @@ def write_provenance(folder: Path, cluster: dict[str, float], num_nodes: int) ->
 
 def _earlier_sessions(path: Path) -> list[dict[str, Any]]:
     try:
-        sessions: list[dict[str, Any]] = json.loads(path.read_text())["sessions"]
+        sessions: list[dict[str, Any]] = read_json(path)["sessions"]
         if not isinstance(sessions, list):
             raise TypeError("sessions is not a list")
         return sessions
     except FileNotFoundError:
         return []
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         _LOG.warning("%s: damaged (%s). It is now %s.", path, error, set_aside(path).name)
         return []
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from empo_rllib.errors import RunError
 from empo_rllib.files import write_whole
+from empo_rllib.json_text import read_json
 from empo_rllib.statistics import estimate
 from empo_rllib.trials import TrialSpec
 
@@ -156,9 +157,9 @@ def read_summary(folder: Path) -> ExperimentResult:
     """
     path = folder / SUMMARY_FILE
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
         return ExperimentResult.model_validate({**content, "folder": str(folder)})
     except FileNotFoundError:
         raise RunError(f"{folder}: not a run folder: it has no {SUMMARY_FILE}.") from None
-    except (OSError, ValueError, TypeError, RecursionError, ValidationError) as error:
+    except (OSError, ValueError, TypeError, ValidationError) as error:
         raise RunError(f"{path}: damaged: {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from empo_rllib.experiment.checkpoints import read_counters
 from empo_rllib.experiment.provenance import PROVENANCE_FILE, describe_session
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.exporting.spaces import plain
+from empo_rllib.json_text import read_json
 
 # What a stranger may know of the sessions that trained: no host, user or folder.
 _SHARED_OF_SESSION = ("started", "python", "packages")
@@ -100,8 +100,8 @@ def _training_sessions(trained: TrainedTrial) -> list[dict[str, Any]]:
     if not path.exists():
         return []  # a run without it can be evaluated, and so exported
     try:
-        return [_shared(session) for session in json.loads(path.read_text())["sessions"]]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return [_shared(session) for session in read_json(path)["sessions"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise BundleError(f"{path}: damaged: {error!s:.200}") from error
 
 

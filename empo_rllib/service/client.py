@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import logging
 import os
 import urllib.error
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from empo_rllib.errors import ServiceError, ServiceLost
+from empo_rllib.json_text import parse_json
 
 if TYPE_CHECKING:
     # Under this name for those too that only pass a client on.
@@ -25,6 +25,7 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 # address that it is given.
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 _ANSWER_S = 10.0
+_MAX_ANSWER_BYTES = 100_000
 # Ray's loggers that tell each step of an upload.
 _TALKATIVE = (
     "ray.dashboard.modules.dashboard_sdk",
@@ -77,6 +78,12 @@ def reporting_loss(url: str) -> Iterator[None]:
             f"{url}: {lines[-1] if lines else 'the cluster does not answer any more'}. "
             "`python -m empo_rllib jobs` tells what goes on there."
         ) from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ServiceLost(
+            f"{url}: an answer is not that of Ray's job service ({reason:.200}). "
+            "Check --address, and that the cluster runs the same version of Ray."
+        ) from error
 
 
 def _find_url(address: str | None) -> str:
@@ -124,7 +131,7 @@ def _check_answers(url: str, headers: dict[str, str], token_origin: str) -> None
     try:
         request = urllib.request.Request(f"{url}/api/version", headers=headers)
         with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:
-            json.load(answer)["ray_version"]
+            parse_json(answer.read(_MAX_ANSWER_BYTES))["ray_version"]
     except urllib.error.HTTPError as error:
         error.close()
         if error.code not in (401, 403):

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from empo_rllib.command_line import reporting_errors
+from empo_rllib.command_line import echo, reporting_errors
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
@@ -40,7 +40,7 @@ def job(
     from empo_rllib.experiment.tuner import run
 
     result = run(experiment, resume=resume, overwrite=overwrite, address="auto")
-    typer.echo(render_outcome(result, command))
+    echo(render_outcome(result, command))
     raise typer.Exit(exit_code(result))
 
 

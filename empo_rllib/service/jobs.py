@@ -26,6 +26,8 @@ _UNDER_WAY = {"PENDING": "waiting", "RUNNING": "running"}
 _ENDINGS = {0: "finished", 1: "failed", 2: "refused", 75: "interrupted"}
 _WITHOUT_EXIT_CODE = {"STOPPED": "stopped", "FAILED": "lost"}
 _LOOK_EVERY_S = 0.5
+# Of the year 9999.
+_MAX_MILLISECONDS = 253_000_000_000_000
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def find_job(client: JobSubmissionClient, job_id: str) -> Job:
 def read_log(client: JobSubmissionClient, job: Job) -> str:
     """Returns what a job has printed so far."""
     with reporting_loss(client.get_address()):
-        return client.get_job_logs(job.id)
+        return _read_log(client, job.id)
 
 
 def wait_for_end(client: JobSubmissionClient, job_id: str) -> Job:
@@ -135,8 +137,8 @@ def _build_job(client: JobSubmissionClient, details: JobDetails) -> Job:
         experiment=metadata[EXPERIMENT],
         status=_describe_status(details.status.value, code),
         exit_code=code,
-        started=details.start_time / 1000 if details.start_time else None,
-        ended=details.end_time / 1000 if details.end_time else None,
+        started=_seconds(details.start_time),
+        ended=_seconds(details.end_time),
         command=metadata.get(COMMAND, ""),
         message=details.message or "",
     )
@@ -145,9 +147,23 @@ def _build_job(client: JobSubmissionClient, details: JobDetails) -> Job:
 def _exit_code(client: JobSubmissionClient, details: JobDetails) -> int | None:
     code: int | None = details.driver_exit_code
     if details.status.value == "STOPPED":
-        written = _EXIT_LINE.search(client.get_job_logs(str(details.submission_id)))
+        written = _EXIT_LINE.search(_read_log(client, str(details.submission_id)))
         code = int(written.group(1)) if written else None
     return 128 - code if code is not None and code < 0 else code
+
+
+def _read_log(client: JobSubmissionClient, job_id: str) -> str:
+    log: Any = client.get_job_logs(job_id)
+    if not isinstance(log, str):
+        raise TypeError(f"the log of {job_id} is no text")
+    return log
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    """Returns a Unix time in seconds; None for none, and for one that is no date."""
+    if milliseconds is None or not 0 < milliseconds < _MAX_MILLISECONDS:
+        return None
+    return milliseconds / 1000
 
 
 def _describe_status(status: str, exit_code: int | None) -> str:

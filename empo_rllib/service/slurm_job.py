@@ -8,7 +8,6 @@ there, and goes on with the run where SLURM has started the job before.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import signal
@@ -24,6 +23,7 @@ from empo_rllib.command_line import (
     OverwriteOption,
     ResumeOption,
     SetOption,
+    echo,
     experiment_arguments,
     reporting_errors,
 )
@@ -31,6 +31,7 @@ from empo_rllib.config.load import load_config
 from empo_rllib.errors import ResourceError
 from empo_rllib.experiment.provenance import PROVENANCE_FILE
 from empo_rllib.experiment.run_folder import check_start_options, run_folder_of
+from empo_rllib.json_text import read_json
 
 if TYPE_CHECKING:
     from empo_rllib.experiment.cluster import Cluster
@@ -61,7 +62,7 @@ def job(
 
     cluster = job_cluster(address_file, nodes, start_s)
     result = run_on(cluster, experiment, resume=resume, overwrite=overwrite)
-    typer.echo(render_outcome(result, render_sbatch(str(config), set_ or [])))
+    echo(render_outcome(result, render_sbatch(str(config), set_ or [])))
     raise typer.Exit(exit_code(result))
 
 
@@ -92,13 +93,17 @@ def wait_for_address(file: Path, timeout_s: float) -> str:
 def was_started_by_this_job(folder: Path) -> bool:
     """Whether the run in `folder` was trained by this job before SLURM started it again.
 
-    What was asked for with `--overwrite` is removed only once.
+    What was asked for with `--overwrite` is removed only once. A damaged file does not say; then
+    a job that SLURM has started again continues the run.
     """
     path = folder / PROVENANCE_FILE
     if not path.exists():
         return False
-    sessions = json.loads(path.read_text())["sessions"]
-    jobs = {session["slurm"]["job_id"] for session in sessions if "slurm" in session}
+    try:
+        sessions = read_json(path)["sessions"]
+        jobs = [session["slurm"]["job_id"] for session in sessions if "slurm" in session]
+    except (ValueError, LookupError, TypeError):
+        return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
     return os.environ.get("SLURM_JOB_ID") in jobs
 
 

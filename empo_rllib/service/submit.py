@@ -7,6 +7,7 @@ import math
 import secrets
 import shlex
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from empo_rllib.experiment.run_folder import run_folder_of
 from empo_rllib.service.client import reporting_loss
 from empo_rllib.service.jobs import COMMAND, EXPERIMENT, Job, wait_for_end
 from empo_rllib.service.upload import EXPERIMENT_FILE, pack_upload
+from empo_rllib.terminal import printable_styled
 
 if TYPE_CHECKING:
     from empo_rllib.service.client import JobSubmissionClient
@@ -24,7 +26,11 @@ _SUM_UP_S = 30
 
 
 def submit_experiment(
-    client: JobSubmissionClient, config: ExperimentConfig, command: str, options: list[str]
+    client: JobSubmissionClient,
+    config: ExperimentConfig,
+    command: str,
+    options: list[str],
+    include: Iterable[Path] = (),
 ) -> str:
     """Starts a job that trains the experiment.
 
@@ -33,19 +39,20 @@ def submit_experiment(
         config: The experiment.
         command: What the user typed, without `--resume` and `--overwrite`.
         options: Which of these were given.
+        include: Of the upload, as in `find_files`.
 
     Returns:
         The job's id.
 
     Raises:
-        ConfigError: the storage path cannot hold runs, or what would be uploaded is too large.
+        ConfigError: the storage path cannot hold runs, or something must not be uploaded.
     """
     run_folder_of(config)
     job_id = f"{config.name}-{secrets.token_hex(3)}"
     entrypoint = ["python", "-m", "empo_rllib.service.job", EXPERIMENT_FILE, *options]
     stop_s = math.ceil(config.checkpoint.grace_s) + _SUM_UP_S
     with tempfile.TemporaryDirectory(prefix="empo-") as folder:
-        pack_upload(config, Path(folder))
+        pack_upload(config, Path(folder), include)
         with reporting_loss(client.get_address()):
             client.submit_job(
                 # Ray signals the shell too: `exec` leaves none.
@@ -77,4 +84,4 @@ def stop_job(client: JobSubmissionClient, job: Job) -> Job:
 
 async def _print_log(client: JobSubmissionClient, job_id: str) -> None:
     async for text in client.tail_job_logs(job_id):
-        print(text, end="", flush=True)
+        print(printable_styled(text), end="", flush=True)

@@ -6,35 +6,79 @@ import importlib.util
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from importlib.machinery import ModuleSpec, PathFinder
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.errors import ConfigError
+from empo_rllib.errors import ConfigError, nearest
 from empo_rllib.files import write_whole
 
 EXPERIMENT_FILE = "experiment.yaml"
 MAX_UPLOAD_MB = 10
+MAX_UPLOAD_FILES = 10_000
+# In lower case. Whoever can read a cluster's jobs can read what was uploaded.
+SECRET_NAMES = (
+    *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*.ppk"),
+    *("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx"),
+    *(".env*", "*.env", ".netrc", "_netrc", "netrc", ".pgpass", ".pypirc", ".npmrc", ".htpasswd"),
+    *("credentials", "credentials.*", "*credentials.json", "client_secret*", "service_account*"),
+    *("secret", "secrets", "secret.*", "secrets.*", "kubeconfig", ".ssh", ".aws", ".kube"),
+    *("token", "token.txt", "token.json", "*_token", "*.token"),
+)
 _MB = 1_000_000
 _NUM_NAMED = 3
 
 
-def pack_upload(config: ExperimentConfig, folder: Path) -> None:
+def pack_upload(config: ExperimentConfig, folder: Path, include: Iterable[Path] = ()) -> None:
     """Fills an empty folder with what the job needs.
 
     Raises:
-        ConfigError: the user's modules hold more than `MAX_UPLOAD_MB`.
+        ConfigError: as in `find_files`.
     """
-    sources = find_user_modules(config)
-    files = [(source, file) for source in sources for file in _files(source)]
-    _check_size([file for _, file in files])
-    for source, file in files:
-        target = folder / file.relative_to(source.parent)
+    for name, file in find_files(config, include).items():
+        target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
     write_whole(folder / EXPERIMENT_FILE, config.to_yaml())
+
+
+def render_upload(config: ExperimentConfig, include: Iterable[Path] = ()) -> str:
+    """Returns the size in bytes and the path of each file that the job would get.
+
+    Raises:
+        ConfigError: as in `find_files`.
+    """
+    sizes = {name: file.stat().st_size for name, file in find_files(config, include).items()}
+    sizes[Path(EXPERIMENT_FILE)] = len(config.to_yaml().encode())
+    return "\n".join(f"{size:>12,}  {name}" for name, size in sorted(sizes.items()))
+
+
+def find_files(config: ExperimentConfig, include: Iterable[Path] = ()) -> dict[Path, Path]:
+    """Returns the user's files to upload, by their path in the upload.
+
+    Args:
+        config: The experiment.
+        include: Files and folders that are wanted although their names look like secrets, or are
+            otherwise left behind.
+
+    Raises:
+        ConfigError: there are links that lead out of a package, files that look like secrets, more
+            than `MAX_UPLOAD_MB`, or a path of `include` is not among the files.
+    """
+    included = [Path(os.path.abspath(path)) for path in include]
+    found = {
+        file.relative_to(source.parent): file
+        for source in find_user_modules(config)
+        for file in _files(source, included)
+    }
+    _check_included(included, found.values())
+    _check_names(found, included)
+    _check_size(list(found.values()))
+    return found
 
 
 def find_user_modules(config: ExperimentConfig) -> list[Path]:
@@ -76,18 +120,79 @@ def _source(spec: ModuleSpec) -> Path | None:
     return Path(os.path.abspath(spec.origin)) if spec.has_location and spec.origin else None
 
 
-def _files(source: Path) -> list[Path]:
+def _files(source: Path, included: Sequence[Path]) -> list[Path]:
+    _check_link(source, within=Path.cwd())
     if source.is_file():
         return [source]
-    return [
-        path
-        for path in sorted(source.rglob("*"))
-        if path.is_file() and not any(map(_is_left_behind, path.relative_to(source).parts))
-    ]
+    entries = list(islice(_walk(source, source, included), MAX_UPLOAD_FILES + 1))
+    if len(entries) > MAX_UPLOAD_FILES:
+        raise ConfigError(
+            f"{_short(source)} holds more than {MAX_UPLOAD_FILES:,} files and folders, which is "
+            "the limit of an upload. Move data out of the package to a path that all nodes share."
+        )
+    return [path for path in entries if path.is_file()]
+
+
+def _walk(folder: Path, package: Path, included: Sequence[Path]) -> Iterator[Path]:
+    """Yields what lies in a folder at any depth; links to folders are followed."""
+    for path in sorted(folder.iterdir()):
+        if _is_left_behind(path.name) and not _is_included(path, included):
+            continue
+        _check_link(path, within=package)
+        yield path
+        if path.is_dir() and not _leads_up(path):
+            yield from _walk(path, package, included)
+
+
+def _leads_up(path: Path) -> bool:
+    """Whether a link leads to a folder that it lies in."""
+    return Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(path))
+
+
+def _check_link(path: Path, within: Path) -> None:
+    """Refuses a link that leads out of a folder: it may lead to anything of the user's."""
+    target = Path(os.path.realpath(path))
+    if path.is_symlink() and not target.is_relative_to(os.path.realpath(within)):
+        raise ConfigError(
+            f"{_short(path)} is a link to {target}, outside of {within.name}. It is not uploaded. "
+            "Put a copy in its place, or remove the link."
+        )
 
 
 def _is_left_behind(name: str) -> bool:
     return name.startswith(".") or name == "__pycache__" or name.endswith(".pyc")
+
+
+def _is_included(path: Path, included: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(wanted) for wanted in included)
+
+
+def _check_included(included: Sequence[Path], files: Collection[Path]) -> None:
+    for wanted in included:
+        if not any(file.is_relative_to(wanted) for file in files):
+            known = [str(_short(file)) for file in files]
+            raise ConfigError(
+                f"--include {wanted}: it is in no package or module that the experiment names."
+                f"{nearest(os.path.relpath(wanted), known)} --list-upload prints what is uploaded."
+            )
+
+
+def _check_names(files: Mapping[Path, Path], included: Sequence[Path]) -> None:
+    secret = [
+        str(_short(file))
+        for name, file in files.items()
+        if any(map(_looks_secret, name.parts)) and not _is_included(file, included)
+    ]
+    if secret:
+        more = f" and {len(secret) - _NUM_NAMED} more" if len(secret) > _NUM_NAMED else ""
+        raise ConfigError(
+            f"{', '.join(secret[:_NUM_NAMED])}{more}: not uploaded, since the name looks like that "
+            f"of a secret. Move it out of the package, or pass --include {secret[0]}."
+        )
+
+
+def _looks_secret(name: str) -> bool:
+    return any(fnmatchcase(name.lower(), pattern) for pattern in SECRET_NAMES)
 
 
 def _check_size(files: list[Path]) -> None:

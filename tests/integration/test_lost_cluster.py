@@ -14,10 +14,16 @@ from pathlib import Path
 
 import pytest
 from commands import RAY_AGENTS, Outcome, Run, Workplace, workplace
+from doors import Door, listening, try_doors
 
 NOBODY = 65534
 NOT_WRITABLE = "/proc"  # not even to root
 PROCESSES = ("raylet", "gcs_server")
+REFUSALS = {"UNAUTHENTICATED", "HTTP 401"}
+# Processes whose metrics everybody may read.
+METRICS = {"monitor.py", "dashboard.py", "ray::DashboardAgent"}
+# gRPC, metrics, HTTP (on one address or two), and one for runtime environments.
+AGENT_PORTS = 4
 # What a stranger tries: to list the folder, to read and to replace the token, to leave a file.
 STRANGER = """
 ls {folder}
@@ -36,6 +42,7 @@ class Lost:
     run: Run
     folder: Path
     token: str
+    doors: list[Door]
     open_to_others: list[str]
     stranger: str
     processes: dict[int, str]
@@ -50,11 +57,26 @@ def kill(place: Workplace, name: str) -> Lost:
     stranger = visit(folder)
     token = (folder / "token").read_text()
     open_to_others = [str(path) for path in reachable(folder)]
+    running.wait_until(lambda: agent_listens(place), "Ray's agent")
+    doors = try_doors(place.processes())
     os.kill(process_id(place, name), signal.SIGKILL)
     outcome = running.wait()
     return Lost(
-        outcome, run, folder, token, open_to_others, stranger, place.wait_for_quiet(RAY_AGENTS)
+        outcome,
+        run,
+        folder,
+        token,
+        doors,
+        open_to_others,
+        stranger,
+        place.wait_for_quiet(RAY_AGENTS),
     )
+
+
+def agent_listens(place: Workplace) -> bool:
+    """Whether the last of Ray's processes has its ports."""
+    agents = [pid for pid, command in place.processes().items() if command in RAY_AGENTS]
+    return len(list(listening(agents))) >= AGENT_PORTS
 
 
 def visit(folder: Path) -> str:
@@ -98,6 +120,18 @@ def test_the_temporary_folder_is_closed_to_others(lost):
 def test_another_user_finds_nothing_and_changes_nothing(lost):
     assert lost.stranger == ""
     assert len(lost.token) == 64
+
+
+def test_every_port_refuses_whoever_has_no_token_except_for_metrics(lost):
+    """docs/security.md lists them."""
+    open_to_all = {door.process for door in lost.doors if door.answers == {"metrics"}}
+    assert open_to_all == METRICS
+    others = [door for door in lost.doors if door.answers != {"metrics"}]
+    assert [door for door in others if not door.answers <= REFUSALS] == []
+    listen_everywhere = {door.process for door in others if door.address in ("0.0.0.0", "::")}
+    assert listen_everywhere >= {"gcs_server", "raylet", "empo_rllib.tune"}
+    dashboards = {door.address for door in others if door.process == "dashboard.py"}
+    assert dashboards == {"127.0.0.1"}
 
 
 def test_the_run_ends_with_an_error_that_says_how_to_continue(lost):

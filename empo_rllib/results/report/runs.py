@@ -26,6 +26,7 @@ from empo_rllib.experiment.summary import (
     TrialSummary,
     read_summary,
 )
+from empo_rllib.json_text import read_json
 from empo_rllib.results.report.problems import first_problem
 
 _NEEDED_COLUMNS = (columns.ENV_STEPS, columns.TIME_S)
@@ -183,13 +184,15 @@ def _read_run(folder: Path, label: str) -> ReportedRun:
 
 def _read_sessions(path: Path) -> list[Session]:
     try:
-        return _Provenance.model_validate_json(path.read_bytes()).sessions
+        return _Provenance.model_validate(read_json(path)).sessions
     except FileNotFoundError:
         return []
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}.") from error
     except ValidationError as error:
         raise RunError(f"{path}: damaged: {first_problem(error)}.") from error
+    except ValueError as error:
+        raise RunError(f"{path}: damaged: {error}.") from error
 
 
 def _read_trial(run: Path, config: ExperimentConfig, summary: TrialSummary) -> ReportedTrial:

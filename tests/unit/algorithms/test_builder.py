@@ -187,8 +187,9 @@ def test_a_class_of_the_user_is_built_with_our_sizes_and_its_own_arguments(modul
     [
         ("no_such_package.module:Mine", "No module named 'no_such_package'"),
         ("own_code:Missing", "has no attribute 'Missing'"),
-        ("json:JSONDecoder", "is not a subclass of ray.rllib."),
-        ("json:loads", "is not a subclass of ray.rllib."),
+        ("numpy:ndarray", "is not a subclass of ray.rllib."),
+        ("numpy:array", "is not a subclass of ray.rllib."),
+        ("idlelib.idle:main", "belongs to Python's own library"),
         ("broken_code:Mine", "SyntaxError"),
     ],
 )

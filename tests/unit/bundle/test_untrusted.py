@@ -48,6 +48,10 @@ def edited(*keys, value):
     return damage
 
 
+def nested(levels):
+    return [nested(levels - 1)] if levels else []
+
+
 def text(content):
     return lambda folder: (folder / "bundle.json").write_bytes(content)
 
@@ -131,6 +135,7 @@ DAMAGES = {
     "empty": (text(b""), "damaged"),
     "cut-off": (changed("bundle.json", lambda content: content[:200]), "damaged"),
     "nested-too-deeply": (text(b"[" * 100_000), "damaged"),
+    "nested-and-printed": (edited("agents", value=nested(900)), "more than 50 levels"),
     "no-number": (text(b'{"kind": NaN}'), "NaN is no number"),
     "huge-number": (text(b'{"kind": ' + b"9" * 5000 + b"}"), "damaged"),
     "huge-description": (text(b" " * (8 * 2**20 + 1)), "bytes are more than"),
@@ -146,6 +151,7 @@ DAMAGES = {
     "changed-network": (changed(ONNX, lambda content: content[:-1] + b"\1"), "SHA-256"),
     "changed-weights": (changed(WEIGHTS, lambda content: content[:-1] + b"\1"), "SHA-256"),
     "network-is-a-link": (linked(ONNX), "cannot be read"),
+    "folder-is-a-link": (linked("policies"), "policies: a link"),
     "network-is-a-pipe": (pipe, "not a plain file"),
     "unlisted-file": (edited("files", value={}), "files.policies/walker.safetensors = nothing"),
     "no-size": (edited("files", ONNX, "bytes", value="9"), "its size, '9'"),

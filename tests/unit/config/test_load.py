@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def test_a_directory_is_refused_and_a_file_in_it_is_offered(experiment: Path) ->
     assert str(experiment) in message
 
 
+def aliases(line: Callable[[int], str], num_lines: int) -> bytes:
+    """Lines of which each names the one before."""
+    return "".join(["n0: &n0 {k: 1}\n", *map(line, range(1, num_lines))]).encode()
+
+
+# Each line stands for ten times as many values as the one before.
+BOMB = aliases(lambda i: f"n{i}: &n{i} [{', '.join([f'*n{i - 1}'] * 10)}]\n", 40)
+MERGES = aliases(
+    lambda i: f"n{i}: &n{i} {{{', '.join(f'k{j}: {{<<: *n{i - 1}}}' for j in range(10))}}}\n", 40
+)
+CHAIN = aliases(lambda i: f"n{i}: &n{i} [*n{i - 1}]\n", 100)
+
+
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
@@ -60,8 +74,16 @@ def test_a_directory_is_refused_and_a_file_in_it_is_offered(experiment: Path) ->
         pytest.param(b"name: a\nseed: 1\nseed: 2\n", [":3:", "'seed' stands twice"], id="twice"),
         pytest.param(b"name: !!python/name:os.system x\n", [":1: invalid YAML"], id="python tag"),
         pytest.param(b"a: 1\n---\nb: 2\n", [":2: invalid YAML"], id="two documents"),
-        pytest.param(b"[" * 5000, ["nested too deeply"], id="deep nesting"),
-        pytest.param(b"env: &e {id: x, kwargs: {e: *e}}\n", ["holds itself"], id="recursive"),
+        pytest.param(b"[" * 5000, [":1:", "more than 50 levels"], id="deep nesting"),
+        pytest.param(
+            b"env: &e {id: x, kwargs: {e: *e}}\n", [":1:", "holds itself"], id="recursive"
+        ),
+        pytest.param(BOMB, [":5:", "more than 20,000 keys and values"], id="bomb of aliases"),
+        pytest.param(MERGES, [":5:", "more than 20,000 keys and values"], id="bomb of merges"),
+        pytest.param(CHAIN, [":49:", "more than 50 levels"], id="chain of aliases"),
+        pytest.param(b"- 1\n" * 30_000, [":20000:", "more than 20,000 keys"], id="long list"),
+        pytest.param(b"#" * 300_000, ["more than 262,144 bytes"], id="large"),
+        pytest.param(b"a: 1" + b":59" * 50_000, [":1:", "more than 100 char"], id="long number"),
         pytest.param(b"name: 2024-99-99\n", ["invalid YAML"], id="impossible date"),
     ],
 )
@@ -110,6 +132,10 @@ def test_an_override_replaces_a_search_space(experiment: Path) -> None:
         pytest.param("=3", ["is not a key"], id="no key"),
         pytest.param("stop..env_steps=3", ["is not a key"], id="empty part"),
         pytest.param("seed=[1", ["--set seed=[1", "invalid YAML"], id="value that is no YAML"),
+        pytest.param(
+            f"env.kwargs={BOMB.decode()}", ["--set env.kwargs=n0:", ":5:", "20,000"], id="bomb"
+        ),
+        pytest.param("a" + ".a" * 99 + "=1", ["the key has more than 50 parts"], id="deep key"),
         pytest.param("name.x=1", ["name = 'run' is not a section"], id="below a value"),
         pytest.param("seed=x", ["--set: seed = 'x' must be an integer"], id="wrong type"),
         pytest.param("sed=1", ["--set: sed = 1 is an unknown key", "'seed'"], id="unknown key"),

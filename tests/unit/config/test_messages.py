@@ -82,6 +82,7 @@ MINIMAL = {"name": "run", "env": {"id": "CartPole-v1"}, "algorithm": {"name": "P
         pytest.param({"stop": {"time_s": float("inf")}}, ["must be a finite number"], id="inf"),
         pytest.param({"stop": {"env_steps": None}}, ["never stops", "env_steps"], id="no limit"),
         pytest.param({"stop": None}, ["stop = null must be a section"], id="null section"),
+        pytest.param({"tune": {"num_samples": 1e100}}, ["must be an integer"], id="1e100"),
         pytest.param({"tune": {"num_samples": 0}}, ["must be at least 1"], id="no samples"),
         pytest.param({"tune": {"max_failures": -1}}, ["must be at least 0"], id="failures"),
         pytest.param({"tune": {"mode": "maximum"}}, ["max or min"], id="mode"),

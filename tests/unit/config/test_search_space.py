@@ -33,6 +33,22 @@ MINIMAL = {"name": "run", "env": {"id": "x"}, "algorithm": {"name": "PPO"}}
         ({"model": {"kwargs": {"a": {"uniform": [float("nan"), 1]}}}}, "needs two numbers"),
         ({"storage_path": {"choice": ["a"]}}, "must not be a search space"),
         (
+            {"tune": {"num_samples": 10**9}},
+            "tune.num_samples = 1000000000 gives 1,000,000,000 trials with the grids, and at most",
+        ),
+        (
+            {
+                "algorithm": {
+                    "name": "PPO",
+                    "params": {
+                        key: {"grid_search": [n / 100 for n in range(1, 99)]}
+                        for key in ("lr", "gamma", "lambda_")
+                    },
+                }
+            },
+            "tune.num_samples = 1 gives 941,192 trials with the grids",
+        ),
+        (
             {"seed": {"grid_search": [0, 1]}, "tune": {"num_samples": 2}},
             "tune.num_samples = 2 would run identical trials",
         ),

@@ -150,7 +150,7 @@ class TestMistakes:
             ("CartPole-v9", "Did you mean 'CartPole-v1'?"),
             ("", "is not a known environment"),
             ("no.such.module", "is not a known environment"),
-            ("json.decoder.deeper", "is not a known environment"),
+            ("rich.table.deeper", "is not a known environment"),
         ],
     )
     def test_an_unknown_id_is_refused_with_the_nearest(self, env_id, words):
@@ -162,7 +162,19 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("env_id", "words"),
         [
-            ("json.decoder", "a module without parallel_env"),
+            ("rich.table", "a module without parallel_env"),
+            ("idlelib.idle", "is not imported: it belongs to Python's own library"),
+            ("idlelib.idle:main", "is not imported: it belongs to Python's own library"),
+            ("antigravity", "is not a known environment"),
+            (
+                "gymnasium.wrappers:RecordVideo",
+                "lacks arguments in env.kwargs: env, video_folder. It wraps",
+            ),
+            (
+                "pettingzoo.utils.wrappers:BaseWrapper",
+                "lacks arguments in env.kwargs: env. It wraps",
+            ),
+            ("pettingzoo:AECEnv", "made a AECEnv that is no complete environment"),
             ("no_such_module:factory", "no module 'no_such_module'"),
             ("lab_envs:rom", "lab_envs.rom does not exist. Did you mean 'room'?"),
             ("lab_envs:number", "lab_envs.number is not a function or class"),

@@ -11,7 +11,7 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 
 from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.setup import open_env
-from empo_rllib.errors import CheckpointError, ConfigError, RunError
+from empo_rllib.errors import CheckpointError, ConfigError, EnvError, RunError
 from empo_rllib.experiment import plan as plan_module
 from empo_rllib.experiment.plan import (
     num_gpus_per_learner,
@@ -78,6 +78,44 @@ def test_a_network_that_cannot_be_built_is_refused(experiment, monkeypatch):
     sys.modules["own_code"].Broken = Broken
     with pytest.raises(ConfigError, match="the network of policy 'agent_0' cannot be built"):
         plan_trials(experiment(model={"class": "own_code:Broken"}))
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("ray.rllib.core.rl_module:RLModule", "computes nothing"),
+        ("ray.rllib.core.rl_module.torch:TorchRLModule", "computes nothing"),
+    ],
+)
+def test_a_network_without_what_training_calls_is_refused(experiment, path, reason):
+    with pytest.raises(ConfigError, match=f"model.class = {path!r} {reason}"):
+        plan_trials(experiment(model={"class": path}))
+
+
+def test_a_network_without_values_is_refused_where_they_are_needed(experiment, monkeypatch):
+    class Policy(TorchRLModule):
+        def _forward(self, batch, **kwargs):
+            return {}
+
+    monkeypatch.setitem(sys.modules, "own_code", types.ModuleType("own_code"))
+    sys.modules["own_code"].Policy = Policy
+    with pytest.raises(ConfigError, match="has no compute_values, which PPO calls"):
+        plan_trials(experiment(model={"class": "own_code:Policy"}))
+
+
+@pytest.mark.parametrize(
+    ("id", "reason"),
+    [
+        ("gymnasium:Env", "the environment has no observation_space for 'agent_0'"),
+        (
+            "ray.rllib.env.multi_agent_env:MultiAgentEnv",
+            "observation_space for 'agent_0' must be a gymnasium.Space, and is None",
+        ),
+    ],
+)
+def test_an_environment_without_spaces_is_refused(experiment, id, reason):
+    with pytest.raises(EnvError, match=reason):
+        plan_trials(experiment(env={"id": id}))
 
 
 def test_resumed_trials_are_those_of_the_summary_not_drawn_anew(experiment, result, trial):

@@ -52,6 +52,23 @@ def only_job(log="", **changes):
     return job
 
 
+@pytest.mark.parametrize("answer", [None, 3, [None], ["maze"], [{}], [SimpleNamespace()]])
+def test_an_answer_that_is_not_rays_is_one_message(answer):
+    with pytest.raises(ServiceLost, match="an answer is not that of Ray's job service"):
+        list_jobs(Client(answer))
+
+
+def test_a_log_that_is_no_text_is_one_message():
+    with pytest.raises(ServiceLost, match="the log of maze-1 is no text"):
+        list_jobs(Client([details(status="STOPPED", code=None)], log=None))
+
+
+def test_a_time_that_is_no_date_is_left_out():
+    job = only_job(start=10**30, end=-5)
+    assert (job.started, job.ended) == (None, None)
+    render_jobs([job])
+
+
 @pytest.mark.parametrize(
     ("status", "code", "word", "told"),
     [

@@ -57,6 +57,19 @@ def test_a_run_that_is_not_there_was_not_started(job, tmp_path):
     assert not was_started_by_this_job(tmp_path / "none")
 
 
+DAMAGES = ["", "[]", "{}", '{"sessions": null}', '{"sessions": [{"slurm": 3}]}', "[" * 900]
+
+
+@pytest.mark.parametrize("text", DAMAGES)
+def test_a_damaged_file_does_not_say_so_a_job_that_was_restarted_goes_on(
+    job, tmp_path, monkeypatch, text
+):
+    (tmp_path / "provenance.json").write_text(text)
+    assert was_started_by_this_job(tmp_path)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
+    assert not was_started_by_this_job(tmp_path)
+
+
 def test_without_a_job_nothing_was_started_by_it(monkeypatch, tmp_path):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     write_sessions(tmp_path, None)

@@ -199,6 +199,9 @@ def test_results_that_are_there_are_told_before_the_job_waits_for_its_turn(
         (["--no-container"], "--no-container: only with --slurm"),
         (["--gpus-per-node=1", "--cpus-per-node=1"], "--gpus-per-node, --cpus-per-node: only with"),
         (["--slurm", "--follow"], "--follow: not with --slurm"),
+        (["--slurm", "--list-upload"], "--list-upload: not with --slurm"),
+        (["--slurm", "--include=a"], "--include: not with --slurm"),
+        (["--include=a.pem", "--list-upload"], "a.pem: it is in no package or module"),
         (["--slurm", "--address=a", "--token-file=t"], "--address, --token-file: not with --slurm"),
         (["--slurm", "--sbatch=qos"], "--sbatch: 'qos' is not an option for an sbatch job"),
         (["--slurm", "--nodes=0"], "should be greater than or equal to 1"),
@@ -213,6 +216,13 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(submit, sbatch, argument
     assert message in " ".join(err.replace("│", " ").split())
     assert "Traceback" not in err
     assert sbatch.is_new()
+
+
+def test_the_upload_is_listed_without_a_cluster(submit, repository):
+    (repository / "mazes.py").write_text("# 12 bytes\n")
+    code, out, err = submit("--list-upload", "--set", "env.id=mazes:make", "--address=http://x")
+    assert (code, err) == (0, "")
+    assert [row.split()[1] for row in out.splitlines()] == ["experiment.yaml", "mazes.py"]
 
 
 def test_another_folder_than_the_repository_is_told_before_its_files_are_missed(

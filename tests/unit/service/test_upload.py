@@ -10,7 +10,7 @@ import pytest
 from empo_rllib.config.load import load_config, validate_config
 from empo_rllib.errors import ConfigError
 from empo_rllib.service import upload
-from empo_rllib.service.upload import EXPERIMENT_FILE, find_user_modules, pack_upload
+from empo_rllib.service.upload import EXPERIMENT_FILE, find_user_modules, pack_upload, render_upload
 
 
 def experiment(**sections):
@@ -50,8 +50,8 @@ def packed(tmp_path, here):
     target = tmp_path / "upload"
     target.mkdir()
 
-    def pack(config) -> list[str]:
-        pack_upload(config, target)
+    def pack(config, include=()) -> list[str]:
+        pack_upload(config, target, [Path(path) for path in include])
         return sorted(str(p.relative_to(target)) for p in target.rglob("*") if p.is_file())
 
     pack.folder = target
@@ -129,3 +129,107 @@ def test_an_upload_that_is_too_large_is_refused_by_its_largest_files(packed, her
     message = str(raised.value)
     assert "hold 1.1 MB; at most 1 MB go with a job" in message
     assert "The largest: my_models/weights.bin (0.9 MB), my_models/nets/map.npy (0.2 MB)" in message
+
+
+# Links
+
+MODELS = {"class": "my_models.nets:Wide"}
+
+
+def test_links_within_a_package_are_followed(packed, here):
+    (here / "my_models/copy.json").symlink_to("sizes.json")
+    (here / "my_models/wide_nets").symlink_to("nets")
+    assert packed(experiment(model=MODELS)) == [
+        EXPERIMENT_FILE,
+        "my_models/__init__.py",
+        "my_models/copy.json",
+        "my_models/nets/wide.py",
+        "my_models/sizes.json",
+        "my_models/wide_nets/wide.py",
+    ]
+
+
+def test_links_in_circles_end(packed, here):
+    (here / "my_models/nets/all").symlink_to("..")
+    (here / "my_models/self").symlink_to("self")
+    assert "my_models/nets/wide.py" in packed(experiment(model=MODELS))
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "/etc", "../other.py", "../results"])
+def test_a_link_out_of_the_package_is_refused_by_name(packed, here, target):
+    (here / "my_models/nets/data").symlink_to(here / "my_models" / target)
+    with pytest.raises(ConfigError, match=r"my_models/nets/data is a link to /.*my_models"):
+        packed(experiment(model=MODELS))
+
+
+def test_a_module_or_package_that_is_a_link_out_of_the_working_folder_is_refused(
+    packed, here, tmp_path
+):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/envs.py").touch()
+    (here / "linked.py").symlink_to(tmp_path / "outside/envs.py")
+    (here / "linked_package").symlink_to(tmp_path / "outside")
+    for id in ("linked:make", "linked_package.envs:make"):
+        with pytest.raises(ConfigError, match=r"is a link to .*outside of here"):
+            packed(experiment(env={"id": id}))
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "id_rsa",
+        "id_ed25519.pub",
+        "credentials.json",
+        "Server.PEM",
+        "tls.key",
+        "prod.env",
+        "token",
+        "secrets.yaml",
+        "netrc",
+        "secrets/prod.txt",
+    ],
+)
+def test_a_file_that_looks_like_a_secret_is_refused_unless_it_is_named(packed, here, name):
+    path = here / "my_models/nets" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("s3cret")
+    with pytest.raises(ConfigError, match=f"my_models/nets/{name}: not uploaded.*--include"):
+        packed(experiment(model=MODELS))
+    included = packed(experiment(model=MODELS), include=[f"my_models/nets/{name}"])
+    assert f"my_models/nets/{name}" in included
+
+
+@pytest.mark.parametrize(
+    "name", ["token.py", "tokens.json", "key.py", "env.py", "environment.yaml"]
+)
+def test_ordinary_names_are_no_secrets(packed, here, name):
+    (here / "my_models" / name).touch()
+    assert f"my_models/{name}" in packed(experiment(model=MODELS))
+
+
+def test_hidden_files_stay_unless_they_are_named(packed, here):
+    (here / "my_models/.env").touch()
+    assert "my_models/.env" not in packed(experiment(model=MODELS))
+    assert "my_models/.env" in packed(experiment(model=MODELS), include=["my_models/.env"])
+
+
+def test_what_is_included_must_be_there(packed):
+    with pytest.raises(ConfigError, match=r"size.json: it is in no .*'my_models/sizes.json'"):
+        packed(experiment(model=MODELS), include=["my_models/size.json"])
+
+
+def test_too_many_files_are_refused(packed, here, monkeypatch):
+    monkeypatch.setattr(upload, "MAX_UPLOAD_FILES", 3)
+    with pytest.raises(ConfigError, match="my_models holds more than 3 files"):
+        packed(experiment(model=MODELS))
+
+
+def test_the_list_is_what_is_packed(packed):
+    config = experiment(model=MODELS)
+    rows = [row.split() for row in render_upload(config).splitlines()]
+    assert sorted(name for _, name in rows) == packed(config)
+    sizes = {name: int(size.replace(",", "")) for size, name in rows}
+    assert all((packed.folder / name).stat().st_size == size for name, size in sizes.items())
