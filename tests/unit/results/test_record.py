@@ -144,7 +144,9 @@ def test_an_environment_that_takes_no_render_mode_is_refused(run_folder, tmp_pat
     def without_render_mode(**kwargs):
         raise EnvError("unknown argument render_mode")
 
-    monkeypatch.setattr(module, "open_env", lambda env, **kwargs: without_render_mode(**kwargs))
+    monkeypatch.setattr(
+        module, "open_checked_env", lambda env, **kwargs: without_render_mode(**kwargs)
+    )
 
     with pytest.raises(EnvError, match="cannot be filmed with render_mode rgb_array: unknown"):
         record(run_folder, tmp_path / "film.gif")
