@@ -1,28 +1,58 @@
-"""`python -m empo_rllib`: what is done before and after training, and runs on a cluster."""
+"""`python -m empo_rllib`, or the script `empo-rllib`: all commands."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from empo_rllib.command_line import reporting_errors
+from empo_rllib.command_line import echo, program_name, reporting_errors
 from empo_rllib.commands.doctor import doctor
 from empo_rllib.commands.export import export
 from empo_rllib.commands.jobs import jobs, logs, stop
 from empo_rllib.commands.results import crossplay, evaluate, record, report
 from empo_rllib.commands.submit import submit
+from empo_rllib.tune import tune
+from empo_rllib.version import __version__
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    help="Check environments, evaluate and film trained policies, and train on a cluster. "
-    "Training here: python -m empo_rllib.tune --help",
-)
-for command in (evaluate, crossplay, record, report, doctor, export, submit, jobs, logs, stop):
+app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Train experiments here or on a cluster, check environments, evaluate and film policies."""
+
+
+for command in (
+    tune,
+    evaluate,
+    crossplay,
+    record,
+    report,
+    doctor,
+    export,
+    submit,
+    jobs,
+    logs,
+    stop,
+):
     app.command()(command)
 
 
 def main() -> None:
     """Entry point of `python -m empo_rllib`."""
     with reporting_errors():
-        app(prog_name="python -m empo_rllib")
+        app(prog_name=program_name("empo_rllib"))

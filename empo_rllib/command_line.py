@@ -18,9 +18,25 @@ from empo_rllib.terminal import PrintableFormatter, printable
 
 # The options of the commands that train.
 ConfigOption = Annotated[Path, typer.Option(help="The experiment file.", show_default=False)]
+
+
+def _check_overrides(overrides: list[str] | None) -> list[str] | None:
+    """Refuses `--set seed 1` before the parser complains about the argument `1`."""
+    from empo_rllib.config.load import apply_override
+
+    for override in overrides or []:
+        apply_override({}, override)
+    return overrides
+
+
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key; repeatable.",
+        callback=_check_overrides,
+    ),
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run of this name.")]
 OverwriteOption = Annotated[
@@ -62,6 +78,12 @@ def printable_logs() -> Iterator[None]:
 def echo(text: str, err: bool = False, nl: bool = True) -> None:
     """Prints text as `typer.echo` does; what could steer a terminal is escaped."""
     typer.echo(printable(text), err=err, nl=nl)
+
+
+def program_name(module: str) -> str:
+    """Returns what the user has typed: the script `empo-rllib`, or `python -m` and a module."""
+    script = Path(sys.argv[0]).name
+    return script if script == "empo-rllib" else f"python -m {module}"
 
 
 def render_command(

@@ -94,6 +94,20 @@ ALGORITHMS: Mapping[str, Algorithm] = {
     ),
 }
 
+# What researchers type for algorithms that have another name here, or that are not there yet.
+OTHER_NAMES = {
+    "IPPO": "IPPO is PPO with policies: independent (or shared).",
+    "IDQN": "Independent DQN is DQN with policies: independent.",
+    "IQL": "Independent Q-learning is DQN with policies: independent.",
+    "ISAC": "Independent SAC is SAC with policies: independent.",
+    "MAPPO": "MAPPO's central critic is not there yet. PPO with policies: shared is IPPO with one "
+    "policy for all agents.",
+    "HAPPO": "A central critic is not there yet. PPO with policies: independent is IPPO.",
+    "QMIX": "Value decomposition is not there. DQN with policies: shared learns independently.",
+    "VDN": "Value decomposition is not there. DQN with policies: shared learns independently.",
+    "MADDPG": "A central critic is not there yet. SAC with policies: independent is off-policy.",
+}
+
 if TYPE_CHECKING:
     AlgorithmName = str
 else:

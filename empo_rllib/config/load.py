@@ -88,7 +88,7 @@ def apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
     key, equals, text = override.partition("=")
     parts = tuple(key.strip().split("."))
     if not equals:
-        raise ConfigError(f"{source}: must have the form key=value, such as seed=3.")
+        raise ConfigError(f"{source}: must have the form key=value, such as --set seed=3.")
     if not all(parts):
         raise ConfigError(f"{source}: {key!r} is not a key; it has an empty part.")
     if len(parts) > MAX_DEPTH:
@@ -131,7 +131,9 @@ def _read_text(path: Path) -> str:
         text = content.decode("utf-8")
     except FileNotFoundError:
         siblings = [str(file) for file in path.parent.glob("*.y*ml")]
-        raise ConfigError(f"{path}: there is no such file.{nearest(str(path), siblings)}") from None
+        where = "" if path.is_absolute() else f" It is looked for in {Path.cwd()}."
+        suggestion = nearest(str(path), siblings)
+        raise ConfigError(f"{path}: there is no such file.{suggestion or where}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not a text file; an experiment is YAML in UTF-8.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path

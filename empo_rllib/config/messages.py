@@ -11,6 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from empo_rllib.config.algorithms import ALGORITHMS
+from empo_rllib.config.algorithms import OTHER_NAMES as OTHER_ALGORITHMS
+from empo_rllib.config.param_limits import OTHER_NAMES as OTHER_KEYS
 from empo_rllib.config.params import known_params
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_space import is_search_space
@@ -93,6 +95,9 @@ def _rule(location: Location, details: Mapping[str, Any]) -> str:
         options = context["expected"].replace("'", "")
         plain = options.replace(" or ", ", ").split(", ")
         suggestion = _suggest(str(details["input"]), plain)
+        if location == ("algorithm", "name"):
+            other = OTHER_ALGORITHMS.get(str(details["input"]).upper())
+            suggestion = f" {other}" if other else suggestion
         return f" must be {'one of ' if len(plain) > 1 else ''}{options}.{suggestion}"
     if kind in ("model_type", "model_attributes_type"):
         return f" must be a section.{_list_keys(location)}"
@@ -139,6 +144,8 @@ def _suggest(name: str, candidates: list[str]) -> str:
 def _suggest_key(location: Location) -> str:
     """Suggests a key of the same section, or the place where a key of that name belongs."""
     name = str(location[-1])
+    if name in OTHER_KEYS:
+        return f" Did you mean {OTHER_KEYS[name]!r}?"
     here = _suggest(name, _keys_at(location[:-1]))
     if here:
         return here

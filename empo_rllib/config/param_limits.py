@@ -45,6 +45,31 @@ ELSEWHERE = {
     "module_to_env_connector": _NOT_IN_A_FILE,
 }
 
+# What other libraries call a key.
+OTHER_NAMES = {
+    "learning_rate": "algorithm.params.lr",
+    "batch_size": "algorithm.params.train_batch_size_per_learner",
+    "frames_per_batch": "algorithm.params.train_batch_size_per_learner",
+    "n_epochs": "algorithm.params.num_epochs",
+    "update_epochs": "algorithm.params.num_epochs",
+    "ppo_epoch": "algorithm.params.num_epochs",
+    "num_minibatches": "algorithm.params.minibatch_size",
+    "gae_lambda": "algorithm.params.lambda_",
+    "ent_coef": "algorithm.params.entropy_coeff",
+    "entropy_coef": "algorithm.params.entropy_coeff",
+    "vf_coef": "algorithm.params.vf_loss_coeff",
+    "clip_range": "algorithm.params.clip_param",
+    "clip_coef": "algorithm.params.clip_param",
+    "max_grad_norm": "algorithm.params.grad_clip",
+    "discount": "algorithm.params.gamma",
+    "num_workers": "resources.num_env_runners",
+    "n_envs": "resources.num_envs_per_env_runner",
+    "num_envs": "resources.num_envs_per_env_runner",
+    "total_timesteps": "stop.env_steps",
+    "timesteps": "stop.env_steps",
+    "timesteps_total": "stop.env_steps",
+}
+
 CHOICES = {
     "batch_mode": ("truncate_episodes", "complete_episodes"),
     "count_steps_by": ("env_steps", "agent_steps"),

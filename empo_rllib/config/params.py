@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from empo_rllib.config.algorithms import ALGORITHMS
-from empo_rllib.config.param_limits import CHOICES, ELSEWHERE, RANGES
+from empo_rllib.config.param_limits import CHOICES, ELSEWHERE, OTHER_NAMES, RANGES
 from empo_rllib.config.problems import Problem
 from empo_rllib.config.search_space import (
     NEEDS_INTEGERS,
@@ -110,9 +110,10 @@ def _unknown(algorithm: str, name: str) -> str:
     if place is None and name.startswith(("evaluation_", "offline_eval")):
         place = "use the top-level key evaluation"
     if place is None:
-        return f" is an unknown key: {algorithm} has no such parameter." + nearest(
-            name, known_params(algorithm)
-        )
+        suggestion = nearest(name, known_params(algorithm))
+        if name in OTHER_NAMES:
+            suggestion = f" Did you mean {OTHER_NAMES[name]!r}?"
+        return f" is an unknown key: {algorithm} has no such parameter.{suggestion}"
     return f" is not accepted here: {place}."
 
 

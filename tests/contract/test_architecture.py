@@ -27,8 +27,8 @@ MAY_IMPORT = {
     "version": set(),
     # Copied into every bundle as a package of its own.
     "bundle": {"errors.BundleError"},
-    "command_line": {"errors", "streams", "terminal"},
     "config": {"columns", "errors", "files"},
+    "command_line": {"errors", "streams", "terminal", "config"},
     "trials": {"config"},
     "envs": {"errors", "files"},
     "rl_modules": {"envs.encoding"},
@@ -95,8 +95,8 @@ MAY_IMPORT = {
         "exporting",
         "service",
     },
-    "cli": {"command_line", "commands"},
     "tune": {"errors", "command_line", "config", "experiment"},
+    "cli": {"command_line", "commands", "tune", "version"},
     "__main__": {"cli"},
     "__init__": {"bundle", "config", "envs", "experiment", "results", "version"},
 }

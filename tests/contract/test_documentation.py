@@ -118,7 +118,7 @@ def test_docstrings_of_functions_have_one_mood():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node)
         if path.parent.name != "commands"
-        if not any("command" in ast.unparse(decorator) for decorator in node.decorator_list)
+        if not re.search("command|callback", " ".join(map(ast.unparse, node.decorator_list)))
     ]
     words = {word for *_, word in functions} - {"A", "An"}
     orders = {word for word in words if len(word) > 1 and words & {f"{word}s", f"{word}es"}}

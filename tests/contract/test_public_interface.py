@@ -126,6 +126,33 @@ def test_a_mistake_is_one_message_on_stderr(tmp_path: Path) -> None:
     assert len(answer.stderr.splitlines()) == 1
 
 
+def test_an_override_in_two_words_is_answered_with_what_to_type() -> None:
+    arguments = ["--config", "tune_configs/ppo.yaml", "--set", "seed", "1"]
+    for command in (["empo_rllib.tune"], ["empo_rllib", "tune"]):
+        answer = python(RUN_MODULE, *command, *arguments)
+        assert answer.stderr == (
+            "error: --set seed: must have the form key=value, such as --set seed=3.\n"
+        )
+
+
+def test_an_experiment_that_is_not_here_says_where_here_is(tmp_path: Path) -> None:
+    answer = python(RUN_MODULE, "empo_rllib.tune", "--config", "nowhere/ppo.yaml")
+    assert f"no such file. It is looked for in {Path.cwd()}" in answer.stderr
+
+
+def test_the_version_is_printed_without_importing_ray() -> None:
+    answer = python(RUN_MODULE, "empo_rllib", "--version")
+    assert answer.stdout == f"{empo_rllib.__version__}\ncode 0\nheavy\n"
+
+
+def test_training_is_one_of_the_commands() -> None:
+    alone = python(RUN_MODULE, "empo_rllib.tune", "--help").stdout
+    among = python(RUN_MODULE, "empo_rllib", "tune", "--help").stdout
+    for option in ("--config", "--set", "--resume", "--overwrite", "--address", "--dry-run"):
+        assert option in alone
+        assert option in among
+
+
 def test_bundles_are_loaded_with_numpy_and_onnxruntime_alone() -> None:
     code = """
 import sys
@@ -147,12 +174,6 @@ def test_the_actions_of_a_bundle_keep_their_parameters_and_defaults() -> None:
         "greedy": True,
         "rng": None,
     }
-
-
-def test_the_help_of_training_names_every_option() -> None:
-    text = python(RUN_MODULE, "empo_rllib.tune", "--help").stdout
-    for option in ("--config", "--set", "--resume", "--overwrite", "--address", "--dry-run"):
-        assert option in text
 
 
 def test_the_tree_of_errors_is_the_one_drawn_with_its_exit_codes() -> None:

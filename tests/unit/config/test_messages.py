@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from empo_rllib.config.algorithms import ALGORITHMS, OTHER_NAMES
 from empo_rllib.config.load import load_config, validate_config
+from empo_rllib.config.param_limits import OTHER_NAMES as OTHER_KEYS
+from empo_rllib.config.params import known_params
+from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
 
 MINIMAL = {"name": "run", "env": {"id": "CartPole-v1"}, "algorithm": {"name": "PPO"}}
@@ -49,6 +53,22 @@ MINIMAL = {"name": "run", "env": {"id": "CartPole-v1"}, "algorithm": {"name": "P
             {"algorithm": {"name": "QMIX"}},
             ["algorithm.name = 'QMIX' must be one of PPO, APPO, IMPALA, DQN, SAC or TQC"],
             id="algorithm that there is not",
+        ),
+        pytest.param(
+            {"algorithm": {"name": "mappo"}},
+            ["MAPPO's central critic is not there yet. PPO with policies: shared"],
+            id="algorithm of another library",
+        ),
+        pytest.param(
+            {"learning_rate": 0.1}, ["Did you mean 'algorithm.params.lr'"], id="other name"
+        ),
+        pytest.param(
+            {"algorithm": {"name": "PPO", "params": {"batch_size": 64}}},
+            ["Did you mean 'algorithm.params.train_batch_size_per_learner'"],
+            id="other name of a parameter",
+        ),
+        pytest.param(
+            {"stop": {"total_timesteps": 64}}, ["Did you mean 'stop.env_steps'"], id="other budget"
         ),
         pytest.param(
             {"algorithm": {"name": "PPO", "callbacks": ["mine"]}},
@@ -175,3 +195,17 @@ def test_every_mistake_of_a_file_is_reported_at_once(tmp_path: Path) -> None:
         "tune.metric",
     ]
     assert "Lower the first or raise the second." in message
+
+
+@pytest.mark.parametrize("name", OTHER_KEYS)
+def test_what_other_libraries_call_a_key_leads_to_one_that_there_is(name):
+    section, _, key = OTHER_KEYS[name].rpartition(".")
+    config = validate_config(MINIMAL)
+    keys = known_params("PPO") if section == "algorithm.params" else getattr(config, section)
+    assert key in keys if isinstance(keys, dict) else hasattr(keys, key)
+    assert name not in ExperimentConfig.model_fields
+    assert not any(name in known_params(algorithm) for algorithm in ALGORITHMS)
+
+
+def test_algorithms_of_other_libraries_are_none_of_ours():
+    assert not OTHER_NAMES.keys() & ALGORITHMS.keys()
