@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from commands import RAY_AGENTS, Outcome, Run, Workplace, workplace
+from commands import Outcome, Run, Workplace, workplace
 
 NOBODY = 65534
 NOT_WRITABLE = "/proc"  # not even to root
@@ -52,9 +52,7 @@ def kill(place: Workplace, name: str) -> Lost:
     open_to_others = [str(path) for path in reachable(folder)]
     os.kill(process_id(place, name), signal.SIGKILL)
     outcome = running.wait()
-    return Lost(
-        outcome, run, folder, token, open_to_others, stranger, place.wait_for_quiet(RAY_AGENTS)
-    )
+    return Lost(outcome, run, folder, token, open_to_others, stranger, place.wait_for_quiet())
 
 
 def visit(folder: Path) -> str:
