@@ -44,9 +44,18 @@ def watch(folder: str, driver: int) -> None:
 def end_processes(folder: str) -> None:
     """Kills the processes of a run, and those that they start meanwhile."""
     deadline = time.monotonic() + _GIVE_UP_S
-    # Each is killed as soon as it is found: later its id may be another process's.
-    while [_kill(pid) for pid in processes_of(folder)] and time.monotonic() < deadline:
+    while _kill_processes(folder) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
+
+
+def _kill_processes(folder: str) -> int:
+    """Kills each process as soon as it is found: later its id may be another process's."""
+    count = 0
+    for pid in processes_of(folder):
+        count += 1
+        with contextlib.suppress(OSError):  # it has ended
+            os.kill(pid, signal.SIGKILL)
+    return count
 
 
 def processes_of(folder: str) -> Iterator[int]:
@@ -83,11 +92,6 @@ def _is_writable(pid: str, number: str) -> bool:
     with open(f"/proc/{pid}/fdinfo/{number}", "rb") as file:
         flags = dict(line.split(b":", 1) for line in file if b":" in line)[b"flags"]
     return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(OSError):  # it has ended
-        os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

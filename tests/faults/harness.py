@@ -100,7 +100,8 @@ class Chain:
             self._session.wait().check(75)
             self._session = None
             self._check_rows()
-        limit = f"stop.env_steps={int(self._before[-1]['env_steps']) + 500}"
+        done = int(self._before[-1]["env_steps"]) if self._before else 0
+        limit = f"stop.env_steps={done + 500}"
         arguments = (*self._arguments(), "--set", limit)
         self._place.tune("--config", self._config, *arguments, env=self._env).check()
         self._check_rows()
