@@ -85,6 +85,7 @@ class Chain:
             delay = self._wait_for_moment(session, blow)
             rows = self.trial.num_rows()
             if session.process.poll() is None:
+                self._check_rows()
                 self._names.append(name)
                 self._strike(session, blow)
                 is_met = True
@@ -190,7 +191,7 @@ class Chain:
         self._check_rows()
 
     def _check_rows(self) -> None:
-        """Compares `progress.csv` with that of the session before: counters continue."""
+        """Compares `progress.csv` with what it was before: counters continue."""
         rows, before = self.trial.rows(), self._before
         kept = next(
             (i for i, (old, new) in enumerate(zip(before, rows, strict=False)) if old != new),

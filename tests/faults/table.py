@@ -34,7 +34,7 @@ BLOWS = {
     "driver": Blow("driver", codes=(-9,)),
     "raylet": Blow("raylet", codes=(1, 2)),
     "GCS": Blow("gcs_server", codes=(1, 2)),
-    "trial": Blow("ray::ExperimentTrial"),
+    "trial": Blow("ray::ExperimentTrial", ends=None),  # tune.max_failures
     "env runner": Blow("ray::FragmentEnvRunner", ends=None),
     # Its raylet ends with it, soon or late.
     "dashboard agent": Blow("ray::DashboardAgent", codes=(1, 2), ends=None),
