@@ -16,6 +16,8 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscop
 # Programs for container tests, where every user can run them.
 TESTBED := /var/cache/empo_rllib-testbed
 RUN := results/empty-8x8-ppo
+# How many runs meet all faults of the table, one after the other: some minutes each.
+FAULTS_CHAINS := 3
 
 # Containers: the experiment of `make submit` and more arguments for it, and more arguments for `docker build`.
 CONFIG := tune_configs/ppo.yaml
@@ -28,7 +30,7 @@ PREPARE := cluster/containers/prepare.sh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install train test test-all test-fuzz test-containers test-slurm bench check build build-dev push up down shell logs submit dashboard lock clean
+.PHONY: help install train test test-all test-faults test-fuzz test-containers test-slurm bench check build build-dev push up down shell logs submit dashboard lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,8 +45,12 @@ train: $(VENV)/installed ## train, evaluate and film two agents (replaces the la
 test: $(VENV)/installed-dev ## run the unit and contract tests and the core of the integration tests
 	$(PYTEST) -m "not slow"
 
-test-all: test ## run these, then the rest of the integration tests
-	$(PYTEST) -m slow tests/integration
+test-all: test ## run these, then the rest of the integration tests and a sample of the faults
+	$(PYTEST) -m slow tests/integration tests/faults
+
+# Also: FAULTS_SEED=7 repeats the moments and damages that a run with this seed had.
+test-faults: $(VENV)/installed-dev ## kill, fill, damage, misbehave: make test-faults FAULTS_CHAINS=30
+	FAULTS_CHAINS=$(FAULTS_CHAINS) $(BIN)/python -m pytest tests/faults
 
 # Test by test, for a few take most of the time.
 test-fuzz: $(VENV)/installed-dev ## give each reader of files 10,000 random inputs (half an hour)

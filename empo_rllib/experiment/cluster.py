@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
-import shutil
 import signal
 import socket
 import tempfile
@@ -19,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from empo_rllib.errors import ResourceError
+from empo_rllib.experiment.temporary_folder import RAY_FOLDER, TOKEN_FILE, temporary_folder
+from empo_rllib.experiment.watcher import end_processes
 
 # For the actors: RLlib iterates over sets of agents and policies, so the same seed gives the
 # same curve only with the same string hashes; and relative paths, such as those in env.kwargs,
@@ -44,11 +44,6 @@ _QUIET = {
 }
 
 THIS_MACHINE = "this machine"
-TOKEN_FILE = "token"
-# Ray opens its folder to everybody (`try_make_directory_shared`), so that is below a private one.
-RAY_FOLDER = "ray"
-# Ray's socket paths must stay under 107 bytes, of which 68 come after its folder.
-_LONGEST_RAY_FOLDER = 39
 _ANSWER_S = 10.0
 
 
@@ -123,13 +118,23 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
     """
     import ray
 
-    folder = Path(tempfile.mkdtemp(prefix="empo-", dir=_short_temp_folder()))  # for this user only
-    token_file = folder / TOKEN_FILE
-    token_file.touch(mode=0o600)
-    token_file.write_text(secrets.token_hex(32))
+    with temporary_folder() as folder, _temporary_files_in(folder):
+        try:
+            context = _start_ray(resources, folder / RAY_FOLDER)
+            url = f"http://{context.dashboard_url}" if context.dashboard_url else None
+            yield Cluster(THIS_MACHINE, resources, 1, url, folder)
+        finally:
+            ray.shutdown()
+            # The agents of a raylet that was killed would live on for most of a minute.
+            end_processes(str(folder / RAY_FOLDER))
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Makes this process and those that it starts use the folder and the token in it."""
     settings = {
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token_file),
+        "RAY_AUTH_TOKEN_PATH": str(folder / TOKEN_FILE),
         "TMPDIR": str(folder),  # so that what Ray's processes leave behind goes with the folder
         # No worker for each CPU in advance: trials and env runners have processes of their own.
         "RAY_prestart_worker_first_driver": "0",
@@ -139,18 +144,14 @@ def local_cluster(resources: dict[str, float]) -> Iterator[Cluster]:
     tempfile.tempdir = str(folder)  # of this process: W&B's files
     reread_ray_authentication()
     try:
-        context = _start_ray(resources, folder / RAY_FOLDER)
-        url = f"http://{context.dashboard_url}" if context.dashboard_url else None
-        yield Cluster(THIS_MACHINE, resources, 1, url, folder)
+        yield
     finally:
-        ray.shutdown()
         tempfile.tempdir = temp_folder
         for key, value in previous.items():
             os.environ.pop(key, None)
             if value is not None:
                 os.environ[key] = value
         reread_ray_authentication()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start_ray(resources: dict[str, float], folder: Path) -> Any:
@@ -286,9 +287,3 @@ def _check_answers(address: str) -> None:
     if not (host and port.isdigit()):
         raise ValueError("an address is auto or has the form host:port")
     socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
-
-
-def _short_temp_folder() -> str:
-    preferred = tempfile.gettempdir()
-    longest = _LONGEST_RAY_FOLDER - len(f"/empo-12345678/{RAY_FOLDER}")
-    return preferred if len(os.fsencode(preferred)) <= longest else "/tmp"

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from commands import RAY_AGENTS, Outcome, Run, Workplace, workplace
+from commands import Outcome, Run, Workplace, workplace
 from doors import Door, listening, try_doors
 
 NOBODY = 65534
+RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 NOT_WRITABLE = "/proc"  # not even to root
 PROCESSES = ("raylet", "gcs_server")
 REFUSALS = {"UNAUTHENTICATED", "HTTP 401"}
@@ -62,14 +63,7 @@ def kill(place: Workplace, name: str) -> Lost:
     os.kill(process_id(place, name), signal.SIGKILL)
     outcome = running.wait()
     return Lost(
-        outcome,
-        run,
-        folder,
-        token,
-        doors,
-        open_to_others,
-        stranger,
-        place.wait_for_quiet(RAY_AGENTS),
+        outcome, run, folder, token, doors, open_to_others, stranger, place.wait_for_quiet()
     )
 
 

@@ -6,7 +6,7 @@ import json
 import signal
 
 import pytest
-from commands import RAY_AGENTS, Outcome, Run, Workplace, snapshot
+from commands import Outcome, Run, Workplace, snapshot
 from ray_head import Head
 
 pytestmark = [pytest.mark.core, pytest.mark.usefixtures("smoke")]  # which compiles the kernels
@@ -34,6 +34,7 @@ class Run:
     def finish(self, **arguments):
         raise RuntimeError("wandb was never well")
 """
+WANDB = "logging.wandb={project: killed, mode: offline}"
 CONFIG = {"name": "killed", "stop": {"env_steps": BUDGET}, "checkpoint": {"frequency": FREQUENCY}}
 
 
@@ -45,12 +46,12 @@ def experiment(place: Workplace) -> str:
 @pytest.fixture(scope="module")
 def rows_before_the_kill(place: Workplace, experiment: str) -> list[dict[str, str]]:
     """Kills a run in its third checkpoint interval and returns the rows it had written."""
-    running = place.start("--config", experiment)
+    running = place.start("--config", experiment, "--set", WANDB)
     trial = place.run("killed").trial()
     running.wait_until(lambda: trial.num_rows() > 2 * FREQUENCY, "its third checkpoint interval")
     running.process.send_signal(signal.SIGKILL)
     assert running.wait().code == -signal.SIGKILL
-    assert not place.wait_for_quiet(RAY_AGENTS)
+    assert not place.wait_for_quiet()
     rows = trial.rows()
     assert int(rows[-1]["env_steps"]) < BUDGET
     assert trial.iterations()
@@ -72,6 +73,12 @@ def extension(place: Workplace, cluster: Head, experiment: str, resumed: Run) ->
     wandb = "logging.wandb={project: broken, mode: offline}"
     arguments = ("--config", experiment, "--resume", "--set", more, "--set", wandb)
     return cluster.start(place, *arguments).wait().check()
+
+
+def test_a_killed_run_leaves_no_temporary_file(rows_before_the_kill, place):
+    # Its fixture has seen that no process is left either. W&B was one of them, with files.
+    assert list(place.run("killed").trial().folder.glob("wandb/offline-run-*"))
+    assert [path for path in place.temp.iterdir() if not path.name.startswith("log-")] == []
 
 
 def test_at_most_one_checkpoint_interval_is_lost(rows_before_the_kill, resumed):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from commands import RAY_AGENTS, Outcome, Run, Running, Workplace
+from commands import Outcome, Run, Running, Workplace
 from ray_head import Head
 
 # `hang` is a file: while it exists, no step returns.
@@ -85,7 +85,7 @@ class Sessions:
             iterations=[int(trial.column("training_iteration")[-1]) for trial in trials],
             checkpoints=[trial.iterations()[-1] if trial.iterations() else 0 for trial in trials],
             statuses=[trial["status"] for trial in self.run.summary["trials"]],
-            processes=self.place.wait_for_quiet(RAY_AGENTS if outcome.code == 130 else ()),
+            processes=self.place.wait_for_quiet(),
             num_cluster_folders=len(self.place.cluster_folders()),
         )
 

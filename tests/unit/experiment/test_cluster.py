@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from empo_rllib.errors import ResourceError
-from empo_rllib.experiment import cluster
+from empo_rllib.experiment import cluster, temporary_folder
 from empo_rllib.experiment.cluster import (
     Cluster,
     check_resources,
@@ -63,24 +63,6 @@ def test_the_machine_has_the_cpus_that_this_process_may_use():
 def test_a_local_cluster_has_its_token_in_its_own_folder(tmp_path):
     assert Cluster("this machine", MACHINE, 1, None, tmp_path).token_file.parent == tmp_path
     assert Cluster("the cluster", MACHINE, 1, None, None).token_file is None
-
-
-@pytest.mark.parametrize(
-    ("preferred", "chosen"),
-    [
-        ("/scratch/me", "/scratch/me"),
-        ("/" + "x" * 20, "/" + "x" * 20),
-        ("/" + "x" * 21, "/tmp"),
-        ("/" + "ä" * 11, "/tmp"),  # two bytes each
-    ],
-)
-def test_rays_sockets_are_in_a_folder_whose_path_is_short_enough(monkeypatch, preferred, chosen):
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: preferred)
-    assert cluster._short_temp_folder() == chosen
-    folder = str(Path(chosen, "empo-12345678", cluster.RAY_FOLDER))
-    socket = "/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
-    assert len(folder) <= 39
-    assert len(folder + socket) < 107
 
 
 @pytest.fixture
@@ -137,7 +119,7 @@ def test_a_local_cluster_that_does_not_start_is_an_error_and_leaves_nothing(
 
     ray.init = init
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(cluster, "_short_temp_folder", lambda: str(tmp_path))
+    monkeypatch.setattr(temporary_folder, "short_temp_folder", lambda: str(tmp_path))
     with (
         pytest.raises(ResourceError, match="timed out during startup") as raised,
         local_cluster(MACHINE),
@@ -149,7 +131,7 @@ def test_a_local_cluster_that_does_not_start_is_an_error_and_leaves_nothing(
 
 
 def test_a_local_cluster_has_a_folder_that_is_closed_to_others(ray, monkeypatch, tmp_path):
-    monkeypatch.setattr(cluster, "_short_temp_folder", lambda: str(tmp_path))
+    monkeypatch.setattr(temporary_folder, "short_temp_folder", lambda: str(tmp_path))
     ray.init = lambda **options: SimpleNamespace(dashboard_url=None, **options)
     with local_cluster(MACHINE) as started:
         assert started.folder.stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,33 @@
+"""The seed of the faults, the same in all test processes and printed at the end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `table` and `harness`
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))  # for `commands`
+
+# Before other test processes are started, which must choose the same faults.
+os.environ.setdefault("FAULTS_SEED", str(secrets.randbelow(1_000_000)))
+
+from harness import LOG, read_log
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        LOG.unlink(missing_ok=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if counts := Counter(entry["blow"] for entry in read_log()):
+        done = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        seed = os.environ["FAULTS_SEED"]
+        terminalreporter.section("faults")
+        terminalreporter.write_line(f"FAULTS_SEED={seed}, {counts.total()} blows: {done}")
+        terminalreporter.write_line(f"each of them: {LOG}")
