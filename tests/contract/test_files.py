@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "empo_rllib"
 #: Who may write in another way, and why.
 EXCEPTIONS = {
     "files.py": "the way itself",
-    "experiment/cluster.py": "the token, in a folder that is new and goes with the run",
+    "experiment/temporary_folder.py": "the token, in a folder that is new and goes with the run",
     "exporting/export.py": "two folders change places, and back where the second cannot",
     "experiment/progress_file.py": "one row is appended; a last line cut short is left out",
     "experiment/run_folder.py": "the lock file, which is empty",
