@@ -89,7 +89,8 @@ def test_what_reads_a_damaged_run_succeeds_or_says_one_thing(trained, place, tmp
     for file, name in cases:
         run = Path(shutil.copytree(trained.folder, tmp_path / "run"))
         DAMAGES[name](run / file, rng)
-        for reader in READERS if NUM_CHAINS else [rng.choice(READERS)]:
+        others = [rng.choice(READERS[1:])]  # all of them would take most of an hour
+        for reader in [READERS[0], *others] if NUM_CHAINS else others:
             words = [word.replace("RUN", str(run)).replace("OUT", str(tmp_path)) for word in reader]
             outcome = place.type(*words)
             told = f"{reader[0]}, {file} {name}: exit code {outcome.code}\n{outcome.output}"
