@@ -18,7 +18,7 @@ from commands import TUNE, Run, Running, Workplace, workplace
 from harness import Chain
 from ray_head import Head, ray_head
 from small_disk import small_disk
-from table import BLOWS, DAMAGES, ENV, KILLS, MISBEHAVIOURS, READERS, SHORTAGES
+from table import BLOWS, DAMAGES, ENV, MISBEHAVIOURS, READERS, SAMPLED, SHORTAGES
 
 SEED = os.environ["FAULTS_SEED"]
 NUM_CHAINS = int(os.environ.get("FAULTS_CHAINS", "0"))
@@ -34,7 +34,7 @@ only_all = pytest.mark.skipif(NUM_CHAINS == 0, reason="make test-faults")
 
 
 def blows_of(rng: random.Random) -> list[str]:
-    names = list(BLOWS) if NUM_CHAINS else ["driver", rng.choice(KILLS)]
+    names = list(BLOWS) if NUM_CHAINS else ["driver", rng.choice(SAMPLED)]
     if os.geteuid() != 0:  # no small disk can be mounted
         names = [name for name in names if not BLOWS[name].disk]
     rng.shuffle(names)
@@ -108,6 +108,7 @@ def test_an_environment_that_misbehaves_fails_its_trial_and_is_named(head, place
     place.write("bad_env.py", ENV)
     config = place.write_experiment(
         name=name.replace(" ", "-"),
+        tune={"max_failures": 0},
         env={"id": "bad_env:bad", "kwargs": {"max_steps": None, "how": name}},
     )
     outcome = head.start(place, "--config", config).wait()
