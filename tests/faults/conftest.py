@@ -22,15 +22,10 @@ os.environ.setdefault(
 from harness import LOG, read_log
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        LOG.unlink(missing_ok=True)
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if counts := Counter(entry["blow"] for entry in read_log()):
+    seed = os.environ["FAULTS_SEED"]
+    if counts := Counter(entry["blow"] for entry in read_log() if entry["seed"] == seed):
         done = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-        seed = os.environ["FAULTS_SEED"]
         terminalreporter.section("faults")
         terminalreporter.write_line(f"FAULTS_SEED={seed}, {counts.total()} blows: {done}")
-        terminalreporter.write_line(f"each of them: {LOG}")
+        terminalreporter.write_line(f"each of them, and those of earlier seeds: {LOG}")

@@ -139,7 +139,8 @@ class Chain:
     def _wait(self, session: Running, condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + _LIMIT_S
         while not condition() and session.process.poll() is None:
-            assert time.monotonic() < deadline, f"hangs:\n{session.stderr}"
+            processes = self._place.processes()
+            assert time.monotonic() < deadline, f"hangs: {processes}\n{session.stderr}"
             time.sleep(0.1)
 
     def _find(self, session: Running, blow: Blow) -> list[int]:

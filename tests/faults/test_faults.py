@@ -18,11 +18,11 @@ from commands import TUNE, Run, Running, Workplace, workplace
 from harness import Chain
 from ray_head import Head, ray_head
 from small_disk import small_disk
-from table import BLOWS, DAMAGES, ENV, KILLS, MISBEHAVIOURS, READERS, SHORTAGES
+from table import BLOWS, DAMAGES, ENV, MISBEHAVIOURS, NOT_YET, READERS, SAMPLED, SHORTAGES
 
 SEED = os.environ["FAULTS_SEED"]
 NUM_CHAINS = int(os.environ.get("FAULTS_CHAINS", "0"))
-NUM_SAMPLED_DAMAGES = 12
+NUM_SAMPLED_FILES = 2  # for each damage
 DISK_KB = 200_000
 
 pytestmark = [
@@ -34,7 +34,7 @@ only_all = pytest.mark.skipif(NUM_CHAINS == 0, reason="make test-faults")
 
 
 def blows_of(rng: random.Random) -> list[str]:
-    names = list(BLOWS) if NUM_CHAINS else ["driver", rng.choice(KILLS)]
+    names = list(BLOWS) if NUM_CHAINS else ["driver", rng.choice(SAMPLED)]
     if os.geteuid() != 0:  # no small disk can be mounted
         names = [name for name in names if not BLOWS[name].disk]
     rng.shuffle(names)
@@ -73,7 +73,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
 @pytest.fixture(scope="module")
 def trained(head: Head, place: Workplace) -> Run:
     """A run with all that a run folder holds."""
-    head.tune(place, "--config", place.write_experiment(name="whole")).check()
+    config = place.write_experiment(name="whole", checkpoint={"num_to_keep": 1})
+    head.tune(place, "--config", config).check()
     return place.run("whole")
 
 
@@ -81,15 +82,15 @@ def files_of(run: Run) -> list[Path]:
     return sorted(p.relative_to(run.folder) for p in run.folder.rglob("*") if p.is_file())
 
 
-def test_what_reads_a_damaged_run_succeeds_or_says_one_thing(trained, place, tmp_path):
-    rng = random.Random(SEED)
-    cases = [(file, name) for file in files_of(trained) for name in DAMAGES]
-    if not NUM_CHAINS:
-        cases = rng.sample(cases, NUM_SAMPLED_DAMAGES)
-    for file, name in cases:
+@pytest.mark.parametrize("name", DAMAGES)
+def test_what_reads_a_damaged_run_succeeds_or_says_one_thing(trained, place, tmp_path, name):
+    rng = random.Random(f"{SEED}-{name}")
+    files = files_of(trained)
+    for file in files if NUM_CHAINS else rng.sample(files, NUM_SAMPLED_FILES):
         run = Path(shutil.copytree(trained.folder, tmp_path / "run"))
         DAMAGES[name](run / file, rng)
-        for reader in READERS if NUM_CHAINS else [rng.choice(READERS)]:
+        others = [rng.choice(READERS[1:])]  # all of them would take most of an hour
+        for reader in [READERS[0], *others] if NUM_CHAINS else others:
             words = [word.replace("RUN", str(run)).replace("OUT", str(tmp_path)) for word in reader]
             outcome = place.type(*words)
             told = f"{reader[0]}, {file} {name}: exit code {outcome.code}\n{outcome.output}"
@@ -102,11 +103,14 @@ def test_what_reads_a_damaged_run_succeeds_or_says_one_thing(trained, place, tmp
 
 @only_all
 @pytest.mark.parametrize("name", MISBEHAVIOURS)
-def test_an_environment_that_misbehaves_fails_its_trial_and_is_named(head, place, name):
+def test_an_environment_that_misbehaves_fails_its_trial_and_is_named(head, place, request, name):
+    if name in NOT_YET:
+        request.applymarker(pytest.mark.xfail(strict=True, reason="not noticed yet"))
     code, words = MISBEHAVIOURS[name]
     place.write("bad_env.py", ENV)
     config = place.write_experiment(
         name=name.replace(" ", "-"),
+        tune={"max_failures": 0},
         env={"id": "bad_env:bad", "kwargs": {"max_steps": None, "how": name}},
     )
     outcome = head.start(place, "--config", config).wait()
