@@ -22,6 +22,15 @@ os.environ.setdefault(
 from harness import LOG, read_log
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves to `make test-faults` what is no part of the sample."""
+    if "FAULTS_CHAINS" in os.environ:
+        return
+    left = [item for item in items if item.get_closest_marker("all_faults")]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     seed = os.environ["FAULTS_SEED"]
     if counts := Counter(entry["blow"] for entry in read_log() if entry["seed"] == seed):

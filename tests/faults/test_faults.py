@@ -30,7 +30,6 @@ pytestmark = [
     pytest.mark.timeout(3600),
     pytest.mark.filterwarnings("ignore"),  # RLlib warns about its own parts
 ]
-only_all = pytest.mark.skipif(NUM_CHAINS == 0, reason="make test-faults")
 
 
 def blows_of(rng: random.Random) -> list[str]:
@@ -101,7 +100,7 @@ def test_what_reads_a_damaged_run_succeeds_or_says_one_thing(trained, place, tmp
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-@only_all
+@pytest.mark.all_faults
 @pytest.mark.parametrize("name", MISBEHAVIOURS)
 def test_an_environment_that_misbehaves_fails_its_trial_and_is_named(head, place, request, name):
     if name in NOT_YET:
@@ -119,7 +118,7 @@ def test_an_environment_that_misbehaves_fails_its_trial_and_is_named(head, place
     assert "Traceback" not in outcome.stderr
 
 
-@only_all
+@pytest.mark.all_faults
 @pytest.mark.parametrize("name", SHORTAGES)
 def test_a_machine_that_is_short_of_something_trains_or_says_one_thing(place, name):
     config = place.write_experiment(name=name.replace(" ", "-"))
