@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `table` and `harness`
+sys.path.insert(0, str(Path(__file__).parent))  # for `table` and `chain`
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))  # for `commands`
 
 # Before other test processes are started, which must choose the same faults. The sample is always
@@ -19,7 +19,7 @@ os.environ.setdefault(
     "FAULTS_SEED", str(secrets.randbelow(1_000_000)) if "FAULTS_CHAINS" in os.environ else "0"
 )
 
-from harness import LOG, read_log
+from chain import LOG, read_log
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chain import Chain
 from commands import TUNE, Run, Running, Workplace, workplace
-from harness import Chain
 from ray_head import Head, ray_head
 from small_disk import small_disk
 from table import BLOWS, DAMAGES, ENV, MISBEHAVIOURS, NOT_YET, READERS, SAMPLED, SHORTAGES
