@@ -10,16 +10,25 @@ from pathlib import Path
 
 
 def processes_of(temp: Path) -> dict[int, str]:
-    """Returns the living processes whose TMPDIR is `temp` or below it: id to command line."""
+    """Returns the living processes whose TMPDIR is `temp` or below it: id to command line.
+
+    Ray's agents write their titles over their variables, but have files open there.
+    """
     found = {}
-    marker = f"TMPDIR={temp}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            values = (process / "environ").read_bytes().split(b"\0")
-            if any(value == marker or value.startswith(marker + b"/") for value in values):
+            if int(process.name) != os.getpid() and _is_of(process, temp):
                 text = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 found[int(process.name)] = text.strip()
     return found
+
+
+def _is_of(process: Path, temp: Path) -> bool:
+    marker = f"TMPDIR={temp}".encode()
+    values = (process / "environ").read_bytes().split(b"\0")
+    if any(value == marker or value.startswith(marker + b"/") for value in values):
+        return True
+    return any(os.readlink(file).startswith(f"{temp}/") for file in (process / "fd").iterdir())
 
 
 def end_processes_of(temp: Path) -> None:
