@@ -119,9 +119,9 @@ def check_new_run(folder: Path, overwrite: bool) -> None:
             f"{folder} exists and is not a run folder. Choose another name or storage_path."
         )
     if not overwrite:
+        start = "Go on with --resume, start" if (folder / SUMMARY_FILE).is_file() else "Start"
         raise RunError(
-            f"{folder} already has results. Go on with --resume, start again with --overwrite, "
-            "or choose another name."
+            f"{folder} already has results. {start} again with --overwrite, or choose another name."
         )
 
 

@@ -81,8 +81,13 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
         ConfigError: the storage path cannot be written.
     """
     folder = run_folder_of(config)
-    if not (folder / CONFIG_FILE).is_file() or not (folder / SUMMARY_FILE).is_file():
+    if not (folder / CONFIG_FILE).is_file():
         raise RunError(f"--resume: nothing to resume in {folder}. Start it without --resume.")
+    if not (folder / SUMMARY_FILE).is_file():  # killed before its first trial, or damaged
+        raise RunError(
+            f"--resume: nothing to resume in {folder}, which has no {SUMMARY_FILE}. Start again "
+            "with --overwrite, or choose another name."
+        )
     check_writable(config)
     with lock_run(folder):
         _check_differences(config, folder)

@@ -161,6 +161,15 @@ def test_there_must_be_a_run_to_resume(experiment):
         check(experiment(), resume=True)
 
 
+def test_a_run_that_was_killed_before_its_first_trial_gets_one_advice(experiment, run_folder):
+    (run_folder() / "summary.json").unlink()
+    for resume in (True, False):
+        with pytest.raises(RunError, match="Start again with --overwrite, or choose") as raised:
+            check(experiment(), resume=resume)
+        assert "without --resume" not in str(raised.value)
+        assert "with --resume" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
