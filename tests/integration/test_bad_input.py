@@ -159,7 +159,10 @@ MISTAKES = {
     "no-factory": says("own_envs.make", env={"id": "own_envs:make", "kwargs": None}),
     "constant": says("own_envs.NUMBER", "not a function", env={"id": "own_envs:NUMBER"}),
     "not-an-env": says("int", "no environment", env={"id": "own_envs:number", "kwargs": None}),
-    "not-a-factory": says("'os:system' is not called", env={"id": "os:system", "kwargs": None}),
+    "not-a-factory": says(
+        "'os:system' is not imported: it belongs to Python's own library",
+        env={"id": "os:system", "kwargs": None},
+    ),
     "factory-raises": says("the map is lost", env={"id": "own_envs:broken", "kwargs": None}),
     "no-agents": says("env.num_agents = 0", "at least 1", env={"num_agents": 0}),
     "unknown-argument": says(
