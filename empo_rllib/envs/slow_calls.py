@@ -25,9 +25,8 @@ class CallWatch:
     """Watches the environments of one process, which are called one at a time."""
 
     def __init__(self) -> None:
-        self._call: tuple[Path, str, float] | None = (
-            None  # set at once, so the thread needs no lock
-        )
+        # Replaced as a whole, so the thread needs no lock.
+        self._call: tuple[Path, str, float] | None = None
         self._thread: threading.Thread | None = None
 
     def begin(self, folder: Path, method: str) -> None:

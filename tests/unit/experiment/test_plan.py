@@ -81,14 +81,11 @@ def test_a_network_that_cannot_be_built_is_refused(experiment, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("path", "reason"),
-    [
-        ("ray.rllib.core.rl_module:RLModule", "computes nothing"),
-        ("ray.rllib.core.rl_module.torch:TorchRLModule", "computes nothing"),
-    ],
+    "path",
+    ["ray.rllib.core.rl_module:RLModule", "ray.rllib.core.rl_module.torch:TorchRLModule"],
 )
-def test_a_network_without_what_training_calls_is_refused(experiment, path, reason):
-    with pytest.raises(ConfigError, match=f"model.class = {path!r} {reason}"):
+def test_a_network_without_what_training_calls_is_refused(experiment, path):
+    with pytest.raises(ConfigError, match=f"model.class = {path!r} computes nothing"):
         plan_trials(experiment(model={"class": path}))
 
 
