@@ -24,6 +24,8 @@ REFUSALS = {"UNAUTHENTICATED", "HTTP 401"}
 # Processes whose metrics everybody may read.
 METRICS = {"monitor.py", "dashboard.py", "ray::DashboardAgent"}
 DOORS_S = 120.0  # on a busy machine some open late
+# Their ports are the same for every cluster of a machine: who comes second has none.
+FREE_PORTS = {"DASHBOARD_METRIC_PORT": "0", "AUTOSCALER_METRIC_PORT": "0"}
 # What a stranger tries: to list the folder, to read and to replace the token, to leave a file.
 STRANGER = """
 ls {folder}
@@ -50,7 +52,7 @@ class Lost:
 
 def kill(place: Workplace, name: str) -> Lost:
     config = place.write_experiment(name=name, stop={"env_steps": 1_000_000})
-    running = place.start("--config", config, env={"HOME": NOT_WRITABLE})
+    running = place.start("--config", config, env={"HOME": NOT_WRITABLE, **FREE_PORTS})
     run = place.run(name)
     running.wait_until(lambda: len(run.trial().checkpoints()) > 0, "a checkpoint")
     (folder,) = place.cluster_folders()
