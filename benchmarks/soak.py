@@ -1,0 +1,139 @@
+"""The memory of every process of a run that trains for hours.
+
+    python -m benchmarks.soak [--minutes 120] [--config tune_configs/ppo.yaml] [--set KEY=VALUE ...]
+
+What counts is memory of a process's own (`Private_*` of Linux's `smaps_rollup`), each half minute
+after the warm-up, and the slope of a straight line through it. Results go to
+`benchmarks/results/soak/<name>.json`, written anew after every sample.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import describe_machine
+
+RESULTS = Path("benchmarks/results/soak")
+PERIOD_S = 30.0
+WARM_UP = 1 / 6  # of the time
+ALLOWED_MB = 1.0  # in ten minutes
+TEN_MINUTES_S = 600.0
+
+
+def main(
+    minutes: Annotated[float, typer.Option(min=1)] = 120.0,
+    config: Annotated[Path, typer.Option()] = Path("tune_configs/ppo.yaml"),
+    changes: Annotated[list[str] | None, typer.Option("--set", help="As `tune` has it.")] = None,
+    name: Annotated[str, typer.Option(help="Of the file of results.")] = "ppo",
+) -> None:
+    """Train for long and look at the memory of every process; exit code 1 where one grows."""
+    with tempfile.TemporaryDirectory(prefix="soak-", dir="/tmp") as folder:
+        run = Path(folder, "results", "soak")
+        command = [sys.executable, "-m", "empo_rllib.tune", "--config", str(config)]
+        endless = ("name=soak", f"output_dir={run.parent}", "stop={env_steps: 10000000000}")
+        command += [word for change in (*endless, *(changes or ())) for word in ("--set", change)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            samples = _watch(process, minutes * 60, run, name, changes or [])
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+    growing = _print(samples, minutes * 60)
+    sys.exit(1 if growing else 0)
+
+
+def _watch(
+    process: subprocess.Popen, duration_s: float, run: Path, name: str, changes: list[str]
+) -> dict[str, list[tuple[float, float]]]:
+    """Returns seconds and MB of each process, keyed by its name and id."""
+    samples: dict[str, list[tuple[float, float]]] = {}
+    result = {"machine": describe_machine(), "changes": changes, "private_mb": samples}
+    start = time.monotonic()
+    while (seconds := time.monotonic() - start) < duration_s:
+        if process.poll() is not None:
+            raise SystemExit(f"the run ended after {seconds:.0f} s: exit code {process.returncode}")
+        for pid in _family(process.pid):
+            with contextlib.suppress(OSError):  # it has ended
+                key = f"{_program(pid)} {pid}"
+                samples.setdefault(key, []).append((round(seconds, 1), _private_mb(pid)))
+        _write(name, {**result, "seconds": round(seconds), "iterations": _num_iterations(run)})
+        time.sleep(PERIOD_S)
+    return samples
+
+
+def _family(root: int) -> list[int]:
+    """Returns a process and all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    family = [root]
+    for pid in family:
+        family += children.get(pid, [])
+    return family
+
+
+def _program(pid: int) -> str:
+    words = Path("/proc", str(pid), "cmdline").read_bytes().decode().split("\0")
+    words = words[0].split(" ") + words[1:]
+    is_python = Path(words[0]).name.startswith("python")
+    named = next((word for word in words[1:] if is_python and not word.startswith("-")), words[0])
+    name = Path(named).name
+    return name.partition(".")[0] if name.startswith("ray::") else name  # then what it does
+
+
+def _private_mb(pid: int) -> float:
+    lines = Path("/proc", str(pid), "smaps_rollup").read_text().splitlines()
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("Private_")]
+    return round(sum(kilobytes) / 1024, 3)
+
+
+def _num_iterations(run: Path) -> int:
+    """Returns the rows of the run's trials so far."""
+    files = run.glob("trial_*/progress.csv")
+    return sum(max(0, file.read_bytes().count(b"\n") - 1) for file in files)
+
+
+def _slopes(samples: dict[str, list[tuple[float, float]]], duration_s: float) -> dict[str, float]:
+    """Returns the growth after the warm-up, in MB in ten minutes, of those there at its end."""
+    slopes = {}
+    for process, points in samples.items():
+        warm = [point for point in points if point[0] >= duration_s * WARM_UP]
+        if len(warm) > 2:
+            seconds, megabytes = np.array(warm).T
+            slopes[process] = float(np.polyfit(seconds, megabytes, 1)[0] * TEN_MINUTES_S)
+    return slopes
+
+
+def _write(name: str, result: dict[str, object]) -> None:
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(result) + "\n")
+
+
+def _print(samples: dict[str, list[tuple[float, float]]], duration_s: float) -> list[str]:
+    """Shows a table; returns the processes that grow by more than is allowed."""
+    table = Table("process", "samples", "MB at the end", "MB in ten minutes")
+    slopes = _slopes(samples, duration_s)
+    for process, slope in sorted(slopes.items(), key=lambda item: -item[1]):
+        points = samples[process]
+        table.add_row(process, str(len(points)), f"{points[-1][1]:.1f}", f"{slope:+.2f}")
+    Console().print(table)
+    return [process for process, slope in slopes.items() if slope >= ALLOWED_MB]
+
+
+if __name__ == "__main__":
+    typer.run(main)
