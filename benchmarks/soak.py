@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,27 @@ ALLOWED_MB = 1.0  # in ten minutes
 TEN_MINUTES_S = 600.0
 
 
+@dataclass
+class Watched:
+    """A process.
+
+    Attributes:
+        name: Its program, or what Ray calls it.
+        private_mb: Seconds since the start, and MB.
+    """
+
+    name: str = ""
+    private_mb: list[tuple[float, float]] = field(default_factory=list)
+
+    def slope(self, warm_up_s: float) -> float | None:
+        """Returns MB in ten minutes after the warm-up, None where too little was seen."""
+        warm = [point for point in self.private_mb if point[0] >= warm_up_s]
+        if len(warm) < 3:
+            return None
+        seconds, megabytes = np.array(warm).T
+        return float(np.polyfit(seconds, megabytes, 1)[0] * TEN_MINUTES_S)
+
+
 def main(
     minutes: Annotated[float, typer.Option(min=1)] = 120.0,
     config: Annotated[Path, typer.Option()] = Path("tune_configs/ppo.yaml"),
@@ -43,35 +65,35 @@ def main(
     with tempfile.TemporaryDirectory(prefix="soak-", dir="/tmp") as folder:
         run = Path(folder, "results", "soak")
         command = [sys.executable, "-m", "empo_rllib.tune", "--config", str(config)]
-        endless = ("name=soak", f"output_dir={run.parent}", "stop={env_steps: 10000000000}")
+        endless = ("name=soak", f"storage_path={run.parent}", "stop={env_steps: 10000000000}")
         command += [word for change in (*endless, *(changes or ())) for word in ("--set", change)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
-            samples = _watch(process, minutes * 60, run, name, changes or [])
+            watched = _watch(process, minutes * 60, run, name, changes or [])
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
-    growing = _print(samples, minutes * 60)
-    sys.exit(1 if growing else 0)
+    sys.exit(1 if _print(watched, minutes * 60 * WARM_UP) else 0)
 
 
 def _watch(
     process: subprocess.Popen, duration_s: float, run: Path, name: str, changes: list[str]
-) -> dict[str, list[tuple[float, float]]]:
-    """Returns seconds and MB of each process, keyed by its name and id."""
-    samples: dict[str, list[tuple[float, float]]] = {}
-    result = {"machine": describe_machine(), "changes": changes, "private_mb": samples}
+) -> list[Watched]:
+    watched: dict[int, Watched] = {}
+    result = {"machine": describe_machine(), "changes": changes}
     start = time.monotonic()
     while (seconds := time.monotonic() - start) < duration_s:
         if process.poll() is not None:
             raise SystemExit(f"the run ended after {seconds:.0f} s: exit code {process.returncode}")
         for pid in _family(process.pid):
             with contextlib.suppress(OSError):  # it has ended
-                key = f"{_program(pid)} {pid}"
-                samples.setdefault(key, []).append((round(seconds, 1), _private_mb(pid)))
-        _write(name, {**result, "seconds": round(seconds), "iterations": _num_iterations(run)})
+                one = watched.setdefault(pid, Watched())
+                one.name = _program(pid)
+                one.private_mb.append((round(seconds, 1), _private_mb(pid)))
+        state = {"seconds": round(seconds), "iterations": _num_iterations(run)}
+        _write(name, result | state | {"processes": [asdict(one) for one in watched.values()]})
         time.sleep(PERIOD_S)
-    return samples
+    return list(watched.values())
 
 
 def _family(root: int) -> list[int]:
@@ -108,31 +130,21 @@ def _num_iterations(run: Path) -> int:
     return sum(max(0, file.read_bytes().count(b"\n") - 1) for file in files)
 
 
-def _slopes(samples: dict[str, list[tuple[float, float]]], duration_s: float) -> dict[str, float]:
-    """Returns the growth after the warm-up, in MB in ten minutes, of those there at its end."""
-    slopes = {}
-    for process, points in samples.items():
-        warm = [point for point in points if point[0] >= duration_s * WARM_UP]
-        if len(warm) > 2:
-            seconds, megabytes = np.array(warm).T
-            slopes[process] = float(np.polyfit(seconds, megabytes, 1)[0] * TEN_MINUTES_S)
-    return slopes
-
-
 def _write(name: str, result: dict[str, object]) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(result) + "\n")
 
 
-def _print(samples: dict[str, list[tuple[float, float]]], duration_s: float) -> list[str]:
-    """Shows a table; returns the processes that grow by more than is allowed."""
+def _print(watched: list[Watched], warm_up_s: float) -> bool:
+    """Shows those that lived on after the warm-up; returns whether one grows more than it may."""
     table = Table("process", "samples", "MB at the end", "MB in ten minutes")
-    slopes = _slopes(samples, duration_s)
-    for process, slope in sorted(slopes.items(), key=lambda item: -item[1]):
-        points = samples[process]
-        table.add_row(process, str(len(points)), f"{points[-1][1]:.1f}", f"{slope:+.2f}")
+    slopes = [(one.slope(warm_up_s), one) for one in watched]
+    lasting = [(slope, one) for slope, one in slopes if slope is not None]
+    for slope, one in sorted(lasting, key=lambda pair: -pair[0]):
+        points = one.private_mb
+        table.add_row(one.name, str(len(points)), f"{points[-1][1]:.1f}", f"{slope:+.2f}")
     Console().print(table)
-    return [process for process, slope in slopes.items() if slope >= ALLOWED_MB]
+    return any(slope >= ALLOWED_MB for slope, _ in lasting)
 
 
 if __name__ == "__main__":

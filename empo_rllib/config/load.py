@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,39 +19,54 @@ _MAX_SHOWN = 200
 _NOT_A_MAPPING = "an experiment is a mapping of keys such as name, env and algorithm"
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
-    """Reads an experiment file.
+def load_config(
+    source: str | Path | Mapping[str, Any] | ExperimentConfig,
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+) -> ExperimentConfig:
+    """Reads an experiment, from a file or from what a file would hold.
 
     Imports neither Ray nor torch, and checks no environment: whether `env.id` exists and whether
     the policies fit its agents is for `make_env` and `resolve_policies` to say.
 
     Args:
-        path: the YAML file.
-        overrides: `key=value` texts, the key dotted and the value YAML; the last one wins.
+        source: The YAML file; or its content as a mapping; or an experiment, of which a changed
+            one is wanted. It stays as it is.
+        overrides: `key=value` texts, the key dotted and the value YAML; or a mapping from dotted
+            keys to values. The last one wins.
 
     Returns:
         The experiment with every default filled in.
 
     Raises:
-        ConfigError: the file cannot be read or is wrong. The message has a line for every mistake
-            that there is, each with place, value, rule and nearest match.
+        ConfigError: The file cannot be read or the experiment is wrong. The message has a line for
+            every mistake, each with place, value, rule and nearest match.
     """
-    data = _read(Path(path))
-    keys = [apply_override(data, override) for override in overrides]
-    return validate_config(data, source=str(path), overridden=keys)
+    if isinstance(source, str | Path):
+        data, name = _read(Path(source)), str(source)
+    else:
+        data, name = _copy(source), "experiment"
+    if isinstance(overrides, Mapping):
+        given_in = "overrides"
+        keys = [_set(data, key, value, given_in) for key, value in overrides.items()]
+    else:
+        given_in = "--set"
+        keys = [apply_override(data, override) for override in overrides]
+    return validate_config(data, name, keys, given_in)
 
 
 def validate_config(
     data: Mapping[str, Any],
     source: str = "experiment",
     overridden: Iterable[tuple[str, ...]] = (),
+    given_in: str = "--set",
 ) -> ExperimentConfig:
     """Checks an experiment given as plain data.
 
     Args:
         data: what the file would hold.
         source: what to call it in an error.
-        overridden: keys that `--set` gave, so that an error blames the flag and not the file.
+        overridden: keys of overrides, so that an error blames these and not the file.
+        given_in: what to call the overrides in an error.
 
     Raises:
         ConfigError: with a line for every mistake.
@@ -60,7 +76,7 @@ def validate_config(
     def source_of(location: Location) -> str:
         parts = tuple(map(str, location))
         given = any(parts[: len(key)] == key[: len(parts)] for key in keys)
-        return "--set" if given else source
+        return given_in if given else source
 
     try:
         return ExperimentConfig.model_validate(dict(data))
@@ -86,9 +102,14 @@ def apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
     shown = override if len(override) <= _MAX_SHOWN else f"{override[:_MAX_SHOWN]}..."
     source = f"--set {shown}"
     key, equals, text = override.partition("=")
-    parts = tuple(key.strip().split("."))
     if not equals:
         raise ConfigError(f"{source}: must have the form key=value, such as --set seed=3.")
+    return _set(data, key.strip(), parse_yaml(text, source), source)
+
+
+def _set(data: dict[str, Any], key: str, value: Any, source: str) -> tuple[str, ...]:
+    """Puts a value at a dotted key, in place; returns the key's parts."""
+    parts = tuple(key.split("."))
     if not all(parts):
         raise ConfigError(f"{source}: {key!r} is not a key; it has an empty part.")
     if len(parts) > MAX_DEPTH:
@@ -104,8 +125,17 @@ def apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
                 f"so {parts[depth]!r} cannot be set in it."
             )
         section = inner
-    section[parts[-1]] = parse_yaml(text, source)
+    section[parts[-1]] = value
     return parts
+
+
+def _copy(source: Mapping[str, Any] | ExperimentConfig) -> dict[str, Any]:
+    if isinstance(source, ExperimentConfig):
+        return source.to_dict()
+    if isinstance(source, Mapping):
+        return copy.deepcopy(dict(source))
+    kind = type(source).__name__
+    raise ConfigError(f"experiment: is of type {kind}; give a file's path or a mapping of keys.")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from empo_rllib.errors import RunError
+from empo_rllib.experiment.progress_file import read_progress
 from empo_rllib.files import write_whole
 from empo_rllib.json_text import read_json
 from empo_rllib.statistics import estimate
 from empo_rllib.trials import TrialSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUMMARY_FILE = "summary.json"
 
@@ -99,6 +103,37 @@ class ExperimentResult(BaseModel):
         """Returns the best trial by `metric`, or None before any has reported it."""
         return self.trial(self.best_trial) if self.best_trial else None
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Returns a row for each trial: what it varied, and its newest numbers."""
+        import pandas as pd
+
+        plain = [trial.model_dump(exclude={"params"}) for trial in self.trials]
+        rows = [row | trial.params for row, trial in zip(plain, self.trials, strict=True)]
+        return pd.DataFrame(rows)
+
+    def history(self) -> pd.DataFrame:
+        """Returns the rows of all trials' `progress.csv`, with `trial_id` and what each varied.
+
+        Raises:
+            RunError: A `progress.csv` is damaged.
+        """
+        import pandas as pd
+
+        rows = [
+            {"trial_id": trial.trial_id, **trial.params, **row}
+            for trial in self.trials
+            for row in read_progress(Path(self.folder) / trial.trial_id)
+        ]
+        return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        columns = ["trial_id", "seed", *_varied(self.trials), "status", "env_steps", "metric"]
+        table = self.to_pandas()[columns].rename(columns={"metric": self.metric})
+        best = f"best {self.best_trial}" if self.best_trial else "no best trial yet"
+        return f"{self.folder}: {self.status}, {best}\n{table.to_string(index=False, na_rep='-')}"
+
+    __str__ = __repr__
+
     def update(self) -> None:
         """Derives `best_trial` and `groups` from the trials."""
         scored = [trial for trial in self.trials if trial.metric is not None]
@@ -124,6 +159,11 @@ class ExperimentResult(BaseModel):
         """Writes `summary.json`."""
         text = self.model_dump_json(indent=2, exclude={"folder"}) + "\n"
         write_whole(Path(self.folder) / SUMMARY_FILE, text)
+
+
+def _varied(trials: Sequence[TrialSummary]) -> list[str]:
+    """Returns the keys whose values trials have of their own, in the order of the file."""
+    return list(dict.fromkeys(key for trial in trials for key in trial.params))
 
 
 def build_groups(trials: Sequence[TrialSummary]) -> list[Group]:

@@ -167,3 +167,37 @@ def test_loading_imports_neither_ray_nor_torch(experiment: Path) -> None:
         "assert not {'ray', 'torch', 'gymnasium', 'pettingzoo'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(experiment)], check=True)
+
+
+# Experiments in Python
+
+
+def test_an_experiment_is_also_read_from_a_mapping_which_stays_as_it_is() -> None:
+    data = {**MINIMAL, "stop": {"env_steps": 100}}
+    config = load_config(data, ["stop.env_steps=200"])
+    assert (config.name, config.stop.env_steps) == ("run", 200)
+    assert data == {**MINIMAL, "stop": {"env_steps": 100}}
+
+
+def test_an_experiment_is_changed_into_another(experiment: Path) -> None:
+    config = load_config(experiment)
+    changed = load_config(config, {"seed": 3, "stop.env_steps": 200})
+    assert (config.seed, changed.seed, changed.stop.env_steps) == (0, 3, 200)
+    assert changed.to_dict() == load_config(experiment, ["seed=3", "stop.env_steps=200"]).to_dict()
+
+
+def test_overrides_in_python_are_values_and_their_errors_name_no_flag() -> None:
+    space = {"grid_search": [1e-3, 1e-4]}
+    config = load_config(MINIMAL, {"algorithm.params.lr": space})
+    assert config.to_dict()["algorithm"]["params"]["lr"] == space
+    with pytest.raises(ConfigError, match=r"overrides: stop\.envsteps = 3 is an unknown key"):
+        load_config(MINIMAL, {"stop.envsteps": 3})
+    with pytest.raises(ConfigError, match="overrides: name = 'run' is not a section"):
+        load_config(MINIMAL, {"name.first": 3})
+
+
+def test_what_is_neither_a_file_nor_an_experiment_is_refused() -> None:
+    with pytest.raises(ConfigError, match="is of type int; give a file's path"):
+        load_config(3)
+    with pytest.raises(ConfigError, match="experiment: env is missing"):
+        load_config({"name": "run"})

@@ -163,3 +163,47 @@ def test_a_mean_over_few_episodes_is_the_best_only_where_all_are(result, trial):
     summary = result(early, trial(1, metric=0.5, is_settled=False))
     summary.update()
     assert summary.best_trial == "trial_00000"
+
+
+def write_progress(folder, trial_id, *rows):
+    (folder / trial_id).mkdir(parents=True)
+    lines = [f"{iteration},{steps},{value}" for iteration, steps, value in rows]
+    header = "training_iteration,env_steps,episode_return_mean"
+    (folder / trial_id / "progress.csv").write_text("\n".join([header, *lines, ""]))
+
+
+def test_the_history_holds_all_rows_of_all_trials_with_what_each_varied(result, trial, tmp_path):
+    key = "algorithm.params.lr"
+    summary = result(trial(0, params={key: 1e-3}), trial(1, params={key: 1e-4}), trial(2))
+    summary.folder = str(tmp_path)
+    write_progress(tmp_path, "trial_00000", (1, 100, ""), (2, 200, 0.5))
+    write_progress(tmp_path, "trial_00001", (1, 110, 0.25))
+    history = summary.history()
+    assert list(history["trial_id"]) == ["trial_00000", "trial_00000", "trial_00001"]
+    assert list(history[key]) == [1e-3, 1e-3, 1e-4]
+    assert list(history["env_steps"]) == [100, 200, 110]
+    assert history["episode_return_mean"].isna().tolist() == [True, False, False]
+
+
+def test_pandas_has_a_row_for_each_trial(result, trial):
+    key = "algorithm.params.lr"
+    summary = result(trial(0, params={key: 1e-3}, metric=0.5), trial(1, params={key: 1e-4}))
+    frame = summary.to_pandas()
+    assert list(frame["trial_id"]) == ["trial_00000", "trial_00001"]
+    assert list(frame[key]) == [1e-3, 1e-4]
+    assert frame["metric"].isna().tolist() == [False, True]
+
+
+def test_a_result_prints_as_status_best_trial_and_a_table(result, trial):
+    key = "algorithm.params.lr"
+    summary = result(
+        trial(0, params={key: 1e-3}, metric=0.5, env_steps=400, status="finished"),
+        trial(1, params={key: 1e-4}, env_steps=100, status="failed"),
+    )
+    summary.update()
+    first, header, *rows = str(summary).splitlines()
+    assert first == f"{summary.folder}: {summary.status}, best trial_00000"
+    assert header.split() == ["trial_id", "seed", key, "status", "env_steps", summary.metric]
+    assert rows[0].split() == ["trial_00000", "0", "0.0010", "finished", "400", "0.5"]
+    assert rows[1].split() == ["trial_00001", "1", "0.0001", "failed", "100", "-"]
+    assert repr(summary) == str(summary)
