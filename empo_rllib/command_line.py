@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,9 +13,12 @@ from typing import Annotated
 
 import typer
 
-from empo_rllib.errors import EmpoError
+from empo_rllib.errors import ConfigError, EmpoError
 from empo_rllib.streams import lossy_output
 from empo_rllib.terminal import PrintableFormatter, printable
+
+# Ray, torch and numba reserve far more than they use. With less, their processes crash.
+_ADDRESS_SPACE = 16 * 10**9
 
 # The options of the commands that train.
 ConfigOption = Annotated[Path, typer.Option(help="The experiment file.", show_default=False)]
@@ -58,6 +62,20 @@ def reporting_errors() -> Iterator[None]:
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             sys.exit(130)
+
+
+def check_address_space() -> None:
+    """Refuses a limit of memory under which Ray's processes would crash, one by one.
+
+    Raises:
+        ConfigError: `ulimit -v` is too low to train.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE:
+        raise ConfigError(
+            f"ulimit -v is {limit // 1024:,} kB: training needs {_ADDRESS_SPACE // 1024:,} kB of "
+            "address space, of which it uses a small part. Type: ulimit -v unlimited"
+        )
 
 
 @contextlib.contextmanager

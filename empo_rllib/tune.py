@@ -11,6 +11,7 @@ from empo_rllib.command_line import (
     OverwriteOption,
     ResumeOption,
     SetOption,
+    check_address_space,
     echo,
     render_command,
     reporting_errors,
@@ -36,6 +37,7 @@ def tune(
 
     Exit codes: 0 done; 1 a trial failed; 2 bad config or arguments; 75 interrupted, state saved.
     """
+    check_address_space()
     from empo_rllib.config.load import load_config
 
     experiment = load_config(config, set_ or [])

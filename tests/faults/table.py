@@ -52,6 +52,7 @@ SAMPLED = ("raylet", "GCS", "trial", "env runner")
 SHORTAGES = {
     "256 file descriptors": "ulimit -n 256",
     "40 file descriptors": "ulimit -n 40",
+    "20 GB of address space": "ulimit -v 20000000",
     "8 GB of address space": "ulimit -v 8000000",
     "1 GB of address space": "ulimit -v 1000000",
 }

@@ -126,5 +126,6 @@ def test_a_machine_that_is_short_of_something_trains_or_says_one_thing(place, na
     outcome = Running(["bash", "-c", tune], place.folder, place.env).wait()
     assert outcome.code in (0, 1, 2), outcome.output
     assert "Traceback" not in outcome.stderr, outcome.stderr
+    assert outcome.code == 0 or outcome.output.count("error: ") == 1, outcome.output
     assert not place.wait_for_quiet()
     assert not place.cluster_folders()
