@@ -25,7 +25,7 @@ from empo_rllib.doctor.limits import Limits
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # RLlib warns about its own parts
-    pytest.mark.timeout(1500),  # the first step of a page comes after the whole tutorial
+    pytest.mark.timeout(1500),  # the first step of a page comes after what it needs of the tutorial
 ]
 
 TUTORIAL = "docs/tutorial.md"
@@ -78,6 +78,34 @@ def steps_of(page: str) -> list[Step]:
 
 
 STEPS = [step for page in PAGES for step in steps_of(page)]
+
+
+def made_by(step: Step) -> set[str]:
+    """Returns the names in `results/` that a step makes."""
+    if not is_training(step):
+        return set(re.findall(r"--(?:out|figure) results/([\w-]+)", step.text))
+    words = shlex.split(step.text)
+    config = ROOT / options_of(words, "--config")[0]
+    return {load_config(config, options_of(words, "--set")).name}
+
+
+def used_by(step: Step) -> set[str]:
+    """Returns the names in `results/` that must be there before a step."""
+    if is_training(step):
+        return set()
+    return set(re.findall(r"results/([\w-]+)", step.text)) - made_by(step)
+
+
+def is_training(step: Step) -> bool:
+    return step.is_command and "empo_rllib.tune" in step.text and "--dry-run" not in step.text
+
+
+def needed_before(page: str) -> list[Step]:
+    """Returns the tutorial's steps that make what the page of a command uses."""
+    if page not in COMMAND_PAGES:
+        return []
+    used = {name for step in steps_of(page) for name in used_by(step)}
+    return [step for step in steps_of(TUTORIAL) if made_by(step) & used]
 
 
 def options_of(words: list[str], option: str) -> list[str]:
@@ -151,17 +179,9 @@ def test_every_guide_has_something_to_type() -> None:
 def test_a_guide_uses_no_run_of_another_page(page: str) -> None:
     """The pages of commands use those of the tutorial, as they say."""
     there: set[str] = set()
-    before = steps_of(TUTORIAL) if page in COMMAND_PAGES else []
-    for step in [*before, *steps_of(page)]:
-        if step.is_command and "empo_rllib.tune" in step.text and "--dry-run" not in step.text:
-            words = shlex.split(step.text)
-            config = ROOT / options_of(words, "--config")[0]
-            there.add(load_config(config, options_of(words, "--set")).name)
-        else:
-            outputs = set(re.findall(r"--(?:out|figure) results/([\w-]+)", step.text))
-            used = set(re.findall(r"results/([\w-]+)", step.text)) - outputs
-            assert used <= there, step.text
-            there |= outputs
+    for step in [*needed_before(page), *steps_of(page)]:
+        assert used_by(step) <= there, step.text
+        there |= made_by(step)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +192,7 @@ def test_a_guide_uses_no_run_of_another_page(page: str) -> None:
     ],
 )
 def test_what_a_guide_says_to_type_works(step: Step, typed: Callable[[Step], Outcome]) -> None:
-    for earlier in steps_of(TUTORIAL) if step.page in COMMAND_PAGES else ():
+    for earlier in needed_before(step.page):
         typed(earlier).check()
     outcome = typed(step).check()
     assert step.is_command or outcome.stdout.strip(), "a block that prints nothing shows nothing"
