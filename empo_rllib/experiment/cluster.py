@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -45,6 +46,9 @@ _QUIET = {
 
 THIS_MACHINE = "this machine"
 _ANSWER_S = 10.0
+_POLL_S = 0.5
+# How long `ray.init` has to say itself that the GCS is gone.
+_GCS_GRACE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ def _start_ray(resources: dict[str, float], folder: Path) -> Any:
     import ray
 
     try:
-        with _ignoring_hang_up():
+        with _ignoring_hang_up(), _telling_of_a_lost_gcs():
             return ray.init(
                 address="local",
                 num_cpus=int(resources["CPU"]),
@@ -193,14 +197,41 @@ def _ignoring_hang_up() -> Iterator[None]:
         signal.signal(signal.SIGHUP, previous)
 
 
+@contextlib.contextmanager
+def _telling_of_a_lost_gcs() -> Iterator[None]:
+    """Ends this process with an error where the GCS dies meanwhile.
+
+    Without it `ray.init` does not return, and ends this process after a minute, without a word.
+    """
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(_POLL_S):
+            if _dead_process() == "gcs_server" and not is_over.wait(_GCS_GRACE_S):
+                error = f"Ray cannot be started on {THIS_MACHINE}: its gcs_server has died."
+                print(f"error: {error} Was it killed, or out of memory?", file=sys.stderr)
+                sys.stderr.flush()
+                os._exit(ResourceError.exit_code)  # the watcher cleans up
+
+    threading.Thread(target=watch, name="gcs", daemon=True).start()
+    try:
+        yield
+    finally:
+        is_over.set()
+
+
 def lost_process(cluster: Cluster) -> str | None:
     """Returns which of Ray's processes a local cluster has lost, or None.
 
     Without its raylet Ray waits for ever; without its GCS it ends this process after a minute.
     """
+    return None if cluster.folder is None else _dead_process()
+
+
+def _dead_process() -> str | None:
     from ray._private import worker
 
-    if cluster.folder is None or worker._global_node is None:
+    if worker._global_node is None:
         return None
     dead = {name for name, _ in worker._global_node.dead_processes()}
     return next((name for name in ("raylet", "gcs_server") if name in dead), None)

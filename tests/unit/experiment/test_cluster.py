@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -156,3 +158,31 @@ def test_rays_processes_ignore_a_hang_up_and_this_one_does_not(ray, fails):
         pass
     assert handlers == [signal.SIG_IGN]
     assert signal.getsignal(signal.SIGHUP) == before
+
+
+# `ray.init` does not return without its GCS, and ends its process after a minute.
+WITHOUT_GCS = """
+import threading
+import time
+import ray
+from empo_rllib.experiment import cluster
+
+cluster._dead_process, cluster._GCS_GRACE_S = lambda: "gcs_server", 0.1
+ray.init = lambda **settings: threading.Event().wait()
+with cluster.local_cluster({"CPU": 1, "GPU": 0}):
+    pass
+"""
+
+
+def test_a_gcs_that_dies_while_ray_starts_is_an_error_and_nothing_stays(tmp_path):
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_GCS], env=env, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == ResourceError.exit_code, done.stderr
+    assert done.stderr.startswith("error: Ray cannot be started on this machine: its gcs_server")
+    assert done.stderr.count("\n") == 1
+    deadline = time.monotonic() + 10
+    while (left := list(tmp_path.glob("empo-*"))) and time.monotonic() < deadline:
+        time.sleep(0.1)  # the watcher removes it
+    assert not left
