@@ -37,31 +37,35 @@ class ProgressFile:
         """Opens the trial's files and drops rows after `last_iteration`."""
         self._path = folder / PROGRESS_FILE
         self._folder = folder
-        self._rows = read_rows_until(folder, last_iteration, rename_damaged=True)
-        self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
-        self._rewrite()
+        rows = read_rows_until(folder, last_iteration, rename_damaged=True)
+        self._columns = list(dict.fromkeys(key for row in rows for key in row))
+        self._last_row = rows[-1] if rows else {}
+        self._rewrite(rows)
         self._writer: Any = None
         if tensorboard:
-            self._start_events()
+            self._start_events(rows)
 
     @property
     def last_row(self) -> dict[str, float]:
         """The newest row, or an empty one."""
-        return dict(self._rows[-1]) if self._rows else {}
+        return dict(self._last_row)
 
     def append(self, row: Mapping[str, float]) -> None:
         """Writes one row through to disk."""
         stamped = {"timestamp": time.time(), **row}
-        self._rows.append(stamped)
         new_columns = [key for key in stamped if key not in self._columns]
         if new_columns:
+            # Not kept in memory, of which a long run would need ever more.
+            last_iteration = int(self._last_row.get("training_iteration", 0))
+            rows = read_rows_until(self._folder, last_iteration, rename_damaged=True)
             self._columns += new_columns
-            self._rewrite()
+            self._rewrite([*rows, stamped])
         else:
             with self._path.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerow(stamped)
                 file.flush()
                 os.fsync(file.fileno())  # a checkpoint must not outlast the rows before it
+        self._last_row = stamped
         if self._writer:
             self._add_scalars(stamped)
             self._writer.flush()
@@ -71,21 +75,21 @@ class ProgressFile:
         if self._writer:
             self._writer.close()
 
-    def _rewrite(self) -> None:
+    def _rewrite(self, rows: list[Row]) -> None:
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, self._columns)
         writer.writeheader()
-        writer.writerows(self._rows)
+        writer.writerows(rows)
         write_whole(self._path, text.getvalue())
 
-    def _start_events(self) -> None:
+    def _start_events(self, rows: list[Row]) -> None:
         # Events cannot be cut, so they are written anew from the rows.
         from torch.utils.tensorboard import SummaryWriter
 
         for path in self._folder.glob(_EVENTS):
             path.unlink()
         self._writer = SummaryWriter(str(self._folder))
-        for row in self._rows:
+        for row in rows:
             self._add_scalars(row)
         self._writer.flush()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -205,3 +206,22 @@ def test_what_is_no_text_is_an_error_that_names_the_file(tmp_path):
     path.write_bytes(DAMAGES["not UTF-8"](path.read_bytes()))
     with pytest.raises(RunError, match=r"progress\.csv: damaged: "):
         read_progress(tmp_path)
+
+
+def test_a_long_run_needs_no_more_memory_than_a_short_one(tmp_path):
+    file = ProgressFile(tmp_path, 0, tensorboard=False)
+    row = {f"learner/agent_{number}/entropy": float(number) for number in range(40)}
+
+    def append(iterations):
+        for iteration in iterations:
+            file.append({"training_iteration": iteration, "env_steps": 10 * iteration, **row})
+
+    append(range(1, 50))
+    tracemalloc.start()
+    try:
+        append(range(50, 250))
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 20_000  # bytes; 200 rows take more than 300,000
+    assert len(read_progress(tmp_path)) == 249
