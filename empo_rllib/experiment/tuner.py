@@ -53,6 +53,7 @@ from empo_rllib.experiment.start import (
 )
 from empo_rllib.experiment.summary import ExperimentResult
 from empo_rllib.experiment.trial import ExperimentTrial, TrialTask
+from empo_rllib.experiment.tune_memory import forgetting_results
 from empo_rllib.experiment.wandb import WandbLogger
 
 # Tune's own state on a shared cluster, where all nodes must see it. Nothing reads it again, so
@@ -260,7 +261,8 @@ def _fit(
 
     def target() -> None:
         try:
-            fit()
+            with forgetting_results():
+                fit()
         except BaseException as error:  # handed to the caller's thread
             failure.append(error)
 

@@ -22,6 +22,7 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from empo_rllib.experiment.cluster import reread_ray_authentication
+from empo_rllib.experiment.tune_memory import forgetting_results
 from empo_rllib.learning.ppo.learner import FragmentPPOLearner
 
 PACKAGE = Path(__file__).parents[2] / "empo_rllib"
@@ -98,7 +99,29 @@ def test_private_modules_of_ray_are_imported_in_one_place_only() -> None:
                 continue
             if any(name.startswith("ray.") and "._" in name for name in names):
                 users.add(path.relative_to(PACKAGE).as_posix())
-    assert users == {"experiment/cluster.py"}
+    assert users == {"experiment/cluster.py", "experiment/tune_memory.py"}
+
+
+FUTURES_ADVICE = (
+    f"Ray {ray.__version__} has no {{}}: empo_rllib.experiment.tune_memory needs it. Does the set "
+    "of an actor's futures still grow with each call? If not, remove that module"
+)
+
+
+def test_a_result_that_was_handled_is_let_go_of() -> None:
+    managers = importlib.import_module("ray.air.execution._internal.actor_manager")
+    events = importlib.import_module("ray.air.execution._internal.event_manager")
+    manager_class, tracked = managers.RayActorManager, managers.TrackedActorTask("actor")
+    assert "_tracked_actors_to_task_futures[tracked_actor].add(future)" in inspect.getsource(
+        manager_class._schedule_tracked_actor_task
+    ), FUTURES_ADVICE.format("_tracked_actors_to_task_futures")
+    manager = manager_class.__new__(manager_class)
+    manager._tracked_actors_to_task_futures = {"actor": {"handled", "awaited"}}
+    manager._actor_task_events = events.RayEventManager()
+    manager._actor_task_events.track_future("awaited")
+    with forgetting_results():
+        manager._actor_task_resolved(tracked_actor_task=tracked, result=None)
+    assert manager._tracked_actors_to_task_futures == {"actor": {"awaited"}}
 
 
 #: What `empo_rllib.learning.ppo.learner` overrides or reads, and the arguments it is called with.
