@@ -101,12 +101,8 @@ class ExperimentResult(BaseModel):
 
     def update(self) -> None:
         """Derives `best_trial` and `groups` from the trials."""
-        scored = [trial for trial in self.trials if trial.metric is not None]
-        # A mean over few episodes counts only where all are.
-        scored = [trial for trial in scored if trial.is_settled] or scored
-        sign = 1 if self.mode == "max" else -1
-        if scored:
-            self.best_trial = max(scored, key=lambda trial: sign * (trial.metric or 0.0)).trial_id
+        if (best := best_of(self.trials, self.mode)) is not None:
+            self.best_trial = best.trial_id
         self.groups = build_groups(self.trials)
 
     def settle(self, interrupted: bool) -> None:
@@ -124,6 +120,15 @@ class ExperimentResult(BaseModel):
         """Writes `summary.json`."""
         text = self.model_dump_json(indent=2, exclude={"folder"}) + "\n"
         write_whole(Path(self.folder) / SUMMARY_FILE, text)
+
+
+def best_of(trials: Sequence[TrialSummary], mode: Literal["max", "min"]) -> TrialSummary | None:
+    """Returns the trial with the best `metric`, or None before any has reported it."""
+    scored = [trial for trial in trials if trial.metric is not None]
+    # A mean over few episodes counts only where all are.
+    scored = [trial for trial in scored if trial.is_settled] or scored
+    sign = 1 if mode == "max" else -1
+    return max(scored, key=lambda trial: sign * (trial.metric or 0.0), default=None)
 
 
 def build_groups(trials: Sequence[TrialSummary]) -> list[Group]:

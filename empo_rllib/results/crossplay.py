@@ -17,9 +17,9 @@ from empo_rllib.algorithms.setup import open_env
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
-from empo_rllib.results.evaluate import check_protocol, find_trained
+from empo_rllib.results.evaluate import check_protocol
 from empo_rllib.results.evaluation import success_rate
-from empo_rllib.results.runs import run_names
+from empo_rllib.results.find import TrainedRun, find_run, trial_names
 from empo_rllib.results.settings import env_of, resolve_greedy, with_settings
 from empo_rllib.seeding import repeatable
 from empo_rllib.statistics import Estimate, estimate
@@ -132,7 +132,7 @@ class CrossplayResult:
 
 
 def crossplay(
-    runs: Iterable[str | Path | TrainedTrial],
+    runs: Iterable[str | Path | TrainedTrial | TrainedRun],
     episodes: int = 100,
     seed: int = 0,
     greedy: bool | None = None,
@@ -145,8 +145,8 @@ def crossplay(
     pairs play the same episodes. The same arguments give the same numbers.
 
     Args:
-        runs: Two or more run folders (their best trials), trials (their newest checkpoints) or
-            checkpoints, trained in the same environment.
+        runs: Run folders (each of their trials), trials (their newest checkpoints) or
+            checkpoints, two or more in all, trained in the same environment.
         episodes: How many each pair plays.
         seed: Episode i is played on an environment reset with `seed + i`.
         greedy: Take the most likely actions; otherwise draw them as in training. None: draw them,
@@ -160,10 +160,12 @@ def crossplay(
         CheckpointError: a checkpoint is damaged.
     """
     check_protocol(episodes, seed)
-    trained = [find_trained(run) for run in runs]
+    found = [find_run(run) for run in runs]
     settings = tuple(settings)
+    trained = [one for run in found for one in run.trials]
     configs = [with_settings(one.config, settings) for one in trained]
-    check_players(configs)
+    names = trial_names(found).played
+    check_players(configs, names)
     greedy = resolve_greedy(greedy, configs)
 
     from empo_rllib.acting.stage import Stage
@@ -189,15 +191,19 @@ def crossplay(
         },
         players=[
             Player(name, str(one.run), one.trial.trial_id, str(one.checkpoint))
-            for name, one in zip(run_names(trained), trained, strict=True)
+            for name, one in zip(names, trained, strict=True)
         ],
         sides=pairs.sides,
         **played,
     )
 
 
-def check_players(configs: Sequence[ExperimentConfig]) -> None:
+def check_players(configs: Sequence[ExperimentConfig], names: Sequence[str]) -> None:
     """Refuses players that cannot play with each other, as far as their experiments tell.
+
+    Args:
+        configs: the experiment of each player.
+        names: what tables call the players.
 
     Raises:
         ConfigError: as said.
@@ -205,11 +211,11 @@ def check_players(configs: Sequence[ExperimentConfig]) -> None:
     if len(configs) < 2:
         raise ConfigError("crossplay takes at least two runs, trials or checkpoints.")
     first = configs[0].env.model_dump()
-    for config in configs[1:]:
+    for config, name in zip(configs[1:], names[1:], strict=True):
         for key, value in config.env.model_dump().items():
             if value != first[key]:
                 raise ConfigError(
-                    f"{configs[0].name} and {config.name} were trained in other environments: "
+                    f"{names[0]} and {name} were trained in other environments: "
                     f"env.{key} = {first[key]!r} and {value!r}. Say which one to play in: --set "
                     f"env.{key}=VALUE."
                 )

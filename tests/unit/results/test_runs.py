@@ -16,6 +16,7 @@ from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import locate
+from empo_rllib.results.evaluate import evaluate_runs
 from empo_rllib.results.evaluation import (
     Protocol,
     RandomReference,
@@ -24,13 +25,8 @@ from empo_rllib.results.evaluation import (
     build_result,
     references_by_env,
 )
-from empo_rllib.results.runs import (
-    RunsEvaluation,
-    evaluate_runs,
-    group_results,
-    normalised_return,
-    run_names,
-)
+from empo_rllib.results.find import run_names
+from empo_rllib.results.runs import RunsEvaluation, group_results, normalised_return
 from empo_rllib.results.settings import with_settings
 from empo_rllib.results.table import render_runs
 from empo_rllib.statistics import estimate, share_interval, stratified_estimate
