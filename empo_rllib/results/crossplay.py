@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import check_protocol
 from empo_rllib.results.evaluation import success_rate
 from empo_rllib.results.find import TrainedRun, find_run, trial_names
+from empo_rllib.results.runs import seed_groups
 from empo_rllib.results.settings import env_of, resolve_greedy, with_settings
 from empo_rllib.seeding import repeatable
 from empo_rllib.statistics import Estimate, estimate
@@ -54,6 +55,19 @@ class Player:
 
 
 @dataclass(frozen=True)
+class PlayerGroup:
+    """Players that differ only in the seed that they were trained with.
+
+    Attributes:
+        members: their indices among the players.
+        params: the values sampled for the search spaces of their run, by dotted key.
+    """
+
+    members: list[int]
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class CrossplayResult:
     """What every player earns with every other; all returns are sums over agents.
 
@@ -68,6 +82,7 @@ class CrossplayResult:
         success_rates: P by P; None where the environment does not tell.
         random_first: what each player earns on the second side, with a random policy on the first.
         random_second: the other way round.
+        groups: of players that differ only in the seed.
     """
 
     env: dict[str, Any]
@@ -79,6 +94,7 @@ class CrossplayResult:
     success_rates: list[list[float | None]]
     random_first: list[Estimate]
     random_second: list[Estimate]
+    groups: list[PlayerGroup] = field(default_factory=list)
 
     @property
     def means(self) -> list[list[float]]:
@@ -93,17 +109,35 @@ class CrossplayResult:
     @property
     def cross_play(self) -> list[float]:
         """What each player earns with the others, on both sides."""
-        found = []
-        for i, row in enumerate(self.means):
-            others = [j for j in range(len(row)) if j != i]
-            found.append(sum(row[j] + self.means[j][i] for j in others) / (2 * len(others)))
-        return found
+        return self._with_others(range(len(self.players)))
 
     @property
     def random_partner(self) -> list[float]:
         """What each player earns with a random policy, on both sides."""
         pairs = zip(self.random_first, self.random_second, strict=True)
         return [(first.mean + second.mean) / 2 for first, second in pairs]
+
+    def sum_up(self, group: PlayerGroup) -> dict[str, float]:
+        """Returns what a group's players earn on average, and with the others of the group."""
+        members = group.members
+        own = _mean([self.self_play[i] for i in members])
+        others = _mean(self._with_others(members))
+        partner = _mean([self.random_partner[i] for i in members])
+        return {
+            "self_play": own,
+            "cross_play": others,
+            "drop": own - others,
+            "random_partner": partner,
+            "random_partner_drop": own - partner,
+        }
+
+    def _with_others(self, players: Sequence[int]) -> list[float]:
+        """Returns what each of these players earns with the other ones, on both sides."""
+        means, num_others = self.means, len(players) - 1
+        return [
+            sum(means[i][j] + means[j][i] for j in players if j != i) / (2 * num_others)
+            for i in players
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the result as plain data."""
@@ -124,6 +158,14 @@ class CrossplayResult:
             "drop": [own - other for own, other in zip(self_play, cross_play, strict=True)],
             "random_partner": partner,
             "random_partner_drop": [own - p for own, p in zip(self_play, partner, strict=True)],
+            "groups": [
+                {
+                    "players": [self.players[i].name for i in group.members],
+                    "params": group.params,
+                    **self.sum_up(group),
+                }
+                for group in self.groups
+            ],
         }
 
     def to_json(self) -> str:
@@ -194,6 +236,10 @@ def crossplay(
             for name, one in zip(names, trained, strict=True)
         ],
         sides=pairs.sides,
+        groups=[
+            PlayerGroup(members, trained[members[0]].trial.params)
+            for members in seed_groups([one.config for one in trained])
+        ],
         **played,
     )
 
@@ -313,6 +359,10 @@ def _groups(agents: Sequence[str], team: ActingPolicies) -> list[list[str]]:
     for agent in agents:
         found.setdefault(team.of_agent[agent], []).append(agent)
     return list(found.values())
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _listed(groups: Sequence[Sequence[str]]) -> str:

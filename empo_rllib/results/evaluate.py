@@ -99,20 +99,20 @@ def _evaluate_whole(
 def _evaluate_all(
     runs: Sequence[TrainedRun], evaluator: Evaluator, settings: tuple[str, ...]
 ) -> RunsEvaluation:
-    trained = [(run, trial) for run in runs for trial in run.trials]
-    configs = [with_settings(trial.config, settings) for _, trial in trained]
+    trained = [(run, one) for run in runs for one in run.trials]
+    played_in = [with_settings(one.config, settings) for _, one in trained]
     names = trial_names(runs)
     results = []
-    for (run, trial), config, name in zip(trained, configs, names.played, strict=True):
-        result = evaluator.evaluate(trial, config, settings, name)
+    for (run, one), config, name in zip(trained, played_in, names.played, strict=True):
+        result = evaluator.evaluate(one, config, settings, name)
         if run.is_whole:
-            source = replace(result.source, params=trial.trial.params)
-            result = replace(result, source=source)
+            result = replace(result, source=replace(result.source, params=one.trial.params))
         results.append(result)
+    configs = [one.config for _, one in trained]
     return RunsEvaluation(
         runs=results,
         groups=group_results(results, configs),
-        same_seed=share_a_seed(results, configs),
+        same_seed=share_a_seed(configs),
         best=names.best,
         left_out=names.left_out,
     )

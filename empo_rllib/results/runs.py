@@ -133,43 +133,47 @@ def group_results(
 ) -> list[EvaluationGroup]:
     """Groups results of runs that differ only in the seed.
 
-    Runs that also differ in the environment form one group more. Runs with the same seed, such as
-    two checkpoints of one trial, are no sample of seeds: they are in no group.
+    Runs that were trained and evaluated in several environments form one group more. Runs with the
+    same seed, such as two checkpoints of one trial, are no sample of seeds: they are in no group.
 
     Args:
         results: of each run.
-        configs: the experiment of each, with the environment that it was evaluated in.
+        configs: the experiment that each was trained with.
     """
     groups = []
-    for strata in _families(results, configs):
-        samples = [runs for runs in strata if _are_seeds(runs)]
+    for strata in _families(configs):
+        samples = [[results[i] for i in runs] for runs in strata if _are_seeds(runs, configs)]
         groups += [_group([runs]) for runs in samples if len(runs) > 1]
-        if len(samples) > 1 and any(len(runs) > 1 for runs in samples):
+        envs = {str(runs[0].protocol.env) for runs in samples}
+        if len(envs) == len(samples) > 1 and any(len(runs) > 1 for runs in samples):
             groups.append(_group(samples))
     return groups
 
 
-def share_a_seed(results: Sequence[EvaluationResult], configs: Sequence[ExperimentConfig]) -> bool:
-    """Whether runs of the same settings also have the same seed, and so are in no group."""
-    strata = [runs for family in _families(results, configs) for runs in family]
-    return not all(map(_are_seeds, strata))
+def seed_groups(configs: Sequence[ExperimentConfig]) -> list[list[int]]:
+    """Returns the indices of experiments that differ only in the seed, two or more in each list."""
+    strata = [runs for family in _families(configs) for runs in family]
+    return [runs for runs in strata if len(runs) > 1 and _are_seeds(runs, configs)]
 
 
-def _families(
-    results: Sequence[EvaluationResult], configs: Sequence[ExperimentConfig]
-) -> list[list[list[EvaluationResult]]]:
-    """Returns the runs of the same settings, and of these, those of each environment."""
-    families: dict[str, dict[str, list[EvaluationResult]]] = {}
-    for result, config in zip(results, configs, strict=True):
+def share_a_seed(configs: Sequence[ExperimentConfig]) -> bool:
+    """Whether experiments of the same settings also have the same seed, and so form no group."""
+    return not all(_are_seeds(runs, configs) for family in _families(configs) for runs in family)
+
+
+def _families(configs: Sequence[ExperimentConfig]) -> list[list[list[int]]]:
+    """Returns the indices of experiments with the same settings, and of these by environment."""
+    families: dict[str, dict[str, list[int]]] = {}
+    for index, config in enumerate(configs):
         data = {k: v for k, v in config.to_dict().items() if k not in _INCIDENTAL}
         env = data.pop("env")
         strata = families.setdefault(json.dumps(data, sort_keys=True, default=str), {})
-        strata.setdefault(json.dumps(env, sort_keys=True, default=str), []).append(result)
+        strata.setdefault(json.dumps(env, sort_keys=True, default=str), []).append(index)
     return [list(strata.values()) for strata in families.values()]
 
 
-def _are_seeds(runs: Sequence[EvaluationResult]) -> bool:
-    return len({run.source.training_seed for run in runs}) == len(runs)
+def _are_seeds(runs: Sequence[int], configs: Sequence[ExperimentConfig]) -> bool:
+    return len({configs[index].seed for index in runs}) == len(runs)
 
 
 def _group(strata: Sequence[Sequence[EvaluationResult]]) -> EvaluationGroup:

@@ -95,6 +95,23 @@ def test_seeds_in_several_environments_are_strata_of_one_group_more():
     assert group(*configs, optimum=None)[-1].normalised_return is None
 
 
+def test_runs_trained_in_several_environments_are_no_seeds_where_one_is_played_in():
+    """`--set env.id=...` makes the environments of evaluation equal, not those of training."""
+    configs = [
+        config_of(seed, f"MultiGrid-Empty-{n}-v0")
+        for seed, n in enumerate(("5x5", "6x6", "5x5", "6x6"))
+    ]
+    played = result_of(config_of(0))
+    results = [
+        replace(played, source=replace(played.source, name=config.name)) for config in configs
+    ]
+
+    assert [group.names for group in group_results(results, configs)] == [
+        ("seed-0", "seed-2"),
+        ("seed-1", "seed-3"),
+    ]
+
+
 def test_normalised_return_is_0_for_chance_and_1_for_the_optimum():
     assert normalised_return(result_of(config_of(0), [0.1])) == pytest.approx(0.0)
     assert normalised_return(result_of(config_of(0), [0.9])) == pytest.approx(1.0)

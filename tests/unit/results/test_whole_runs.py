@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 import empo_rllib
 from empo_rllib.errors import CheckpointError
 from empo_rllib.experiment.summary import TrialSummary, read_summary
+from empo_rllib.results.crossplay import crossplay
 from empo_rllib.results.evaluate import evaluate_runs
 from empo_rllib.results.evaluation import EvaluationResult
 from empo_rllib.results.table import render_result
@@ -266,3 +267,19 @@ def test_the_command_plays_every_trial_of_a_run(command, three_seeds):
     code, out, err = command("evaluate", three_seeds, "--episodes", 1, "--json")
     assert (code, err) == (0, "")
     assert len(json.loads(out)["trials"]) == 3
+
+
+def test_seeds_stay_a_group_where_another_environment_is_played_in(sweep):
+    found = empo_rllib.evaluate(sweep, episodes=1, settings=["env.kwargs.max_steps=9"])
+    assert [group.params for group in found.groups] == [{LR: 0.001}, {LR: 0.01}]
+
+
+def test_every_trial_of_a_run_takes_part_in_cross_play(three_seeds, sweep):
+    found = crossplay([three_seeds], episodes=1)
+    assert [player.name for player in found.players] == IDS
+    assert [(group.members, group.params) for group in found.groups] == [([0, 1, 2], {})]
+
+    found = crossplay([three_seeds, sweep], episodes=1)
+    assert len(found.players) == 7
+    assert found.players[3].name == "sweep/trial_00000"
+    assert [group.members for group in found.groups] == [[0, 1, 2], [3, 5], [4, 6]]
