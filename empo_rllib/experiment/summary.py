@@ -24,9 +24,9 @@ TrialStatus = Literal["pending", "running", "finished", "stopped", "interrupted"
 class TrialSummary(BaseModel):
     """One trial: what it ran with and its newest numbers.
 
-    `stopped` means that the scheduler ended it early; `metric` is the value of `tune.metric`;
-    `is_settled` says whether that is not a mean over too few episodes; `env_runner_hosts` is where
-    its env runners ran last, one host name each.
+    `pending` means that it has not started; `stopped` that the scheduler ended it early; `metric`
+    is the value of `tune.metric`; `is_settled` says whether that is not a mean over too few
+    episodes; `env_runner_hosts` is where its env runners ran last, one host name each.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -106,12 +106,17 @@ class ExperimentResult(BaseModel):
         self.groups = build_groups(self.trials)
 
     def settle(self, interrupted: bool) -> None:
-        """Gives the run, and trials that nobody runs any more, their final status."""
+        """Gives the run, and trials that nobody runs any more, their final status.
+
+        In an interrupted run a trial that has never started stays `pending`.
+        """
         for trial in self.trials:
-            if trial.status in ("pending", "running"):
-                trial.status = "interrupted" if interrupted else "failed"
+            if not interrupted and trial.status in ("pending", "running"):
+                trial.status = "failed"
+            elif trial.status == "running" or (trial.status == "pending" and trial.env_steps):
+                trial.status = "interrupted"
         statuses = {trial.status for trial in self.trials}
-        if "interrupted" in statuses:
+        if statuses & {"interrupted", "pending"}:
             self.status = "interrupted"
         else:
             self.status = "failed" if "failed" in statuses else "finished"
