@@ -83,6 +83,7 @@ class CrossplayResult:
         random_first: what each player earns on the second side, with a random policy on the first.
         random_second: the other way round.
         groups: of players that differ only in the seed.
+        left_out: the names of trials of run folders that have no checkpoint.
     """
 
     env: dict[str, Any]
@@ -95,6 +96,7 @@ class CrossplayResult:
     random_first: list[Estimate]
     random_second: list[Estimate]
     groups: list[PlayerGroup] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()
 
     @property
     def means(self) -> list[list[float]]:
@@ -166,6 +168,7 @@ class CrossplayResult:
                 }
                 for group in self.groups
             ],
+            "left_out": list(self.left_out),
         }
 
     def to_json(self) -> str:
@@ -206,8 +209,8 @@ def crossplay(
     settings = tuple(settings)
     trained = [one for run in found for one in run.trials]
     configs = [with_settings(one.config, settings) for one in trained]
-    names = trial_names(found).played
-    check_players(configs, names)
+    names = trial_names(found)
+    check_players(configs, names.played)
     greedy = resolve_greedy(greedy, configs)
 
     from empo_rllib.acting.stage import Stage
@@ -233,9 +236,10 @@ def crossplay(
         },
         players=[
             Player(name, str(one.run), one.trial.trial_id, str(one.checkpoint))
-            for name, one in zip(names, trained, strict=True)
+            for name, one in zip(names.played, trained, strict=True)
         ],
         sides=pairs.sides,
+        left_out=names.left_out,
         groups=[
             PlayerGroup(members, trained[members[0]].trial.params)
             for members in seed_groups([one.config for one in trained])

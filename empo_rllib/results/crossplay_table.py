@@ -8,7 +8,7 @@ from rich.text import Text
 
 from empo_rllib.results.crossplay import CrossplayResult
 from empo_rllib.results.labels import label_of
-from empo_rllib.results.table import new_table
+from empo_rllib.results.table import new_table, render_left_out
 
 # As many columns as fit beside names on a terminal of 80.
 _COLUMNS = 8
@@ -24,6 +24,8 @@ def render_crossplay(result: CrossplayResult) -> RenderableType:
     lines += [Text(), _players_table(result)]
     if result.groups:
         lines.append(Text(_GROUPS))
+    if result.left_out:
+        lines.append(render_left_out(result.left_out))
     return Group(*lines)
 
 

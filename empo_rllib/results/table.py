@@ -78,8 +78,13 @@ def render_runs(evaluation: RunsEvaluation, folder: str = "") -> RenderableType:
     if evaluation.same_seed:
         lines.append(Text(_SAME_SEED))
     if evaluation.left_out:
-        lines.append(Text(f"Left out, without a checkpoint: {', '.join(evaluation.left_out)}."))
+        lines.append(render_left_out(evaluation.left_out))
     return Group(*lines, *_remarks(runs))
+
+
+def render_left_out(names: Sequence[str]) -> Text:
+    """Returns a sentence about trials that could not play."""
+    return Text(f"Left out, without a checkpoint: {', '.join(names)}.")
 
 
 def new_table(*titles: str) -> Table:

@@ -17,6 +17,7 @@ import empo_rllib
 from empo_rllib.errors import CheckpointError
 from empo_rllib.experiment.summary import TrialSummary, read_summary
 from empo_rllib.results.crossplay import crossplay
+from empo_rllib.results.crossplay_table import render_crossplay
 from empo_rllib.results.evaluate import evaluate_runs
 from empo_rllib.results.evaluation import EvaluationResult
 from empo_rllib.results.table import render_result
@@ -283,3 +284,7 @@ def test_every_trial_of_a_run_takes_part_in_cross_play(three_seeds, sweep):
     assert len(found.players) == 7
     assert found.players[3].name == "sweep/trial_00000"
     assert [group.members for group in found.groups] == [[0, 1, 2], [3, 5], [4, 6]]
+    assert found.to_dict()["left_out"] == ["sweep/trial_00004"]
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(render_crossplay(found))
+    assert "Left out, without a checkpoint: sweep/trial_00004." in shown.getvalue()
