@@ -65,8 +65,8 @@ def evaluate(
 ) -> None:
     """Play episodes and print return, success rate and length, with their uncertainty.
 
-    Each episode runs to its end. The same arguments give the same numbers. A run folder
-    is evaluated with all its trials. Those that differ only in the seed are also summed up.
+    Each episode runs to its end. The same arguments give the same numbers. Every
+    trial of a run folder plays. Trials that differ only in the seed are summed up.
     """
     from empo_rllib.console import PrintableConsole
     from empo_rllib.results.evaluate import check_protocol, evaluate, evaluate_runs

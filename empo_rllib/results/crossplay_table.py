@@ -13,7 +13,7 @@ from empo_rllib.results.table import new_table, render_left_out
 # As many columns as fit beside names on a terminal of 80.
 _COLUMNS = 8
 
-_GROUPS = "Seeds: means over players of the same settings, each with the others of its group."
+_GROUPS = "Seeds: means over players of the same settings, with others of their group."
 
 
 def render_crossplay(result: CrossplayResult) -> RenderableType:
