@@ -9,7 +9,7 @@ import typer
 
 from empo_rllib.command_line import echo
 from empo_rllib.commands.options import RunArgument
-from empo_rllib.commands.prepare import find_runs
+from empo_rllib.commands.prepare import find_trial
 
 
 def export(
@@ -30,7 +30,7 @@ def export(
 
     check_protocol(1, seed)
     check_out(out.expanduser().absolute(), overwrite)
-    (trained,) = find_runs([run])
+    trained = find_trial(run)
     with PrintableConsole(stderr=True).status("Exporting"):
         exported = export(trained, out, overwrite=overwrite, seed=seed)
     for name, check in exported.checks.items():

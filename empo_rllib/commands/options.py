@@ -19,7 +19,7 @@ RunsArgument = Annotated[
     list[Path],
     typer.Argument(
         metavar="RUN",
-        help="Run folders (the best trial), trials (the newest checkpoint) or checkpoints.",
+        help="Run folders (every trial), trials (the newest checkpoint) or checkpoints.",
         show_default=False,
     ),
 ]

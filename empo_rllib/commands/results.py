@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +16,14 @@ from empo_rllib.commands.options import (
     RunsArgument,
     SeedOption,
 )
-from empo_rllib.commands.prepare import find_runs, open_no_window
+from empo_rllib.commands.prepare import find_runs, find_trial, open_no_window
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from empo_rllib.results.evaluation import EvaluationResult
+    from empo_rllib.results.find import TrainedRun
+    from empo_rllib.results.runs import RunsEvaluation
 
 _Episodes = Annotated[int, typer.Option(help="How many to play.")]
 _Settings = Annotated[
@@ -60,24 +65,23 @@ def evaluate(
 ) -> None:
     """Play episodes and print return, success rate and length, with their uncertainty.
 
-    Each episode runs to its end. The same arguments give the same numbers. Runs that
-    differ only in the seed are also summed up.
+    Each episode runs to its end. The same arguments give the same numbers. Every
+    trial of a run folder plays. Trials that differ only in the seed are summed up.
     """
     from empo_rllib.console import PrintableConsole
-    from empo_rllib.results.evaluate import check_protocol
-    from empo_rllib.results.runs import evaluate_runs
-    from empo_rllib.results.table import render_evaluation, render_runs
+    from empo_rllib.results.evaluate import check_protocol, evaluate, evaluate_runs
+    from empo_rllib.results.table import render_result
 
     check_protocol(episodes, seed)
     out = _checked("--out", out, ".json")
-    trained = find_runs(runs, settings or [])
-    with PrintableConsole(stderr=True).status(
-        f"Playing {episodes} episodes of {len(trained)} runs"
-    ):
-        found = evaluate_runs(trained, episodes, seed, greedy, settings or [], references)
-    one = found.runs[0] if len(found.runs) == 1 else None
-    text = found.to_json() if one is None else one.to_json()
-    _report(text, render_runs(found) if one is None else render_evaluation(one), json, out)
+    found = find_runs(runs, settings or [])
+    protocol = episodes, seed, greedy, settings or [], references
+    result: EvaluationResult | RunsEvaluation
+    with PrintableConsole(stderr=True).status(_playing(episodes, found)):
+        result = (
+            evaluate(found[0], *protocol) if len(found) == 1 else evaluate_runs(found, *protocol)
+        )
+    _report(result.to_json(), render_result(result), json, out)
 
 
 def crossplay(
@@ -99,6 +103,7 @@ def crossplay(
     from empo_rllib.results.crossplay import check_players, crossplay
     from empo_rllib.results.crossplay_table import render_crossplay
     from empo_rllib.results.evaluate import check_protocol
+    from empo_rllib.results.find import trial_names
     from empo_rllib.results.heat_map import draw_crossplay
     from empo_rllib.results.output import write_output
     from empo_rllib.results.settings import with_settings
@@ -106,10 +111,12 @@ def crossplay(
     check_protocol(episodes, seed)
     out = _checked("--out", out, ".json")
     figure = _checked("--figure", figure, ".png", ".svg")
-    trained = find_runs(runs, settings or [])
-    check_players([with_settings(one.config, settings or []) for one in trained])
+    found = find_runs(runs, settings or [])
+    trained = [one for run in found for one in run.trials]
+    configs = [with_settings(one.config, settings or []) for one in trained]
+    check_players(configs, trial_names(found).played)
     with PrintableConsole(stderr=True).status(f"Playing {len(trained)} x {len(trained)} pairs"):
-        result = crossplay(trained, episodes, seed, greedy, settings or [])
+        result = crossplay(found, episodes, seed, greedy, settings or [])
     if figure is not None:
         write_output("--figure", figure, draw_crossplay(result, figure.suffix.lower()))
     _report(result.to_json(), render_crossplay(result), json, out)
@@ -138,7 +145,7 @@ def record(
 
     check_protocol(episodes, seed)
     check_film(out.expanduser(), fps)
-    (trained,) = find_runs([run])
+    trained = find_trial(run)
     open_no_window()
     with PrintableConsole(stderr=True).status(f"Filming {_count(episodes)}"):
         num_frames = record(trained, out, episodes=episodes, seed=seed, greedy=greedy, fps=fps)
@@ -196,6 +203,11 @@ def _report(text: str, table: RenderableType, json: bool, out: Path | None) -> N
         echo(text)
     else:
         PrintableConsole().print(table)
+
+
+def _playing(episodes: int, found: Sequence[TrainedRun]) -> str:
+    trials = sum(len(run.trials) for run in found)
+    return f"Playing {_count(episodes)} with {trials} trial{'s' * (trials > 1)}"
 
 
 def _count(episodes: int) -> str:

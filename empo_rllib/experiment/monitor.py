@@ -65,8 +65,11 @@ class Monitor(tune.Callback):
         entry = self._entry(trial)
         if entry.stop_reason:
             entry.status = "finished"
+        elif interrupt.current.asked.is_set():
+            entry.status = "interrupted"
         else:
-            entry.status = "interrupted" if interrupt.current.asked.is_set() else "stopped"
+            entry.status = "stopped"
+            entry.stop_reason = f"stopped by ASHA at {entry.env_steps:,} env steps"
         self._ended(entry)
 
     def on_trial_recover(

@@ -34,8 +34,7 @@ def render_outcome(result: ExperimentResult, command: str) -> str:
         lines += [
             f"best trial   {best.trial_id} ({best.stop_reason or best.status})",
             _value_line(best, _label(result.metric)),
-            f"trained      {best.env_steps:,} env steps in {duration(best.time_s)} "
-            f"({best.env_steps_per_s or 0:,.0f} env steps/s)",
+            f"trained      {_trained(result, best)}",
         ]
     elif any(trial.env_steps for trial in result.trials):
         lines.append(f"best trial   unknown: no trial has reported {result.metric} (tune.metric)")
@@ -62,6 +61,18 @@ def _next_commands(result: ExperimentResult, folder: str, resume: str) -> list[s
             f"python -m empo_rllib record {quoted} --out episode.gif",
         ]
     return [*commands, f"tensorboard --logdir {quoted}"]
+
+
+def _trained(result: ExperimentResult, best: TrialSummary) -> str:
+    """Returns the env steps of all trials, and the best one's with its time."""
+    of_best = (
+        f"{best.env_steps:,} env steps in {duration(best.time_s)} "
+        f"({best.env_steps_per_s or 0:,.0f} env steps/s)"
+    )
+    started = [trial.env_steps for trial in result.trials if trial.env_steps]
+    if len(started) < 2:
+        return of_best
+    return f"{sum(started):,} env steps in {len(started)} trials; the best one {of_best}"
 
 
 def _value_line(best: TrialSummary, label: str) -> str:

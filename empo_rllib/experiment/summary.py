@@ -28,9 +28,9 @@ TrialStatus = Literal["pending", "running", "finished", "stopped", "interrupted"
 class TrialSummary(BaseModel):
     """One trial: what it ran with and its newest numbers.
 
-    `stopped` means that the scheduler ended it early; `metric` is the value of `tune.metric`;
-    `is_settled` says whether that is not a mean over too few episodes; `env_runner_hosts` is where
-    its env runners ran last, one host name each.
+    `pending` means that it has not started; `stopped` that the scheduler ended it early; `metric`
+    is the value of `tune.metric`; `is_settled` says whether that is not a mean over too few
+    episodes; `env_runner_hosts` is where its env runners ran last, one host name each.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -136,21 +136,22 @@ class ExperimentResult(BaseModel):
 
     def update(self) -> None:
         """Derives `best_trial` and `groups` from the trials."""
-        scored = [trial for trial in self.trials if trial.metric is not None]
-        # A mean over few episodes counts only where all are.
-        scored = [trial for trial in scored if trial.is_settled] or scored
-        sign = 1 if self.mode == "max" else -1
-        if scored:
-            self.best_trial = max(scored, key=lambda trial: sign * (trial.metric or 0.0)).trial_id
+        if (best := best_of(self.trials, self.mode)) is not None:
+            self.best_trial = best.trial_id
         self.groups = build_groups(self.trials)
 
     def settle(self, interrupted: bool) -> None:
-        """Gives the run, and trials that nobody runs any more, their final status."""
+        """Gives the run, and trials that nobody runs any more, their final status.
+
+        In an interrupted run a trial that has never started stays `pending`.
+        """
         for trial in self.trials:
-            if trial.status in ("pending", "running"):
-                trial.status = "interrupted" if interrupted else "failed"
+            if not interrupted and trial.status in ("pending", "running"):
+                trial.status = "failed"
+            elif trial.status == "running" or (trial.status == "pending" and trial.env_steps):
+                trial.status = "interrupted"
         statuses = {trial.status for trial in self.trials}
-        if "interrupted" in statuses:
+        if statuses & {"interrupted", "pending"}:
             self.status = "interrupted"
         else:
             self.status = "failed" if "failed" in statuses else "finished"
@@ -164,6 +165,15 @@ class ExperimentResult(BaseModel):
 def _varied(trials: Sequence[TrialSummary]) -> list[str]:
     """Returns the keys whose values trials have of their own, in the order of the file."""
     return list(dict.fromkeys(key for trial in trials for key in trial.params))
+
+
+def best_of(trials: Sequence[TrialSummary], mode: Literal["max", "min"]) -> TrialSummary | None:
+    """Returns the trial with the best `metric`, or None before any has reported it."""
+    scored = [trial for trial in trials if trial.metric is not None]
+    # A mean over few episodes counts only where all are.
+    scored = [trial for trial in scored if trial.is_settled] or scored
+    sign = 1 if mode == "max" else -1
+    return max(scored, key=lambda trial: sign * (trial.metric or 0.0), default=None)
 
 
 def build_groups(trials: Sequence[TrialSummary]) -> list[Group]:

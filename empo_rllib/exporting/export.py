@@ -16,7 +16,8 @@ from empo_rllib.bundle.bundle import check_folder
 from empo_rllib.errors import BundleError, ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.files import put_in_place
-from empo_rllib.results.evaluate import check_protocol, find_trained
+from empo_rllib.results.evaluate import check_protocol
+from empo_rllib.results.find import find_trained
 from empo_rllib.seeding import repeatable
 
 if TYPE_CHECKING:

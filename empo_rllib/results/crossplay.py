@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,10 @@ from empo_rllib.algorithms.setup import open_env
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
-from empo_rllib.results.evaluate import check_protocol, find_trained
+from empo_rllib.results.evaluate import check_protocol
 from empo_rllib.results.evaluation import success_rate
-from empo_rllib.results.runs import run_names
+from empo_rllib.results.find import TrainedRun, find_run, trial_names
+from empo_rllib.results.runs import seed_groups
 from empo_rllib.results.settings import env_of, resolve_greedy, with_settings
 from empo_rllib.seeding import repeatable
 from empo_rllib.statistics import Estimate, estimate
@@ -54,6 +55,19 @@ class Player:
 
 
 @dataclass(frozen=True)
+class PlayerGroup:
+    """Players that differ only in the seed that they were trained with.
+
+    Attributes:
+        members: their indices among the players.
+        params: the values sampled for the search spaces of their run, by dotted key.
+    """
+
+    members: list[int]
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class CrossplayResult:
     """What every player earns with every other; all returns are sums over agents.
 
@@ -68,6 +82,8 @@ class CrossplayResult:
         success_rates: P by P; None where the environment does not tell.
         random_first: what each player earns on the second side, with a random policy on the first.
         random_second: the other way round.
+        groups: of players that differ only in the seed.
+        left_out: the names of trials of run folders that have no checkpoint.
     """
 
     env: dict[str, Any]
@@ -79,6 +95,8 @@ class CrossplayResult:
     success_rates: list[list[float | None]]
     random_first: list[Estimate]
     random_second: list[Estimate]
+    groups: list[PlayerGroup] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()
 
     @property
     def means(self) -> list[list[float]]:
@@ -93,17 +111,35 @@ class CrossplayResult:
     @property
     def cross_play(self) -> list[float]:
         """What each player earns with the others, on both sides."""
-        found = []
-        for i, row in enumerate(self.means):
-            others = [j for j in range(len(row)) if j != i]
-            found.append(sum(row[j] + self.means[j][i] for j in others) / (2 * len(others)))
-        return found
+        return self._with_others(range(len(self.players)))
 
     @property
     def random_partner(self) -> list[float]:
         """What each player earns with a random policy, on both sides."""
         pairs = zip(self.random_first, self.random_second, strict=True)
         return [(first.mean + second.mean) / 2 for first, second in pairs]
+
+    def sum_up(self, group: PlayerGroup) -> dict[str, float]:
+        """Returns what a group's players earn on average, and with the others of the group."""
+        members = group.members
+        own = _mean([self.self_play[i] for i in members])
+        others = _mean(self._with_others(members))
+        partner = _mean([self.random_partner[i] for i in members])
+        return {
+            "self_play": own,
+            "cross_play": others,
+            "drop": own - others,
+            "random_partner": partner,
+            "random_partner_drop": own - partner,
+        }
+
+    def _with_others(self, players: Sequence[int]) -> list[float]:
+        """Returns what each of these players earns with the other ones, on both sides."""
+        means, num_others = self.means, len(players) - 1
+        return [
+            sum(means[i][j] + means[j][i] for j in players if j != i) / (2 * num_others)
+            for i in players
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the result as plain data."""
@@ -124,6 +160,15 @@ class CrossplayResult:
             "drop": [own - other for own, other in zip(self_play, cross_play, strict=True)],
             "random_partner": partner,
             "random_partner_drop": [own - p for own, p in zip(self_play, partner, strict=True)],
+            "groups": [
+                {
+                    "players": [self.players[i].name for i in group.members],
+                    "params": group.params,
+                    **self.sum_up(group),
+                }
+                for group in self.groups
+            ],
+            "left_out": list(self.left_out),
         }
 
     def to_json(self) -> str:
@@ -132,7 +177,7 @@ class CrossplayResult:
 
 
 def crossplay(
-    runs: Iterable[str | Path | TrainedTrial],
+    runs: Iterable[str | Path | TrainedTrial | TrainedRun],
     episodes: int = 100,
     seed: int = 0,
     greedy: bool | None = None,
@@ -145,8 +190,8 @@ def crossplay(
     pairs play the same episodes. The same arguments give the same numbers.
 
     Args:
-        runs: Two or more run folders (their best trials), trials (their newest checkpoints) or
-            checkpoints, trained in the same environment.
+        runs: Run folders (each of their trials), trials (their newest checkpoints) or
+            checkpoints, two or more in all, trained in the same environment.
         episodes: How many each pair plays.
         seed: Episode i is played on an environment reset with `seed + i`.
         greedy: Take the most likely actions; otherwise draw them as in training. None: draw them,
@@ -160,10 +205,12 @@ def crossplay(
         CheckpointError: a checkpoint is damaged.
     """
     check_protocol(episodes, seed)
-    trained = [find_trained(run) for run in runs]
+    found = [find_run(run) for run in runs]
     settings = tuple(settings)
+    trained = [one for run in found for one in run.trials]
     configs = [with_settings(one.config, settings) for one in trained]
-    check_players(configs)
+    names = trial_names(found)
+    check_players(configs, names.played)
     greedy = resolve_greedy(greedy, configs)
 
     from empo_rllib.acting.stage import Stage
@@ -189,15 +236,24 @@ def crossplay(
         },
         players=[
             Player(name, str(one.run), one.trial.trial_id, str(one.checkpoint))
-            for name, one in zip(run_names(trained), trained, strict=True)
+            for name, one in zip(names.played, trained, strict=True)
         ],
         sides=pairs.sides,
+        left_out=names.left_out,
+        groups=[
+            PlayerGroup(members, trained[members[0]].trial.params)
+            for members in seed_groups([one.config for one in trained])
+        ],
         **played,
     )
 
 
-def check_players(configs: Sequence[ExperimentConfig]) -> None:
+def check_players(configs: Sequence[ExperimentConfig], names: Sequence[str]) -> None:
     """Refuses players that cannot play with each other, as far as their experiments tell.
+
+    Args:
+        configs: the experiment of each player.
+        names: what tables call the players.
 
     Raises:
         ConfigError: as said.
@@ -205,11 +261,11 @@ def check_players(configs: Sequence[ExperimentConfig]) -> None:
     if len(configs) < 2:
         raise ConfigError("crossplay takes at least two runs, trials or checkpoints.")
     first = configs[0].env.model_dump()
-    for config in configs[1:]:
+    for config, name in zip(configs[1:], names[1:], strict=True):
         for key, value in config.env.model_dump().items():
             if value != first[key]:
                 raise ConfigError(
-                    f"{configs[0].name} and {config.name} were trained in other environments: "
+                    f"{names[0]} and {name} were trained in other environments: "
                     f"env.{key} = {first[key]!r} and {value!r}. Say which one to play in: --set "
                     f"env.{key}=VALUE."
                 )
@@ -307,6 +363,10 @@ def _groups(agents: Sequence[str], team: ActingPolicies) -> list[list[str]]:
     for agent in agents:
         found.setdefault(team.of_agent[agent], []).append(agent)
     return list(found.values())
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _listed(groups: Sequence[Sequence[str]]) -> str:

@@ -7,10 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from empo_rllib.results.crossplay import CrossplayResult
-from empo_rllib.results.table import new_table
+from empo_rllib.results.labels import label_of
+from empo_rllib.results.table import new_table, render_left_out
 
 # As many columns as fit beside names on a terminal of 80.
 _COLUMNS = 8
+
+_GROUPS = "Seeds: means over players of the same settings, with others of their group."
 
 
 def render_crossplay(result: CrossplayResult) -> RenderableType:
@@ -18,7 +21,12 @@ def render_crossplay(result: CrossplayResult) -> RenderableType:
     lines: list[RenderableType] = [Text(describe_play(result)), Text(describe_sides(result))]
     for start in range(0, len(result.players), _COLUMNS):
         lines += [Text(), _matrix(result, range(start, len(result.players))[:_COLUMNS])]
-    return Group(*lines, Text(), _players_table(result))
+    lines += [Text(), _players_table(result)]
+    if result.groups:
+        lines.append(Text(_GROUPS))
+    if result.left_out:
+        lines.append(render_left_out(result.left_out))
+    return Group(*lines)
 
 
 def describe_play(result: CrossplayResult) -> str:
@@ -60,4 +68,9 @@ def _players_table(result: CrossplayResult) -> Table:
     for player, (own, others, chance) in zip(result.players, numbers, strict=True):
         values = own, others, own - others, chance, own - chance
         table.add_row(player.name, *(f"{value:.3f}" for value in values))
+    for group in result.groups:
+        table.add_section()
+        name = f"{len(group.members)} seeds"
+        label = f"{name}: {label_of(group.params)}" if group.params else name
+        table.add_row(label, *(f"{value:.3f}" for value in result.sum_up(group).values()))
     return table

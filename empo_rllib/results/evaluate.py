@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from empo_rllib.algorithms.setup import open_env
-from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.sections import EnvConfig
 from empo_rllib.errors import ConfigError
-from empo_rllib.experiment.run_folder import TrainedTrial, locate
-from empo_rllib.results.evaluation import (
-    EvaluationResult,
-    Protocol,
-    RandomReference,
-    References,
-    Source,
-    build_result,
-    success_rate,
-)
-from empo_rllib.results.settings import env_of, resolve_greedy, with_settings
-from empo_rllib.seeding import repeatable
-from empo_rllib.statistics import estimate
+from empo_rllib.experiment.run_folder import TrainedTrial
+from empo_rllib.results.evaluation import EvaluationResult
+from empo_rllib.results.evaluator import Evaluator
+from empo_rllib.results.find import TrainedRun, find_run, trial_names
+from empo_rllib.results.runs import RunEvaluation, RunsEvaluation, group_results, share_a_seed
+from empo_rllib.results.settings import with_settings
 
-if TYPE_CHECKING:
-    from empo_rllib.acting.stage import Stage
-
-#: Episodes of the random policy: enough for a line to compare with.
-RANDOM_EPISODES = 100
 _MAX_SEED = 2**32
 
 
 def evaluate(
-    run_or_checkpoint: str | Path | TrainedTrial,
+    run_or_checkpoint: str | Path | TrainedTrial | TrainedRun,
     episodes: int = 100,
     seed: int = 0,
     greedy: bool | None = None,
@@ -46,7 +30,7 @@ def evaluate(
     The same arguments give the same numbers. Neither starts Ray nor runs code of the checkpoint.
 
     Args:
-        run_or_checkpoint: A run folder (its best trial), a trial (its newest checkpoint) or a
+        run_or_checkpoint: A run folder (each of its trials), a trial (its newest checkpoint) or a
             checkpoint.
         episodes: How many to play, each to its end.
         seed: Episode i is played on an environment reset with `seed + i`.
@@ -55,6 +39,10 @@ def evaluate(
         settings: `env.key=value` texts that change the environment that was trained in.
         references: Also play the random policy, and search for the optimum.
 
+    Returns:
+        The result. For a run folder with several trials it is a `RunEvaluation`: the numbers of the
+        best trial, with `trials` and `groups` beside them.
+
     Raises:
         ConfigError: an argument has an impossible value, the policies do not fit the settings, or
             what the experiment needs is gone.
@@ -62,109 +50,28 @@ def evaluate(
         CheckpointError: the checkpoint is damaged.
     """
     check_protocol(episodes, seed)
-    trained = find_trained(run_or_checkpoint)
+    found = find_run(run_or_checkpoint)
     settings = tuple(settings)
-    config = with_settings(trained.config, settings)
-    return Evaluator(episodes, seed, greedy, references).evaluate(trained, config, settings)
+    evaluator = Evaluator(episodes, seed, greedy, references)
+    if found.is_whole:
+        return _evaluate_whole(found, evaluator, settings)
+    (trained,) = found.trials
+    return evaluator.evaluate(trained, with_settings(trained.config, settings), settings)
 
 
-class Evaluator:
-    """Evaluates runs one after the other, by one protocol.
-
-    Args:
-        episodes: as in `evaluate`, and so are the others.
-        seed: see there.
-        greedy: see there.
-        references: see there; they are found once for each environment.
-    """
-
-    def __init__(self, episodes: int, seed: int, greedy: bool | None, references: bool) -> None:
-        self._episodes, self._seed, self._greedy = episodes, seed, greedy
-        self._wants_references = references
-        self._references: dict[str, References] = {}
-
-    def evaluate(
-        self,
-        trained: TrainedTrial,
-        config: ExperimentConfig,
-        settings: Sequence[str] = (),
-        name: str = "",
-    ) -> EvaluationResult:
-        """Evaluates a checkpoint.
-
-        Args:
-            trained: the checkpoint.
-            config: its experiment, after `with_settings`.
-            settings: what that was told.
-            name: what tables call it; by default the run's name.
-        """
-        from empo_rllib.acting.stage import Stage
-        from empo_rllib.results.load import load_policies
-
-        greedy = resolve_greedy(self._greedy, [config])
-        team = load_policies(trained, config)
-        stage = Stage(
-            partial(open_env, config.env),
-            self._episodes,
-            [team],
-            config.env.allow_infinite_observations,
-        )
-        try:
-            with repeatable(self._seed):
-                played = stage.play(team, self._seeds, greedy)
-            references = self._find_references(config.env, stage)
-        finally:
-            stage.close()
-        protocol = Protocol(
-            checkpoint=str(trained.checkpoint),
-            env=env_of(config),
-            episodes=self._episodes,
-            seed=self._seed,
-            greedy=greedy,
-            settings=tuple(settings),
-            played_in=stage.played_in,
-            num_envs=stage.num_envs,
-        )
-        source = Source(
-            name or trained.config.name,
-            str(trained.run),
-            trained.trial.trial_id,
-            trained.config.seed,
-        )
-        return build_result(protocol, played, team.of_agent, references, source)
-
-    @property
-    def _seeds(self) -> range:
-        return range(self._seed, self._seed + self._episodes)
-
-    def _find_references(self, env: EnvConfig, stage: Stage) -> References | None:
-        key = env.model_dump_json()
-        if self._wants_references and key not in self._references:
-            self._references[key] = find_references(stage, self._seeds)
-        return self._references.get(key)
-
-
-def find_references(stage: Stage, seeds: range) -> References:
-    """Plays the random policy and searches for the optimum.
-
-    Args:
-        stage: where episodes are played.
-        seeds: of the episodes to compare with, of which the random policy plays the first.
-    """
-    from empo_rllib.acting.teams import random_team
-    from empo_rllib.results.optimum import optimal_return
-
-    env = stage.env
-    team = random_team({a: env.action_space(a) for a in env.possible_agents}, seeds[0])
-    with repeatable(seeds[0]):
-        played = stage.play(team, seeds[:RANDOM_EPISODES], greedy=False)
-    random_policy = RandomReference(
-        episodes=len(played),
-        episode_return=estimate([episode.episode_return for episode in played]),
-        episode_length=estimate([episode.length for episode in played]),
-        success_rate=success_rate(played),
-    )
-    return References(random_policy, optimal_return(env, seeds))
+def evaluate_runs(
+    runs: Iterable[str | Path | TrainedTrial | TrainedRun],
+    episodes: int = 100,
+    seed: int = 0,
+    greedy: bool | None = None,
+    settings: Iterable[str] = (),
+    references: bool = True,
+) -> RunsEvaluation:
+    """Evaluates several runs as `evaluate` does one, and groups those that differ in the seed."""
+    check_protocol(episodes, seed)
+    found = [find_run(run) for run in runs]
+    evaluator = Evaluator(episodes, seed, greedy, references)
+    return _evaluate_all(found, evaluator, tuple(settings))
 
 
 def check_protocol(episodes: int, seed: int) -> None:
@@ -179,8 +86,33 @@ def check_protocol(episodes: int, seed: int) -> None:
         raise ConfigError(f"seed = {seed} must be at least 0 and less than 2**32.")
 
 
-def find_trained(run_or_checkpoint: str | Path | TrainedTrial) -> TrainedTrial:
-    """Returns what `locate` finds; a `TrainedTrial` is returned as it is."""
-    if isinstance(run_or_checkpoint, TrainedTrial):
-        return run_or_checkpoint
-    return locate(run_or_checkpoint)
+def _evaluate_whole(
+    run: TrainedRun, evaluator: Evaluator, settings: tuple[str, ...]
+) -> RunEvaluation:
+    every = _evaluate_all([run], evaluator, settings)
+    main = every.runs[run.trials.index(run.main)]
+    # The numbers beside the trials are those that the trial alone has.
+    source = replace(main.source, name=run.main.config.name, params=None)
+    return RunEvaluation(**{**vars(main), "source": source}, every_trial=every)
+
+
+def _evaluate_all(
+    runs: Sequence[TrainedRun], evaluator: Evaluator, settings: tuple[str, ...]
+) -> RunsEvaluation:
+    trained = [(run, one) for run in runs for one in run.trials]
+    played_in = [with_settings(one.config, settings) for _, one in trained]
+    names = trial_names(runs)
+    results = []
+    for (run, one), config, name in zip(trained, played_in, names.played, strict=True):
+        result = evaluator.evaluate(one, config, settings, name)
+        if run.is_whole:
+            result = replace(result, source=replace(result.source, params=one.trial.params))
+        results.append(result)
+    configs = [one.config for _, one in trained]
+    return RunsEvaluation(
+        runs=results,
+        groups=group_results(results, configs),
+        same_seed=share_a_seed(configs),
+        best=names.best,
+        left_out=names.left_out,
+    )

@@ -95,12 +95,20 @@ class Source:
         run: the run folder.
         trial: the trial's id.
         training_seed: the trial's seed.
+        params: the values sampled for the trial's search spaces, by dotted key; None where the
+            trial was evaluated by itself and not as one of its run's.
     """
 
     name: str = ""
     run: str = ""
     trial: str = ""
     training_seed: int | None = None
+    params: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it as plain data, without `params` where they are None."""
+        found = vars(self)
+        return found if self.params is not None else {k: found[k] for k in found if k != "params"}
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,7 @@ class EvaluationResult:
         """Returns the result as plain data."""
         return {
             "format": FORMAT,
-            "source": vars(self.source),
+            "source": self.source.to_dict(),
             "protocol": {**vars(self.protocol), "settings": list(self.protocol.settings)},
             "episode_return": self.episode_return.to_dict(),
             "agent_return": _to_dicts(self.agent_return),

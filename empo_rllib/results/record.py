@@ -11,8 +11,9 @@ from empo_rllib.algorithms.setup import open_checked_env
 from empo_rllib.config.sections import EnvConfig
 from empo_rllib.errors import EnvError
 from empo_rllib.experiment.run_folder import TrainedTrial
-from empo_rllib.results.evaluate import check_protocol, find_trained
+from empo_rllib.results.evaluate import check_protocol
 from empo_rllib.results.film import Frame, check_film, write_film
+from empo_rllib.results.find import find_trained
 from empo_rllib.results.settings import resolve_greedy
 from empo_rllib.seeding import repeatable
 

@@ -1,19 +1,15 @@
-"""Several runs by one protocol, and what they say of the settings that they have in common."""
+"""Results of several runs or trials, and the groups of those that differ only in the seed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.experiment.run_folder import TrainedTrial
-from empo_rllib.results.evaluate import Evaluator, check_protocol, find_trained
 from empo_rllib.results.evaluation import FORMAT, EvaluationResult
-from empo_rllib.results.settings import with_settings
 from empo_rllib.statistics import Estimate, GroupEstimate, stratified_estimate
 from empo_rllib.version import __version__
 
@@ -36,6 +32,8 @@ class EvaluationGroup:
         episode_length: of a run; None for several environments.
         success_rate: of a run; None where an environment does not tell.
         policy_return: of a run, for each policy; empty for several environments.
+        params: the values sampled for the search spaces of the runs, by dotted key; None where they
+            are not trials of one run, or not the same.
     """
 
     names: tuple[str, ...]
@@ -45,13 +43,16 @@ class EvaluationGroup:
     episode_length: GroupEstimate | None
     success_rate: GroupEstimate | None
     policy_return: dict[str, GroupEstimate]
+    params: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns it as plain data."""
         numbers = ("episode_return", "normalised_return", "episode_length", "success_rate")
         found = {name: getattr(self, name) for name in numbers}
+        params = {} if self.params is None else {"params": self.params}
         return {
             "runs": list(self.names),
+            **params,
             "num_envs": self.num_envs,
             **{name: value and value.to_dict() for name, value in found.items()},
             "policy_return": {name: e.to_dict() for name, e in self.policy_return.items()},
@@ -63,14 +64,18 @@ class RunsEvaluation:
     """Several runs, each evaluated by the same protocol.
 
     Attributes:
-        runs: one result each.
+        runs: one result each; of a run folder with several trials, one for each trial.
         groups: of those that differ only in the seed.
         same_seed: whether some differ in nothing, not even the seed, and are in no group.
+        best: the names of the best trials of run folders with several, by `tune.metric`.
+        left_out: the names of trials of such folders that have no checkpoint.
     """
 
     runs: list[EvaluationResult]
     groups: list[EvaluationGroup]
     same_seed: bool = False
+    best: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Returns all of it as JSON text."""
@@ -79,45 +84,48 @@ class RunsEvaluation:
             "package_version": __version__,
             "runs": [result.to_dict() for result in self.runs],
             "groups": [group.to_dict() for group in self.groups],
+            "best": list(self.best),
+            "left_out": list(self.left_out),
         }
         return json.dumps(data, indent=2)
 
 
-def evaluate_runs(
-    runs: Iterable[str | Path | TrainedTrial],
-    episodes: int = 100,
-    seed: int = 0,
-    greedy: bool | None = None,
-    settings: Iterable[str] = (),
-    references: bool = True,
-) -> RunsEvaluation:
-    """Evaluates several runs as `evaluate` does one, and groups those that differ in the seed."""
-    check_protocol(episodes, seed)
-    trained = [find_trained(run) for run in runs]
-    settings = tuple(settings)
-    configs = [with_settings(one.config, settings) for one in trained]
-    evaluator = Evaluator(episodes, seed, greedy, references)
-    results = [
-        evaluator.evaluate(one, config, settings, name)
-        for one, config, name in zip(trained, configs, run_names(trained), strict=True)
-    ]
-    strata = [runs for family in _families(results, configs) for runs in family]
-    same_seed = not all(map(_are_seeds, strata))
-    return RunsEvaluation(results, group_results(results, configs), same_seed)
+@dataclass(frozen=True, kw_only=True)
+class RunEvaluation(EvaluationResult):
+    """A run folder with several trials: the numbers of its best trial, and all of its trials.
 
+    Without a best trial the numbers are those of the first one.
 
-def run_names(runs: Sequence[TrainedTrial]) -> list[str]:
-    """Returns a name for each, with as much of its path as it takes to tell them apart."""
-    choices: list[Callable[[TrainedTrial], str]] = [
-        lambda run: run.run.name,
-        lambda run: f"{run.run.name}/{run.trial.trial_id}",
-        lambda run: f"{run.run.name}/{run.trial.trial_id}/{run.checkpoint.name}",
-    ]
-    for choose in choices:
-        names = [choose(run) for run in runs]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{number} {name}" for number, name in enumerate(names, start=1)]
+    Attributes:
+        every_trial: all trials that have a checkpoint, by the same protocol.
+    """
+
+    every_trial: RunsEvaluation
+
+    @property
+    def trials(self) -> list[EvaluationResult]:
+        """The result of each trial, in the order in which they started."""
+        return self.every_trial.runs
+
+    @property
+    def groups(self) -> list[EvaluationGroup]:
+        """The trials that differ only in the seed."""
+        return self.every_trial.groups
+
+    @property
+    def best_trial(self) -> str | None:
+        """The best trial's id; None where no trial has reported `tune.metric`."""
+        return next(iter(self.every_trial.best), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the numbers of the best trial, and beside them all trials."""
+        return {
+            **super().to_dict(),
+            "best_trial": self.best_trial,
+            "trials": [trial.to_dict() for trial in self.trials],
+            "groups": [group.to_dict() for group in self.groups],
+            "left_out": list(self.every_trial.left_out),
+        }
 
 
 def group_results(
@@ -125,37 +133,47 @@ def group_results(
 ) -> list[EvaluationGroup]:
     """Groups results of runs that differ only in the seed.
 
-    Runs that also differ in the environment form one group more. Runs with the same seed, such as
-    two checkpoints of one trial, are no sample of seeds: they are in no group.
+    Runs that were trained and evaluated in several environments form one group more. Runs with the
+    same seed, such as two checkpoints of one trial, are no sample of seeds: they are in no group.
 
     Args:
         results: of each run.
-        configs: the experiment of each, with the environment that it was evaluated in.
+        configs: the experiment that each was trained with.
     """
     groups = []
-    for strata in _families(results, configs):
-        samples = [runs for runs in strata if _are_seeds(runs)]
+    for strata in _families(configs):
+        samples = [[results[i] for i in runs] for runs in strata if _are_seeds(runs, configs)]
         groups += [_group([runs]) for runs in samples if len(runs) > 1]
-        if len(samples) > 1 and any(len(runs) > 1 for runs in samples):
+        envs = {str(runs[0].protocol.env) for runs in samples}
+        if len(envs) == len(samples) > 1 and any(len(runs) > 1 for runs in samples):
             groups.append(_group(samples))
     return groups
 
 
-def _families(
-    results: Sequence[EvaluationResult], configs: Sequence[ExperimentConfig]
-) -> list[list[list[EvaluationResult]]]:
-    """Returns the runs of the same settings, and of these, those of each environment."""
-    families: dict[str, dict[str, list[EvaluationResult]]] = {}
-    for result, config in zip(results, configs, strict=True):
+def seed_groups(configs: Sequence[ExperimentConfig]) -> list[list[int]]:
+    """Returns the indices of experiments that differ only in the seed, two or more in each list."""
+    strata = [runs for family in _families(configs) for runs in family]
+    return [runs for runs in strata if len(runs) > 1 and _are_seeds(runs, configs)]
+
+
+def share_a_seed(configs: Sequence[ExperimentConfig]) -> bool:
+    """Whether experiments of the same settings also have the same seed, and so form no group."""
+    return not all(_are_seeds(runs, configs) for family in _families(configs) for runs in family)
+
+
+def _families(configs: Sequence[ExperimentConfig]) -> list[list[list[int]]]:
+    """Returns the indices of experiments with the same settings, and of these by environment."""
+    families: dict[str, dict[str, list[int]]] = {}
+    for index, config in enumerate(configs):
         data = {k: v for k, v in config.to_dict().items() if k not in _INCIDENTAL}
         env = data.pop("env")
         strata = families.setdefault(json.dumps(data, sort_keys=True, default=str), {})
-        strata.setdefault(json.dumps(env, sort_keys=True, default=str), []).append(result)
+        strata.setdefault(json.dumps(env, sort_keys=True, default=str), []).append(index)
     return [list(strata.values()) for strata in families.values()]
 
 
-def _are_seeds(runs: Sequence[EvaluationResult]) -> bool:
-    return len({run.source.training_seed for run in runs}) == len(runs)
+def _are_seeds(runs: Sequence[int], configs: Sequence[ExperimentConfig]) -> bool:
+    return len({configs[index].seed for index in runs}) == len(runs)
 
 
 def _group(strata: Sequence[Sequence[EvaluationResult]]) -> EvaluationGroup:
@@ -167,6 +185,7 @@ def _group(strata: Sequence[Sequence[EvaluationResult]]) -> EvaluationGroup:
         known = [[value for value in stratum if value is not None] for stratum in scores]
         return stratified_estimate(known) if known == scores else None
 
+    params = runs[0].source.params
     policies = list(runs[0].policy_return) if in_one else []
     by_policy = {name: over(partial(_policy_mean, name)) for name in policies}
     return EvaluationGroup(
@@ -177,6 +196,7 @@ def _group(strata: Sequence[Sequence[EvaluationResult]]) -> EvaluationGroup:
         episode_length=over(lambda run: run.episode_length.mean) if in_one else None,
         success_rate=over(lambda run: run.success_rate),
         policy_return={name: value for name, value in by_policy.items() if value is not None},
+        params=params if all(run.source.params == params for run in runs) else None,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -15,7 +16,8 @@ from empo_rllib.results.evaluation import (
     References,
     references_by_env,
 )
-from empo_rllib.results.runs import EvaluationGroup, RunsEvaluation
+from empo_rllib.results.labels import label_of
+from empo_rllib.results.runs import EvaluationGroup, RunEvaluation, RunsEvaluation
 from empo_rllib.statistics import Estimate, GroupEstimate
 
 _STUCK = (
@@ -27,10 +29,19 @@ _SAME_SEED = (
     "Runs of the same settings and the same seed are no sample of seeds, and are not joined."
 )
 
+_BEST = "Best: by tune.metric, in training."
+
 _INTERVALS = (
-    "Intervals: of a run for its mean over episodes; of seeds for the interquartile mean\n"
-    "(IQM) over runs, by stratified bootstrap."
+    "95 % intervals. Runs: bootstrap of the mean over episodes, Wilson for success.\n"
+    "Seeds: stratified bootstrap over runs, of the interquartile mean (IQM)."
 )
+
+
+def render_result(result: EvaluationResult | RunsEvaluation) -> RenderableType:
+    """Returns one evaluation, or a row for each of several runs or trials."""
+    if isinstance(result, RunEvaluation):
+        return render_runs(result.every_trial, result.source.run)
+    return render_runs(result) if isinstance(result, RunsEvaluation) else render_evaluation(result)
 
 
 def render_evaluation(result: EvaluationResult) -> RenderableType:
@@ -45,20 +56,35 @@ def render_evaluation(result: EvaluationResult) -> RenderableType:
     return Group(*lines, *_remarks([result]))
 
 
-def render_runs(evaluation: RunsEvaluation) -> RenderableType:
-    """Returns the protocol, a row for each run and group, and what to keep in mind."""
+def render_runs(evaluation: RunsEvaluation, folder: str = "") -> RenderableType:
+    """Returns the protocol, a row for each run and group, and what to keep in mind.
+
+    Args:
+        evaluation: of the runs.
+        folder: the run folder, where all of them are its trials.
+    """
     runs = evaluation.runs
     ids = list(dict.fromkeys(run.protocol.env["id"] for run in runs))
     lines: list[RenderableType] = [
         Text(f"{', '.join(ids)}: {_how(*(run.protocol for run in runs))}"),
+        *([Text(folder, style="dim", overflow="fold")] if folder else []),
         Text(),
         _runs_table(evaluation),
     ]
+    if evaluation.best:
+        lines.append(Text(_BEST))
     if evaluation.groups:
         lines.append(Text(_INTERVALS))
     if evaluation.same_seed:
         lines.append(Text(_SAME_SEED))
+    if evaluation.left_out:
+        lines.append(render_left_out(evaluation.left_out))
     return Group(*lines, *_remarks(runs))
+
+
+def render_left_out(names: Sequence[str]) -> Text:
+    """Returns a sentence about trials that could not play."""
+    return Text(f"Left out, without a checkpoint: {', '.join(names)}.")
 
 
 def new_table(*titles: str) -> Table:
@@ -111,11 +137,15 @@ def _add_references(table: Table, references: References) -> None:
 
 
 def _runs_table(evaluation: RunsEvaluation) -> Table:
-    table = new_table("return", "95 % interval", "IQM", "length", "success")
+    table = new_table("return", "95 % interval", "IQM", "length", "success", "interval")
     for run in evaluation.runs:
-        mean, interval, middle = _cells(run.episode_return, 3)
-        length = f"{run.episode_length.mean:.1f}"
-        table.add_row(run.source.name, mean, interval, middle, length, _share(run.success_rate))
+        name = _with_params(run.source.name, run.source.params)
+        table.add_row(
+            f"{name}, best" if run.source.name in evaluation.best else name,
+            *_cells(run.episode_return, 3),
+            f"{run.episode_length.mean:.1f}",
+            *_share_cells(run.success_rate, run.success_interval_95),
+        )
     for group in evaluation.groups:
         table.add_section()
         _add_group(table, group)
@@ -126,15 +156,20 @@ def _runs_table(evaluation: RunsEvaluation) -> Table:
 def _add_group(table: Table, group: EvaluationGroup) -> None:
     """Adds what a group comes to; its intervals are of the interquartile mean over runs."""
     length = "–" if group.episode_length is None else f"{group.episode_length.mean:.1f}"
-    success = _share(None if group.success_rate is None else group.success_rate.mean)
+    rate = group.success_rate
+    success = (
+        _share_cells(None, None)
+        if rate is None
+        else _share_cells(rate.mean, rate.interquartile_mean_interval_95)
+    )
     if group.episode_return is not None:
-        name = f"{len(group.names)} seeds"
-        table.add_row(name, *_group_cells(group.episode_return), length, success)
+        name = _with_params(f"{len(group.names)} seeds", group.params)
+        table.add_row(name, *_group_cells(group.episode_return), length, *success)
         return
     name = f"{len(group.names)} runs, {group.num_envs} envs"
     if group.normalised_return is not None:
         name += ": 0 random, 1 optimum"
-    table.add_row(name, *_group_cells(group.normalised_return), length, success)
+    table.add_row(name, *_group_cells(group.normalised_return), length, *success)
 
 
 def _add_references_of_runs(table: Table, runs: Sequence[EvaluationResult]) -> None:
@@ -153,8 +188,17 @@ def _optimum(references: References) -> str:
     return "unknown" if references.optimum is None else f"{references.optimum:.3f}"
 
 
+def _with_params(name: str, params: Mapping[str, Any] | None) -> str:
+    return f"{name}: {label_of(params)}" if params else name
+
+
 def _share(rate: float | None) -> str:
     return "–" if rate is None else f"{rate:.0%}"
+
+
+def _share_cells(rate: float | None, ends: tuple[float, float] | None) -> tuple[str, str]:
+    between = "–" if ends is None else f"{100 * ends[0]:.0f}–{100 * ends[1]:.0f}%"
+    return _share(rate), between
 
 
 def _cells(estimate: Estimate, digits: int) -> tuple[str, str, str]:

@@ -174,6 +174,14 @@ def test_seeds_are_evaluated_together(seeds, place, tmp_path):
         assert run["episode_return"]["mean"] == pytest.approx(np.mean(returns))
 
 
+def test_a_run_is_evaluated_with_all_its_seeds(seeds, place):
+    done = place.type("evaluate", seeds[0].parent, "--sampled", "--episodes", 5)
+
+    assert (done.code, done.stderr) == (0, "")
+    for name in ("trial_00000", "trial_00001", ", best", "2 seeds"):
+        assert name in done.stdout
+
+
 def test_seeds_play_with_each_other(seeds, place, tmp_path):
     out, figure = tmp_path / "cross.json", tmp_path / "cross.png"
     options = ("--sampled", "--episodes", 5, "--out", out, "--figure", figure)

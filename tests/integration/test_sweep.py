@@ -50,6 +50,7 @@ def test_asha_stops_worse_trials_early_and_says_so(run):
     for trial in stopped:
         assert trial["params"]["env.kwargs.max_steps"] == LONG
         assert GRACE <= trial["env_steps"] < 2000
+        assert trial["stop_reason"] == f"stopped by ASHA at {trial['env_steps']:,} env steps"
     assert run.summary["status"] == "finished"
 
 

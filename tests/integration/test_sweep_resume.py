@@ -95,7 +95,7 @@ def statuses(run: Run) -> list[tuple[str, int]]:
 
 
 def test_the_signal_came_when_only_the_first_trial_had_passed_a_rung(statuses_before):
-    assert statuses_before == [("finished", 6), ("interrupted", 1), ("interrupted", 0)]
+    assert statuses_before == [("finished", 6), ("interrupted", 1), ("pending", 0)]
 
 
 def test_a_trial_that_starts_after_the_resume_is_compared_with_those_before(resumed):

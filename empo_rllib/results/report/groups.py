@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from empo_rllib.results.report.numbers import setting
+from empo_rllib.results.labels import label_of
 from empo_rllib.results.report.runs import ReportedRun, ReportedTrial
 
 # Seven colours, each as a solid and as a dashed line.
 MAX_DRAWN = 14
-_OBVIOUS = ("algorithm.params.", "env.kwargs.", "model.")
 
 
 @dataclass(frozen=True)
@@ -64,22 +62,6 @@ def drawn_groups(groups: Sequence[TrialGroup]) -> list[TrialGroup]:
 
     best = sorted(trained, key=rank, reverse=True)[:MAX_DRAWN]
     return [group for group in trained if group in best]
-
-
-def label_of(params: Mapping[str, Any]) -> str:
-    """Returns parameters as `lr 0.0005, entropy_coeff 0.01`."""
-    names = short_names(list(params))
-    return ", ".join(f"{names[key]} {setting(value).text}" for key, value in params.items())
-
-
-def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Returns dotted keys without the sections that go without saying, as far as they differ."""
-    shortened = {key: key for key in keys}
-    for key in keys:
-        for section in _OBVIOUS:
-            shortened[key] = shortened[key].removeprefix(section)
-    names = list(shortened.values())
-    return {key: name if names.count(name) == 1 else key for key, name in shortened.items()}
 
 
 def trial_label(run: ReportedRun, trial: ReportedTrial, many_runs: bool) -> str:

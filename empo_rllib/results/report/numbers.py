@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from empo_rllib.config.search_space import is_number
 from empo_rllib.experiment.progress import duration
+from empo_rllib.results.labels import setting_text
 from empo_rllib.results.report.parts import Cell
 from empo_rllib.statistics import Estimate
 
@@ -50,11 +52,7 @@ def estimate_cells(estimate: Estimate, digits: int = 3) -> list[Cell]:
 
 def setting(value: Any) -> Cell:
     """Returns a value of an experiment file."""
-    if isinstance(value, bool) or value is None:
-        return Cell({True: "true", False: "false", None: "null"}[value])
-    if isinstance(value, int | float):
-        return Cell(f"{value:,}" if isinstance(value, int) else f"{value:g}", float(value))
-    return Cell(str(value))
+    return Cell(setting_text(value), float(value) if is_number(value) else None)
 
 
 def plural(number: int, noun: str) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 from empo_rllib.algorithms.setup import open_checked_env
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
-from empo_rllib.results.evaluate import Evaluator
 from empo_rllib.results.evaluation import EvaluationResult
+from empo_rllib.results.evaluator import Evaluator
 from empo_rllib.results.report.runs import ReportedRun, ReportedTrial
 from empo_rllib.results.settings import resolve_greedy
 from empo_rllib.seeding import repeatable

@@ -93,16 +93,16 @@ def test_an_iteration_without_episode_keeps_the_last_return(run):
 
 
 @pytest.mark.parametrize(
-    ("stop_reason", "interrupted", "status"),
+    ("stop_reason", "interrupted", "status", "why"),
     [
-        ("env_steps 5,000 >= 5,000", False, "finished"),
-        ("env_steps 5,000 >= 5,000", True, "finished"),
-        ("", True, "interrupted"),
-        ("", False, "stopped"),
+        ("env_steps 5,000 >= 5,000", False, "finished", "env_steps 5,000 >= 5,000"),
+        ("env_steps 5,000 >= 5,000", True, "finished", "env_steps 5,000 >= 5,000"),
+        ("", True, "interrupted", ""),
+        ("", False, "stopped", "stopped by ASHA at 5,000 env steps"),
     ],
 )
 def test_a_completed_trial_was_finished_interrupted_or_stopped_early(
-    run, interruption, stop_reason, interrupted, status
+    run, interruption, stop_reason, interrupted, status, why
 ):
     monitor, summary = run
     play(monitor, stop_reason=stop_reason)
@@ -110,7 +110,7 @@ def test_a_completed_trial_was_finished_interrupted_or_stopped_early(
     if interrupted:
         interruption.asked.set()
     monitor.on_trial_complete(0, [], tune_trial())
-    assert summary.trials[0].status == status
+    assert (summary.trials[0].status, summary.trials[0].stop_reason) == (status, why)
     assert interrupt.running_trials == set()
 
 

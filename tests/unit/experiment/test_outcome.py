@@ -48,6 +48,19 @@ def test_a_finished_run_says_what_came_out_and_what_to_type_next(finished, monke
     ]
 
 
+def test_the_env_steps_of_all_trials_are_counted(finished, result, trial):
+    others = [
+        trial(1, status="stopped", env_steps=20_000, metric=0.1),
+        trial(2, status="finished", env_steps=80_000, metric=0.5),
+        trial(3, status="pending"),
+    ]
+    run = result(finished.trials[0], *others, status="interrupted", best_trial="trial_00000")
+    assert (
+        "trained      175,000 env steps in 3 trials; the best one 75,000 env steps in 1m35s "
+        "(789 env steps/s)" in render_outcome(run, COMMAND).splitlines()
+    )
+
+
 def test_a_trial_that_failed_has_a_last_return_and_no_best_one(finished):
     finished.status = finished.trials[0].status = "failed"
     finished.trials[0].stop_reason = ""

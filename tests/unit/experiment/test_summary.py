@@ -155,6 +155,16 @@ def test_a_run_that_nobody_works_on_is_settled(result, trial, statuses, interrup
     assert not {entry.status for entry in run.trials} & {"pending", "running"}
 
 
+def test_a_trial_that_has_never_started_is_not_interrupted(result, trial):
+    never, before = trial(1, status="pending"), trial(2, status="pending", env_steps=100)
+    run = result(trial(0, status="finished"), never, before)
+    run.settle(interrupted=True)
+    assert [entry.status for entry in run.trials] == ["finished", "pending", "interrupted"]
+    run = result(trial(0, status="finished"), never)
+    run.settle(interrupted=True)
+    assert run.status == "interrupted"
+
+
 def test_a_mean_over_few_episodes_is_the_best_only_where_all_are(result, trial):
     early = trial(0, metric=0.9, is_settled=False)
     summary = result(early, trial(1, metric=0.5))

@@ -20,7 +20,14 @@ from empo_rllib.acting.stage import Stage
 from empo_rllib.acting.teams import ActingPolicies
 from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
-from empo_rllib.results.crossplay import CrossplayResult, Player, _Pairs, _returns, crossplay
+from empo_rllib.results.crossplay import (
+    CrossplayResult,
+    Player,
+    PlayerGroup,
+    _Pairs,
+    _returns,
+    crossplay,
+)
 from empo_rllib.results.crossplay_table import render_crossplay
 from empo_rllib.results.heat_map import colour_of, draw_crossplay
 from empo_rllib.statistics import estimate
@@ -276,3 +283,28 @@ def test_colours_go_from_one_end_of_the_scale_to_the_other():
     assert colour_of(2.0, 0.0, 2.0) == (253, 231, 37)
     assert colour_of(1.0, 0.0, 2.0) == (33, 145, 140)
     assert colour_of(0.0, 0.0, 0.0) == (253, 231, 37)
+
+
+def test_groups_are_summed_up_with_the_others_of_the_group():
+    matrix = [[9.0, 1.0, 50.0], [3.0, 7.0, 60.0], [70.0, 80.0, 5.0]]
+    result = result_of(matrix, first=[1.0, 2.0, 3.0], second=[3.0, 4.0, 5.0])
+    group = PlayerGroup([0, 1], {"algorithm.params.lr": 0.01})
+
+    found = replace(result, groups=[group])
+
+    (written,) = json.loads(found.to_json())["groups"]
+    assert written == {
+        "players": ["seed-0", "seed-1"],
+        "params": {"algorithm.params.lr": 0.01},
+        "self_play": 8.0,
+        "cross_play": 2.0,
+        "drop": 6.0,
+        "random_partner": 2.5,
+        "random_partner_drop": 5.5,
+    }
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render_crossplay(found))
+    text = console.export_text()
+    (row,) = [line for line in text.splitlines() if line.startswith("2 seeds: lr 0.01")]
+    assert row.split()[-5:] == ["8.000", "2.000", "6.000", "2.500", "5.500"]
+    assert "Seeds: means over players of the same settings" in text

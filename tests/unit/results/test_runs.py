@@ -16,6 +16,7 @@ from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import locate
+from empo_rllib.results.evaluate import evaluate_runs
 from empo_rllib.results.evaluation import (
     Protocol,
     RandomReference,
@@ -24,13 +25,8 @@ from empo_rllib.results.evaluation import (
     build_result,
     references_by_env,
 )
-from empo_rllib.results.runs import (
-    RunsEvaluation,
-    evaluate_runs,
-    group_results,
-    normalised_return,
-    run_names,
-)
+from empo_rllib.results.find import run_names
+from empo_rllib.results.runs import RunsEvaluation, group_results, normalised_return
 from empo_rllib.results.settings import with_settings
 from empo_rllib.results.table import render_runs
 from empo_rllib.statistics import estimate, share_interval, stratified_estimate
@@ -97,6 +93,23 @@ def test_seeds_in_several_environments_are_strata_of_one_group_more():
     assert (across.num_envs, across.normalised_return.n) == (2, 4)
     assert across.episode_return is None  # their returns have no common scale
     assert group(*configs, optimum=None)[-1].normalised_return is None
+
+
+def test_runs_trained_in_several_environments_are_no_seeds_where_one_is_played_in():
+    """`--set env.id=...` makes the environments of evaluation equal, not those of training."""
+    configs = [
+        config_of(seed, f"MultiGrid-Empty-{n}-v0")
+        for seed, n in enumerate(("5x5", "6x6", "5x5", "6x6"))
+    ]
+    played = result_of(config_of(0))
+    results = [
+        replace(played, source=replace(played.source, name=config.name)) for config in configs
+    ]
+
+    assert [group.names for group in group_results(results, configs)] == [
+        ("seed-0", "seed-2"),
+        ("seed-1", "seed-3"),
+    ]
 
 
 def test_normalised_return_is_0_for_chance_and_1_for_the_optimum():

@@ -11,11 +11,11 @@ from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.results.crossplay import crossplay
+from empo_rllib.results.evaluate import evaluate_runs
 from empo_rllib.results.load import load_policies
 from empo_rllib.results.record import record
 from empo_rllib.results.report.play import play
 from empo_rllib.results.report.runs import read_runs
-from empo_rllib.results.runs import evaluate_runs
 from empo_rllib.results.settings import resolve_greedy
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts

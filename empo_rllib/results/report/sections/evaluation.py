@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from empo_rllib.results.evaluation import references_by_env
-from empo_rllib.results.report.groups import label_of, trial_label
+from empo_rllib.results.labels import label_of
+from empo_rllib.results.report.groups import trial_label
 from empo_rllib.results.report.numbers import (
     NOTHING,
     count,

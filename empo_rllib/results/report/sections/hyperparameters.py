@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from empo_rllib.results.labels import short_names
 from empo_rllib.results.report.charts.points import Point, draw_points
-from empo_rllib.results.report.groups import short_names, trial_label
+from empo_rllib.results.report.groups import trial_label
 from empo_rllib.results.report.numbers import count, estimate_cells, fixed, setting
 from empo_rllib.results.report.parts import (
     Cell,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from empo_rllib.results.report.groups import label_of, trial_label
+from empo_rllib.results.labels import label_of
+from empo_rllib.results.report.groups import trial_label
 from empo_rllib.results.report.numbers import count, fixed, interval, plural, seconds
 from empo_rllib.results.report.parts import Cell, Paragraph, Part, ReportSection, Table
 from empo_rllib.results.report.runs import ReportedRun

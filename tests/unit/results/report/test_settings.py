@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from sweeps import edit_summary, write_sweep
 
-from empo_rllib.results.report.groups import label_of, short_names
+from empo_rllib.results.labels import label_of, short_names
 from empo_rllib.results.report.runs import read_runs
 from empo_rllib.results.report.settings import (
     differing_keys,
