@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from empo_rllib.experiment.progress import duration
+from empo_rllib.experiment.time_left import duration
 from empo_rllib.results.report.parts import Cell
 from empo_rllib.statistics import Estimate
 
