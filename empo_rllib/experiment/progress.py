@@ -71,7 +71,7 @@ class Display:
                 refresh_per_second=_FRAMES_PER_S,
                 transient=True,  # until there are trials to be seen
             )
-            self._live.start()
+            self._live.start(refresh=True)
         return self
 
     def __exit__(

@@ -43,8 +43,7 @@ _MAX_ROWS = 20
 _OTHER_LINES = 5
 _GAP = 2
 _BAR_WIDTH = 8
-_STATUS_WIDTH = len("at most 59m59s")
-_NUMBER_WIDTH = 8
+_NUMBER_WIDTH = 7
 _MAX_TEXT_WIDTH = 14
 _MAX_POLICIES = 4
 
@@ -87,12 +86,13 @@ class TrialTable:
         begun = [trial for trial in self._result.trials if _has_begun(trial)]
         shown = self._best_first(self._most_relevant(begun, height - _OTHER_LINES))
         chosen, left_out = _fitting(self._columns(shown, rows), width)
-        lines = [describe_counts(self._config, self._result)]
+        several = len(self._result.trials) > 1
+        lines = [describe_counts(self._config, self._result)] if several else []
         if len(shown) < len(begun):
             lines.append(f"not shown: {len(begun) - len(shown)} more trials that have begun")
-        if left_out:
-            lines.append(f"not shown in {width} columns: {', '.join(left_out)}")
-        texts = [Text(_cut(line, width)) for line in lines]
+        if left_out and shown:
+            lines.append(_listed(f"not shown in {width} columns: ", left_out, width))
+        texts = [Text(line, no_wrap=True) for line in lines]
         return Group(*([_build_table(chosen)] if shown else []), *texts)
 
     def _most_relevant(self, begun: Sequence[TrialSummary], room: int) -> list[TrialSummary]:
@@ -112,6 +112,7 @@ class TrialTable:
         newest = [rows.get(trial.trial_id, {}) for trial in shown]
         ids = [trial.trial_id for trial in shown]
         metric = self._config.tune.metric
+        widest = len("at most 59m59s" if may_end_earlier(self._config) else "59m59s left")
         states = [
             Text(describe_status(self._config, trial, trial.trial_id in rows), _style(trial))
             for trial in shown
@@ -121,7 +122,7 @@ class TrialTable:
             *self._param_columns(ids),
             *self._bar_columns(shown),
             self._steps_column(shown),
-            _numbers("steps/s", [row.get(columns.ENV_STEPS_PER_S) for row in newest], 3, "{:,.0f}"),
+            _numbers("steps/s", [row.get(columns.ENV_STEPS_PER_S) for row in newest], 4, "{:,.0f}"),
             _numbers("return", [trial.episode_return_mean for trial in shown]),
             *(
                 [_numbers("metric", [trial.metric for trial in shown])]
@@ -129,7 +130,7 @@ class TrialTable:
                 else []
             ),
             *_policy_columns(newest),
-            _Column("status", states, max([_STATUS_WIDTH, *map(len, states)]), 0, "left"),
+            _Column("status", states, max([widest, *map(len, states)]), 0, "left"),
         ]
 
     def _param_columns(self, ids: Sequence[str]) -> list[_Column]:
@@ -175,14 +176,20 @@ def describe_counts(config: ExperimentConfig, result: ExperimentResult) -> str:
 
 
 def describe_params(trials: Sequence[TrialSummary]) -> dict[str, dict[str, str]]:
-    """Returns what each trial varies: search spaces by short names, and the seed."""
+    """Returns what differs between trials: values of search spaces by short names, and the seed."""
     names = _short_names([*trials[0].params, "seed"])
-    has_seeds = len({trial.seed for trial in trials}) > 1
-    described = {}
-    for trial in trials:
-        values = {names[key]: _value(value) for key, value in trial.params.items()}
-        described[trial.trial_id] = values | ({"seed": str(trial.seed)} if has_seeds else {})
-    return described
+    values = {
+        trial.trial_id: {
+            names[key]: _value(value) for key, value in {**trial.params, "seed": trial.seed}.items()
+        }
+        for trial in trials
+    }
+    varied = [
+        name
+        for name in names.values()
+        if len({described[name] for described in values.values()}) > 1
+    ]
+    return {key: {name: described[name] for name in varied} for key, described in values.items()}
 
 
 def describe_status(config: ExperimentConfig, trial: TrialSummary, has_row: bool) -> str:
@@ -226,7 +233,7 @@ def _policy_columns(newest: Sequence[Mapping[str, float]]) -> list[_Column]:
     if len(keys) < 2:  # the return says the same
         return []
     return [
-        _numbers(_short(key.removeprefix(prefix)), [row.get(key) for row in newest], rank=4)
+        _numbers(_short(key.removeprefix(prefix)), [row.get(key) for row in newest], rank=3)
         for key in keys[:_MAX_POLICIES]
     ]
 
@@ -243,6 +250,14 @@ def _fitting(known: Sequence[_Column], width: int) -> tuple[list[_Column], list[
         [column for number, column in enumerate(known) if number in chosen],
         [column.name for number, column in enumerate(known) if number not in chosen],
     )
+
+
+def _listed(start: str, names: Sequence[str], width: int) -> str:
+    """Returns as many names as fit in, and how many more there are."""
+    texts = [f"{start}{', '.join(names)}"]
+    for count in range(len(names) - 1, -1, -1):
+        texts.append(f"{start}{', '.join(names[:count])} and {len(names) - count} more")
+    return next((text for text in texts if cell_len(text) <= width), texts[-1])
 
 
 def _build_table(chosen: Iterable[_Column]) -> Table:
