@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from empo_rllib.console import Tell
     from empo_rllib.experiment.run_folder import TrainedTrial
 
 
 def find_runs(runs: Sequence[Path], settings: Sequence[str] = ()) -> list[TrainedTrial]:
     """Finds checkpoints before anything imports Ray, so that a mistake is answered at once."""
-    from empo_rllib.experiment.cluster import quiet_ray
     from empo_rllib.experiment.run_folder import locate
     from empo_rllib.results.settings import with_settings
 
     trained = [locate(run) for run in runs]
     for one in trained:
         with_settings(one.config, settings)
-    quiet_ray()
     return trained
+
+
+@contextlib.contextmanager
+def working_with_ray(text: str) -> Iterator[Tell]:
+    """Shows what a command does, and imports Ray, which takes seconds."""
+    from empo_rllib.console import working
+    from empo_rllib.experiment.cluster import quiet_ray
+
+    with working(text) as tell:
+        quiet_ray()
+        yield tell
 
 
 def open_no_window() -> None:

@@ -15,7 +15,7 @@ from empo_rllib.commands.options import (
     RunsArgument,
     SeedOption,
 )
-from empo_rllib.commands.prepare import find_runs, open_no_window
+from empo_rllib.commands.prepare import find_runs, open_no_window, working_with_ray
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,7 +63,6 @@ def evaluate(
     Each episode runs to its end. The same arguments give the same numbers. Runs that
     differ only in the seed are also summed up.
     """
-    from empo_rllib.console import PrintableConsole
     from empo_rllib.results.evaluate import check_protocol
     from empo_rllib.results.runs import evaluate_runs
     from empo_rllib.results.table import render_evaluation, render_runs
@@ -71,9 +70,7 @@ def evaluate(
     check_protocol(episodes, seed)
     out = _checked("--out", out, ".json")
     trained = find_runs(runs, settings or [])
-    with PrintableConsole(stderr=True).status(
-        f"Playing {episodes} episodes of {len(trained)} runs"
-    ):
+    with working_with_ray(f"Playing {_count(episodes)} of {_count(len(trained), 'run')}"):
         found = evaluate_runs(trained, episodes, seed, greedy, settings or [], references)
     one = found.runs[0] if len(found.runs) == 1 else None
     text = found.to_json() if one is None else one.to_json()
@@ -95,7 +92,6 @@ def crossplay(
     Rows play the first agent (or those of the first policy), columns all others.
     Drop: what a player earns with itself less what it earns with others.
     """
-    from empo_rllib.console import PrintableConsole
     from empo_rllib.results.crossplay import check_players, crossplay
     from empo_rllib.results.crossplay_table import render_crossplay
     from empo_rllib.results.evaluate import check_protocol
@@ -108,8 +104,8 @@ def crossplay(
     figure = _checked("--figure", figure, ".png", ".svg")
     trained = find_runs(runs, settings or [])
     check_players([with_settings(one.config, settings or []) for one in trained])
-    with PrintableConsole(stderr=True).status(f"Playing {len(trained)} x {len(trained)} pairs"):
-        result = crossplay(trained, episodes, seed, greedy, settings or [])
+    with working_with_ray(f"Loading the policies of {len(trained)} runs") as tell:
+        result = crossplay(trained, episodes, seed, greedy, settings or [], tell)
     if figure is not None:
         write_output("--figure", figure, draw_crossplay(result, figure.suffix.lower()))
     _report(result.to_json(), render_crossplay(result), json, out)
@@ -131,7 +127,6 @@ def record(
     ] = None,
 ) -> None:
     """Film episodes, with each agent's last action and reward so far in a caption."""
-    from empo_rllib.console import PrintableConsole
     from empo_rllib.results.evaluate import check_protocol
     from empo_rllib.results.film import check_film
     from empo_rllib.results.record import record
@@ -140,8 +135,10 @@ def record(
     check_film(out.expanduser(), fps)
     (trained,) = find_runs([run])
     open_no_window()
-    with PrintableConsole(stderr=True).status(f"Filming {_count(episodes)}"):
-        num_frames = record(trained, out, episodes=episodes, seed=seed, greedy=greedy, fps=fps)
+    with working_with_ray(f"Recording {_count(episodes)}") as tell:
+        num_frames = record(
+            trained, out, episodes=episodes, seed=seed, greedy=greedy, fps=fps, tell=tell
+        )
     echo(f"{out}: {_count(episodes)}, {num_frames} frames")
 
 
@@ -165,14 +162,11 @@ def report(
 
     It needs no network and runs no code from a checkpoint.
     """
-    from empo_rllib.console import PrintableConsole
-    from empo_rllib.experiment.cluster import quiet_ray
-    from empo_rllib.results.report.write import write_report
-
-    quiet_ray()
     open_no_window()
-    with PrintableConsole(stderr=True).status("Reading") as status:
-        written = write_report(runs, out, episodes, seed, crossplay, status.update)
+    with working_with_ray(f"Reading {_count(len(runs), 'run')}") as tell:
+        from empo_rllib.results.report.write import write_report
+
+        written = write_report(runs, out, episodes, seed, crossplay, tell)
     echo(f"{out}: {written}")
 
 
@@ -198,5 +192,5 @@ def _report(text: str, table: RenderableType, json: bool, out: Path | None) -> N
         PrintableConsole().print(table)
 
 
-def _count(episodes: int) -> str:
-    return "1 episode" if episodes == 1 else f"{episodes} episodes"
+def _count(number: int, noun: str = "episode") -> str:
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"

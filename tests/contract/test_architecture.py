@@ -55,6 +55,7 @@ MAY_IMPORT = {
         "version",
     },
     "results": {
+        "console",
         "columns",
         "errors",
         "files",
@@ -70,6 +71,7 @@ MAY_IMPORT = {
         "version",
     },
     "exporting": {
+        "console",
         "errors",
         "files",
         "json_text",
