@@ -50,6 +50,7 @@ class Display:
         self._config = config
         self._result: ExperimentResult | None = None
         self._table: TrialTable | None = None
+        self._params: dict[str, dict[str, str]] = {}
         self._rows: dict[str, Mapping[str, float]] = {}
         self._stream = LossyStream(_find_output)
         # In a notebook rich would draw with widgets, which are lost when the notebook is saved.
@@ -91,6 +92,7 @@ class Display:
         self._result = result
         self._last_status = {trial.trial_id: trial.status for trial in result.trials}
         self._table = TrialTable(self._config, result)
+        self._params = describe_params(result.trials)
         self.doing("building the first trials: environments, networks, compiled kernels")
         if self._live is not None:
             self._live.transient = False
@@ -143,7 +145,8 @@ class Display:
         for trial in result.trials:
             if trial.status != self._last_status[trial.trial_id]:
                 self._last_status[trial.trial_id] = trial.status
-                self.notice(change_line(self._config, result, trial))
+                params = self._params[trial.trial_id]
+                self.notice(change_line(self._config, result, trial, params))
 
     def _print_rows(self, result: ExperimentResult) -> None:
         self._last_line = time.monotonic()
@@ -192,9 +195,20 @@ def describe_cluster(cluster: Cluster) -> list[str]:
     return [f"Ray dashboard: {cluster.dashboard_url}{login}"]
 
 
-def change_line(config: ExperimentConfig, result: ExperimentResult, trial: TrialSummary) -> str:
-    """Returns a line for a log: a trial that has started or ended, and the state of all."""
-    params = describe_params(result.trials)[trial.trial_id]
+def change_line(
+    config: ExperimentConfig,
+    result: ExperimentResult,
+    trial: TrialSummary,
+    params: Mapping[str, str],
+) -> str:
+    """Returns a line for a log: a trial that has started or ended, and the state of all.
+
+    Args:
+        config: The experiment.
+        result: All trials.
+        trial: The one that has started or ended.
+        params: What it varies.
+    """
     varied = "  ".join(f"{key} {value}" for key, value in params.items())
     parts = [f"{trial.trial_id}  {trial.status}", varied]
     if trial.status != "running" and trial.episode_return_mean is not None:

@@ -136,9 +136,13 @@ class TrialTable:
     def _param_columns(self, ids: Sequence[str]) -> list[_Column]:
         return [
             _Column(
-                name,
+                _short(name),
                 [Text(self._params[trial_id][name]) for trial_id in ids],
-                max(cell_len(text) for p in self._params.values() for text in (name, p[name])),
+                max(
+                    cell_len(text)
+                    for p in self._params.values()
+                    for text in (_short(name), p[name])
+                ),
                 rank=1,
             )
             for name in next(iter(self._params.values()))
@@ -177,19 +181,14 @@ def describe_counts(config: ExperimentConfig, result: ExperimentResult) -> str:
 
 def describe_params(trials: Sequence[TrialSummary]) -> dict[str, dict[str, str]]:
     """Returns what differs between trials: values of search spaces by short names, and the seed."""
-    names = _short_names([*trials[0].params, "seed"])
-    values = {
-        trial.trial_id: {
-            names[key]: _value(value) for key, value in {**trial.params, "seed": trial.seed}.items()
-        }
-        for trial in trials
+    values = {trial.trial_id: {**trial.params, "seed": trial.seed} for trial in trials}
+    names = _short_names(dict.fromkeys(key for one in values.values() for key in one))
+    texts = {
+        trial_id: {name: _value(one.get(key)) for key, name in names.items()}
+        for trial_id, one in values.items()
     }
-    varied = [
-        name
-        for name in names.values()
-        if len({described[name] for described in values.values()}) > 1
-    ]
-    return {key: {name: described[name] for name in varied} for key, described in values.items()}
+    varied = [name for name in names.values() if len({one[name] for one in texts.values()}) > 1]
+    return {trial_id: {name: one[name] for name in varied} for trial_id, one in texts.items()}
 
 
 def describe_status(config: ExperimentConfig, trial: TrialSummary, has_row: bool) -> str:
@@ -274,7 +273,7 @@ def _short_names(keys: Iterable[str]) -> dict[str, str]:
     """Returns the last part of each key, or all of it where another one ends alike."""
     last = {key: key.rpartition(".")[2] for key in keys}
     counts = Counter(last.values())
-    return {key: _short(end if counts[end] == 1 else key) for key, end in last.items()}
+    return {key: printable(end if counts[end] == 1 else key) for key, end in last.items()}
 
 
 def _value(value: Any) -> str:

@@ -114,7 +114,9 @@ def test_the_lines_of_a_sweep_say_what_varies_and_what_is_left(experiment, resul
         trial(2),
     ]
     config = experiment(stop={"env_steps": 200_000})
-    assert [change_line(config, result(*trials), one) for one in trials[:2]] == [
+    assert [
+        change_line(config, result(*trials), one, {"seed": str(one.seed)}) for one in trials[:2]
+    ] == [
         "trial_00000  finished  seed 0  return 0.500  "
         "(1 running, 1 finished, 1 to go, about 3 min)",
         "trial_00001  running  seed 1  (1 running, 1 finished, 1 to go, about 3 min)",

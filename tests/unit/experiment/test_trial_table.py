@@ -208,8 +208,8 @@ def test_what_varies_has_short_names_unless_two_end_alike(trial):
         for number in range(2)
     ]
     assert describe_params(trials)["trial_00001"] == {
-        "env.kwargs.s..": "9",
-        "model.kwargs..": "0.000247",
+        "env.kwargs.size": "9",
+        "model.kwargs.size": "0.000247",
         "seed": "1",
     }
 
