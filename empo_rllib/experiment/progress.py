@@ -150,7 +150,10 @@ class Display:
 
     def _print_rows(self, result: ExperimentResult) -> None:
         self._last_line = time.monotonic()
+        several = len(result.trials) > 1
         for trial in result.trials:
+            if several and trial.status != "running":  # its end had a line of its own
+                continue
             row = self._rows.get(trial.trial_id)
             if row is not None and self._last_shown.get(trial.trial_id) != row[columns.ENV_STEPS]:
                 self._last_shown[trial.trial_id] = row[columns.ENV_STEPS]

@@ -196,11 +196,13 @@ def test_a_trial_without_news_has_no_second_line(display, clock, capsys):
 
 
 def test_without_a_terminal_trials_of_a_sweep_are_told_when_they_start_and_end(
-    display, run, capsys
+    display, run, clock, capsys
 ):
+    display.update("trial_00000", ROW)
     run.trials[0].status, run.trials[1].status = "finished", "running"
-    display.refresh()
-    display.refresh()
+    for _ in range(3):
+        clock.now += 6
+        display.refresh()
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[:2] for line in lines] == [
         ["trial_00000", "finished"],
