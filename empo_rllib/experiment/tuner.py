@@ -154,11 +154,11 @@ def _prepared(
     display: Display,
 ) -> Iterator[tuple[Cluster, float]]:
     """Starts or joins Ray, where a trial has room; yields the cluster and GPUs per learner."""
-    display.notice(describe_sampler(*describe_samplers(planned)))
     gpus = None
     if running is None:
         available = local_resources()
-        gpus = _check_resources(config, planned, available, THIS_MACHINE, display)
+        gpus = _check_resources(config, planned, available, THIS_MACHINE)
+        _show_plan(display, config, planned, gpus)
         display.doing("starting Ray")
         running = local_cluster(available)
     else:
@@ -166,7 +166,8 @@ def _prepared(
     with running as cluster:
         interrupt.current.listen()  # Ray put handlers of its own in place
         if gpus is None:
-            gpus = _check_resources(config, planned, cluster.resources, cluster.name, display)
+            gpus = _check_resources(config, planned, cluster.resources, cluster.name)
+            _show_plan(display, config, planned, gpus)
         for line in describe_cluster(cluster):
             display.notice(line)
         yield cluster, gpus
@@ -209,13 +210,18 @@ def _check_resources(
     planned: Sequence[PlannedTrial],
     available: dict[str, float],
     where: str,
-    display: Display,
 ) -> float:
     gpus = num_gpus_per_learner(config, available)
     check_resources(trial_resources(planned, gpus), available, where)
-    for line in describe_learner(config, gpus):
-        display.notice(line)
     return gpus
+
+
+def _show_plan(
+    display: Display, config: ExperimentConfig, planned: Sequence[PlannedTrial], gpus: float
+) -> None:
+    sampler = describe_sampler(*describe_samplers(planned))
+    for line in [sampler, *describe_learner(config, gpus)]:
+        display.notice(line)
 
 
 def _train(
