@@ -344,7 +344,7 @@ def check_message(mistake: Mistake, code: int, stdout: str, stderr: str) -> None
     assert stdout == ""
     assert stderr.count("error: ") == 1
     headline = stderr.partition("error: ")[0]  # where Ray had to be imported to see the mistake
-    assert re.fullmatch(r"(\w+: \w+ on .*, results in .*\n)?", headline)
+    assert re.fullmatch(r"([\w-]+: \w+ on .*, results in .*\n)?", headline)
     assert "Traceback" not in stderr
     for part in mistake.says:
         assert part in stderr
