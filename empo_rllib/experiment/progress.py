@@ -194,7 +194,7 @@ def describe_cluster(cluster: Cluster) -> list[str]:
     """Returns the line about the Ray dashboard, if there is one."""
     if not cluster.dashboard_url:
         return []
-    login = f" (log in with the token in {cluster.token_file})" if cluster.token_file else ""
+    login = f" (token: {cluster.token_file})" if cluster.token_file else ""
     return [f"Ray dashboard: {cluster.dashboard_url}{login}"]
 
 

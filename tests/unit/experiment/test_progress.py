@@ -101,9 +101,7 @@ def test_the_start_says_which_device_auto_chose(experiment, asked, gpus, expecte
 
 def test_the_start_says_where_the_dashboard_is():
     (line,) = describe_cluster(CLUSTER)
-    assert line == (
-        "Ray dashboard: http://127.0.0.1:8265 (log in with the token in /tmp/empo-x/token)"
-    )
+    assert line == "Ray dashboard: http://127.0.0.1:8265 (token: /tmp/empo-x/token)"
     assert describe_cluster(replace(CLUSTER, dashboard_url=None)) == []
 
 
