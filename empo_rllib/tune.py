@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,10 @@ from empo_rllib.command_line import (
     render_command,
     reporting_errors,
 )
+
+if TYPE_CHECKING:
+    from empo_rllib.config.schema import ExperimentConfig
+    from empo_rllib.experiment.summary import ExperimentResult
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -41,20 +45,43 @@ def tune(
     from empo_rllib.config.load import load_config
 
     experiment = load_config(config, set_ or [])
-    from empo_rllib.experiment.cluster import quiet_ray
-
-    quiet_ray()
     if dry_run:
-        from empo_rllib.experiment.dry_run import render_dry_run
-
-        echo(render_dry_run(experiment))
+        echo(_render_dry_run(experiment))
         return
     from empo_rllib.experiment.outcome import exit_code, render_outcome
-    from empo_rllib.experiment.tuner import run
+    from empo_rllib.experiment.run_folder import check_start_options
 
-    result = run(experiment, resume=resume, address=address, overwrite=overwrite)
+    check_start_options(resume, overwrite)
+    result = _train(experiment, resume, address, overwrite)
     echo(render_outcome(result, render_command("empo_rllib.tune", str(config), set_ or [])))
     raise typer.Exit(exit_code(result))
+
+
+def _render_dry_run(experiment: ExperimentConfig) -> str:
+    from empo_rllib.console import working
+    from empo_rllib.experiment.cluster import quiet_ray
+
+    with working(f"Planning {experiment.name}"):
+        quiet_ray()
+        from empo_rllib.experiment.dry_run import render_dry_run
+
+        return render_dry_run(experiment)
+
+
+def _train(
+    experiment: ExperimentConfig, resume: bool, address: str | None, overwrite: bool
+) -> ExperimentResult:
+    """Trains as `empo_rllib.run` does; shows something before the imports, which take seconds."""
+    from empo_rllib.experiment.cluster import quiet_ray, running_cluster
+    from empo_rllib.experiment.progress import Display
+
+    with Display(experiment) as display:
+        display.doing("importing Ray and torch")
+        quiet_ray()
+        from empo_rllib.experiment.tuner import run_on
+
+        cluster = None if address is None else running_cluster(address)
+        return run_on(cluster, experiment, display, resume=resume, overwrite=overwrite)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import typer
 
 from empo_rllib.command_line import echo
 from empo_rllib.commands.options import RunArgument
-from empo_rllib.commands.prepare import find_trial
+from empo_rllib.commands.prepare import working_with_ray
 
 
 def export(
@@ -24,15 +24,15 @@ def export(
 
     The bundle appears when it acts as the policies do, on observations of real episodes.
     """
-    from empo_rllib.console import PrintableConsole
+    from empo_rllib.experiment.run_folder import locate
     from empo_rllib.exporting.export import check_out, export
     from empo_rllib.results.evaluate import check_protocol
 
     check_protocol(1, seed)
     check_out(out.expanduser().absolute(), overwrite)
-    trained = find_trial(run)
-    with PrintableConsole(stderr=True).status("Exporting"):
-        exported = export(trained, out, overwrite=overwrite, seed=seed)
+    trained = locate(run)
+    with working_with_ray(f"Exporting {trained.checkpoint}") as tell:
+        exported = export(trained, out, overwrite=overwrite, seed=seed, tell=tell)
     for name, check in exported.checks.items():
         echo(f"policy {name}: {check.equal_actions:,} of {check.observations:,} actions equal")
     echo(f"{out}: README.md there says how to use it")

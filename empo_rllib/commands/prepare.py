@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from empo_rllib.experiment.run_folder import TrainedTrial
+    from empo_rllib.console import Tell
     from empo_rllib.results.find import TrainedRun
 
 
 def find_runs(runs: Sequence[Path], settings: Sequence[str] = ()) -> list[TrainedRun]:
     """Finds checkpoints before anything imports Ray, so that a mistake is answered at once."""
-    from empo_rllib.experiment.cluster import quiet_ray
     from empo_rllib.results.find import find_run
     from empo_rllib.results.settings import with_settings
 
@@ -22,18 +22,18 @@ def find_runs(runs: Sequence[Path], settings: Sequence[str] = ()) -> list[Traine
     for run in found:
         for trained in run.trials:
             with_settings(trained.config, settings)
-    quiet_ray()
     return found
 
 
-def find_trial(run: Path) -> TrainedTrial:
-    """Finds one checkpoint as `find_runs` finds several; of a run folder that of its best trial."""
+@contextlib.contextmanager
+def working_with_ray(text: str) -> Iterator[Tell]:
+    """Shows what a command does, and imports Ray, which takes seconds."""
+    from empo_rllib.console import working
     from empo_rllib.experiment.cluster import quiet_ray
-    from empo_rllib.experiment.run_folder import locate
 
-    trained = locate(run)
-    quiet_ray()
-    return trained
+    with working(text) as tell:
+        quiet_ray()
+        yield tell
 
 
 def open_no_window() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,13 +15,12 @@ from empo_rllib.commands.options import (
     RunsArgument,
     SeedOption,
 )
-from empo_rllib.commands.prepare import find_runs, find_trial, open_no_window
+from empo_rllib.commands.prepare import find_runs, open_no_window, working_with_ray
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from empo_rllib.results.evaluation import EvaluationResult
-    from empo_rllib.results.find import TrainedRun
     from empo_rllib.results.runs import RunsEvaluation
 
 _Episodes = Annotated[int, typer.Option(help="How many to play.")]
@@ -68,16 +66,16 @@ def evaluate(
     Each episode runs to its end. The same arguments give the same numbers. Every
     trial of a run folder plays. Trials that differ only in the seed are summed up.
     """
-    from empo_rllib.console import PrintableConsole
     from empo_rllib.results.evaluate import check_protocol, evaluate, evaluate_runs
     from empo_rllib.results.table import render_result
 
     check_protocol(episodes, seed)
     out = _checked("--out", out, ".json")
     found = find_runs(runs, settings or [])
+    trials = sum(len(run.trials) for run in found)
     protocol = episodes, seed, greedy, settings or [], references
     result: EvaluationResult | RunsEvaluation
-    with PrintableConsole(stderr=True).status(_playing(episodes, found)):
+    with working_with_ray(f"Playing {_count(episodes)} with {_count(trials, 'trial')}"):
         result = (
             evaluate(found[0], *protocol) if len(found) == 1 else evaluate_runs(found, *protocol)
         )
@@ -99,7 +97,6 @@ def crossplay(
     Rows play the first agent (or those of the first policy), columns all others.
     Drop: what a player earns with itself less what it earns with others.
     """
-    from empo_rllib.console import PrintableConsole
     from empo_rllib.results.crossplay import check_players, crossplay
     from empo_rllib.results.crossplay_table import render_crossplay
     from empo_rllib.results.evaluate import check_protocol
@@ -115,8 +112,8 @@ def crossplay(
     trained = [one for run in found for one in run.trials]
     configs = [with_settings(one.config, settings or []) for one in trained]
     check_players(configs, trial_names(found).played)
-    with PrintableConsole(stderr=True).status(f"Playing {len(trained)} x {len(trained)} pairs"):
-        result = crossplay(found, episodes, seed, greedy, settings or [])
+    with working_with_ray(f"Loading the policies of {_count(len(trained), 'trial')}") as tell:
+        result = crossplay(found, episodes, seed, greedy, settings or [], tell)
     if figure is not None:
         write_output("--figure", figure, draw_crossplay(result, figure.suffix.lower()))
     _report(result.to_json(), render_crossplay(result), json, out)
@@ -138,17 +135,19 @@ def record(
     ] = None,
 ) -> None:
     """Film episodes, with each agent's last action and reward so far in a caption."""
-    from empo_rllib.console import PrintableConsole
+    from empo_rllib.experiment.run_folder import locate
     from empo_rllib.results.evaluate import check_protocol
     from empo_rllib.results.film import check_film
     from empo_rllib.results.record import record
 
     check_protocol(episodes, seed)
     check_film(out.expanduser(), fps)
-    trained = find_trial(run)
+    trained = locate(run)
     open_no_window()
-    with PrintableConsole(stderr=True).status(f"Filming {_count(episodes)}"):
-        num_frames = record(trained, out, episodes=episodes, seed=seed, greedy=greedy, fps=fps)
+    with working_with_ray(f"Recording {_count(episodes)}") as tell:
+        num_frames = record(
+            trained, out, episodes=episodes, seed=seed, greedy=greedy, fps=fps, tell=tell
+        )
     echo(f"{out}: {_count(episodes)}, {num_frames} frames")
 
 
@@ -172,14 +171,11 @@ def report(
 
     It needs no network and runs no code from a checkpoint.
     """
-    from empo_rllib.console import PrintableConsole
-    from empo_rllib.experiment.cluster import quiet_ray
-    from empo_rllib.results.report.write import write_report
-
-    quiet_ray()
     open_no_window()
-    with PrintableConsole(stderr=True).status("Reading") as status:
-        written = write_report(runs, out, episodes, seed, crossplay, status.update)
+    with working_with_ray(f"Reading {_count(len(runs), 'run')}") as tell:
+        from empo_rllib.results.report.write import write_report
+
+        written = write_report(runs, out, episodes, seed, crossplay, tell)
     echo(f"{out}: {written}")
 
 
@@ -205,10 +201,5 @@ def _report(text: str, table: RenderableType, json: bool, out: Path | None) -> N
         PrintableConsole().print(table)
 
 
-def _playing(episodes: int, found: Sequence[TrainedRun]) -> str:
-    trials = sum(len(run.trials) for run in found)
-    return f"Playing {_count(episodes)} with {trials} trial{'s' * (trials > 1)}"
-
-
-def _count(episodes: int) -> str:
-    return "1 episode" if episodes == 1 else f"{episodes} episodes"
+def _count(number: int, noun: str = "episode") -> str:
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"

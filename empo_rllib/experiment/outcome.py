@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 from empo_rllib import columns
 from empo_rllib.errors import Interrupted, TrialError
-from empo_rllib.experiment.progress import duration
+from empo_rllib.experiment.progress import short_path
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
+from empo_rllib.experiment.time_left import duration
 
 _EXIT_CODES = {
     "finished": 0,
@@ -27,7 +27,7 @@ def render_outcome(result: ExperimentResult, command: str) -> str:
 
     `command` is the line that started the run, without `--resume`.
     """
-    folder = _short(result.folder)
+    folder = short_path(result.folder)
     lines = ["", f"status       {result.status}"]
     best = result.best()
     if best is not None:
@@ -83,8 +83,3 @@ def _value_line(best: TrialSummary, label: str) -> str:
 
 def _label(metric: str) -> str:
     return "return" if metric == columns.EPISODE_RETURN_MEAN else metric
-
-
-def _short(folder: str) -> str:
-    path = Path(folder)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

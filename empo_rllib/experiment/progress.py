@@ -1,6 +1,7 @@
-"""What people see while an experiment runs.
+"""What people see while an experiment is prepared and runs.
 
-On a terminal a compact live table; otherwise a line every few seconds. `Display` only reads.
+On a terminal a spinner, then a table, both drawn over; elsewhere, also in notebooks, single lines.
+`Display` only reads.
 """
 
 from __future__ import annotations
@@ -10,48 +11,91 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO, cast
+from types import TracebackType
+from typing import Self, TextIO, cast
 
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.spinner import Spinner
 
 from empo_rllib import columns
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.console import PrintableConsole
+from empo_rllib.console import SPINNER, PrintableConsole
 from empo_rllib.experiment.cluster import Cluster
+from empo_rllib.experiment.run_folder import run_folder_of
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
+from empo_rllib.experiment.time_left import duration, may_end_earlier, time_left
+from empo_rllib.experiment.trial_table import TrialTable, describe_counts, describe_params
 from empo_rllib.files import write_whole
 from empo_rllib.streams import LossyStream
+from empo_rllib.trials import sample_trials
 
 _LINE_EVERY_S = 5.0
-_MAX_ROWS = 20
+# Until there is a row, which may take minutes.
+_SIGN_EVERY_S = 30.0
+_FRAMES_PER_S = 4
 # In the run folder, where stderr could not be written.
 DISPLAY_FILE = "display_lost.txt"
 
 
 class Display:
-    """Shows the trials of one experiment on stderr."""
+    """Shows an experiment on stderr, in a notebook on stdout, while its context is open.
 
-    def __init__(self, config: ExperimentConfig, result: ExperimentResult) -> None:
+    Args:
+        config: The experiment. Its headline is printed when the context is entered.
+    """
+
+    def __init__(self, config: ExperimentConfig) -> None:
         self._config = config
-        self._result = result
+        self._result: ExperimentResult | None = None
+        self._table: TrialTable | None = None
+        self._params: dict[str, dict[str, str]] = {}
         self._rows: dict[str, Mapping[str, float]] = {}
-        self._session_start: dict[str, tuple[float, float]] = {}
-        self._stream = LossyStream(lambda: sys.stderr)
-        self._console = PrintableConsole(file=cast("TextIO", self._stream))
+        self._stream = LossyStream(_find_output)
+        # In a notebook rich would draw with widgets, which are lost when the notebook is saved.
+        self._console = PrintableConsole(file=cast("TextIO", self._stream), force_jupyter=False)
         self._is_loss_noted = False
-        self._live: Live | None = None
-        self._last_line = time.monotonic()
+        self._doing = "starting"
+        self._since = self._last_line = time.monotonic()
         self._last_shown: dict[str, float] = {}
+        self._last_status: dict[str, str] = {}
+        self._live: Live | None = None
 
-    def start(self, cluster: Cluster, gpus_per_learner: float) -> None:
-        """Prints where the experiment runs and begins to show progress."""
-        for line in describe_start(self._config, self._result, cluster, gpus_per_learner):
-            self._console.print(line, soft_wrap=True)
-        if self._console.is_terminal:
-            self._live = Live(self._table(), console=self._console, auto_refresh=False)
-            self._live.start()
+    def __enter__(self) -> Self:
+        self.notice(describe_experiment(self._config))
+        if self._console.is_live:
+            # rich draws in a thread of its own, so that nothing can go wrong in one that trains.
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._draw,
+                refresh_per_second=_FRAMES_PER_S,
+                transient=True,  # until there are trials to be seen
+            )
+            self._live.start(refresh=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def doing(self, text: str) -> None:
+        """Shows on a terminal what is being done before there are trials."""
+        self._doing, self._since = text, time.monotonic()
+
+    def follow(self, result: ExperimentResult) -> None:
+        """Begins to show the trials of a run."""
+        self._result = result
+        self._last_status = {trial.trial_id: trial.status for trial in result.trials}
+        self._table = TrialTable(self._config, result)
+        self._params = describe_params(result.trials)
+        self.doing("building the first trials: environments, networks, compiled kernels")
+        if self._live is not None:
+            self._live.transient = False
 
     def update(self, trial_id: str, row: Mapping[str, float]) -> None:
         """Takes the newest row of a trial."""
@@ -62,68 +106,124 @@ class Display:
         self._console.print(text, soft_wrap=True, markup=False)
 
     def refresh(self) -> None:
-        """Redraws the table, or prints the next lines when it is time."""
+        """Prints the next lines when it is time, where nothing is drawn over."""
         self._note_loss()
-        if self._live is not None:
-            self._live.update(self._table(), refresh=True)
-        elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
+        if self._live is not None or self._result is None:
+            return
+        self._print_changes(self._result)
+        waited = time.monotonic() - self._last_line
+        if self._rows and waited >= _LINE_EVERY_S:
+            self._print_rows(self._result)
+        elif not self._rows and waited >= _SIGN_EVERY_S:
             self._last_line = time.monotonic()
-            for trial in self._result.trials:
-                row = self._rows.get(trial.trial_id)
-                if (
-                    row is not None
-                    and self._last_shown.get(trial.trial_id) != row[columns.ENV_STEPS]
-                ):
-                    self._last_shown[trial.trial_id] = row[columns.ENV_STEPS]
-                    self.notice(progress_line(self._config, trial, row))
+            self.notice(self._sign_of_life())
 
     def stop(self) -> None:
-        """Ends the live table, leaving its last state on the screen."""
+        """Ends the live display, leaving the last state of the trials on the screen."""
         if self._live is not None:
-            self._live.update(self._table(), refresh=True)
-            self._live.stop()
-            self._live = None
+            live, self._live = self._live, None
+            self._doing = ""
+            live.stop()
+
+    def _draw(self) -> RenderableType:
+        """Returns what is drawn over; rich calls it in its thread."""
+        parts: list[RenderableType] = []
+        if self._table is not None:
+            size = self._console.size
+            parts.append(self._table.render(self._rows, size.width, size.height - 1))
+        if self._doing and not self._rows:
+            parts.append(Spinner(SPINNER, escape(self._sign_of_life()), style="cyan"))
+        return Group(*parts)
+
+    def _sign_of_life(self) -> str:
+        return f"{self._doing} ({duration(time.monotonic() - self._since)})"
+
+    def _print_changes(self, result: ExperimentResult) -> None:
+        """Prints a line for each of several trials that has started or ended."""
+        if len(result.trials) == 1:
+            return
+        for trial in result.trials:
+            if trial.status != self._last_status[trial.trial_id]:
+                self._last_status[trial.trial_id] = trial.status
+                params = self._params[trial.trial_id]
+                self.notice(change_line(self._config, result, trial, params))
+
+    def _print_rows(self, result: ExperimentResult) -> None:
+        self._last_line = time.monotonic()
+        several = len(result.trials) > 1
+        for trial in result.trials:
+            if several and trial.status != "running":  # its end had a line of its own
+                continue
+            row = self._rows.get(trial.trial_id)
+            if row is not None and self._last_shown.get(trial.trial_id) != row[columns.ENV_STEPS]:
+                self._last_shown[trial.trial_id] = row[columns.ENV_STEPS]
+                self.notice(progress_line(self._config, trial, row))
 
     def _note_loss(self) -> None:
         """Says once in the run folder that nothing is shown any more."""
-        path = Path(self._result.folder) / DISPLAY_FILE
-        if self._stream.lost and not self._is_loss_noted:
+        if self._stream.lost and not self._is_loss_noted and self._result is not None:
             self._is_loss_noted = True
+            path = Path(self._result.folder) / DISPLAY_FILE
             with contextlib.suppress(OSError):
                 write_whole(path, f"stderr: {self._stream.lost}. Training continues unseen.\n")
 
-    def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
-        names = ("trial", "status", "env steps", "steps/s", "return", "return per policy", "left")
-        for name in names:
-            table.add_column(name, justify="left" if name in names[:2] else "right")
-        shown = sorted(self._result.trials, key=lambda trial: trial.status != "running")
-        for trial in shown[:_MAX_ROWS]:
-            row = self._rows.get(trial.trial_id, {})
-            cells = progress_cells(self._config, trial, row)
-            table.add_row(trial.trial_id, trial.status, *map(escape, cells))
-        if len(shown) > _MAX_ROWS:
-            table.add_row(f"and {len(shown) - _MAX_ROWS} more")
-        return table
+
+def describe_experiment(config: ExperimentConfig) -> str:
+    """Returns the first line: what is trained, and where its results will be."""
+    count = len(sample_trials(config))
+    return (
+        f"{config.name}: {config.algorithm.name} on {config.env.id}, "
+        f"{count} trial{'s' * (count > 1)}, results in {short_path(run_folder_of(config))}"
+    )
 
 
-def describe_start(
-    config: ExperimentConfig, result: ExperimentResult, cluster: Cluster, gpus_per_learner: float
-) -> list[str]:
-    """Returns the lines printed before the first result."""
-    count = len(result.trials)
-    lines = [
-        f"[bold]{config.name}[/bold]: {config.algorithm.name} on {escape(config.env.id)}, "
-        f"{count} trial{'s' * (count > 1)}, results in {escape(result.folder)}",
-        f"sampler: {result.sampler} ({result.sampler_reason})",
-    ]
-    if config.resources.num_gpus_per_learner == "auto":
-        found = f"{gpus_per_learner:g} GPU per learner" if gpus_per_learner else "CPU, no GPU found"
-        lines.append(f"learner: {found} (num_gpus_per_learner: auto)")
-    if cluster.dashboard_url:
-        login = f" (log in with the token in {cluster.token_file})" if cluster.token_file else ""
-        lines.append(f"Ray dashboard: {cluster.dashboard_url}{login}")
-    return lines
+def describe_sampler(sampler: str, reason: str) -> str:
+    """Returns the line about how trials sample."""
+    return f"sampler: {sampler} ({reason})"
+
+
+def describe_learner(config: ExperimentConfig, gpus_per_learner: float) -> list[str]:
+    """Returns the line about where trials learn, if that was left to be found."""
+    if config.resources.num_gpus_per_learner != "auto":
+        return []
+    found = f"{gpus_per_learner:g} GPU per learner" if gpus_per_learner else "CPU, no GPU found"
+    return [f"learner: {found} (num_gpus_per_learner: auto)"]
+
+
+def describe_cluster(cluster: Cluster) -> list[str]:
+    """Returns the line about the Ray dashboard, if there is one."""
+    if not cluster.dashboard_url:
+        return []
+    login = f" (token: {cluster.token_file})" if cluster.token_file else ""
+    return [f"Ray dashboard: {cluster.dashboard_url}{login}"]
+
+
+def change_line(
+    config: ExperimentConfig,
+    result: ExperimentResult,
+    trial: TrialSummary,
+    params: Mapping[str, str],
+) -> str:
+    """Returns a line for a log: a trial that has started or ended, and the state of all.
+
+    Args:
+        config: The experiment.
+        result: All trials.
+        trial: The one that has started or ended.
+        params: What it varies.
+    """
+    varied = "  ".join(f"{key} {value}" for key, value in params.items())
+    parts = [f"{trial.trial_id}  {trial.status}", varied]
+    if trial.status != "running" and trial.episode_return_mean is not None:
+        parts.append(f"return {trial.episode_return_mean:.3f}")
+    told = "  ".join(part for part in parts if part)
+    return f"{told}  ({describe_counts(config, result)})"
+
+
+def short_path(path: str | Path) -> str:
+    """Returns a path as people type it here: relative to the working folder, if it is inside."""
+    absolute, here = Path(path), Path.cwd()
+    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
 
 
 def progress_cells(
@@ -143,8 +243,14 @@ def progress_cells(
         f"{row[columns.ENV_STEPS_PER_S]:,.0f}" if columns.ENV_STEPS_PER_S in row else "",
         f"{row[columns.EPISODE_RETURN_MEAN]:.3f}" if columns.EPISODE_RETURN_MEAN in row else "-",
         "  ".join(policies[:4]) + (" .." if len(policies) > 4 else ""),
-        "" if trial.status != "running" else duration(time_left(config, row)),
+        "" if trial.status != "running" else _left(config, row),
     ]
+
+
+def _left(config: ExperimentConfig, row: Mapping[str, float]) -> str:
+    seconds = time_left(config, row)
+    bound = "at most " if may_end_earlier(config) else ""
+    return "" if seconds is None else f"{bound}{duration(seconds)}"
 
 
 def progress_line(config: ExperimentConfig, trial: TrialSummary, row: Mapping[str, float]) -> str:
@@ -158,27 +264,13 @@ def progress_line(config: ExperimentConfig, trial: TrialSummary, row: Mapping[st
     return "  ".join(parts)
 
 
-def time_left(config: ExperimentConfig, row: Mapping[str, float]) -> float | None:
-    """Seconds until the nearest limit, at the rate of the trial so far."""
-    estimates = []
-    elapsed = row[columns.TIME_S]
-    for limit, done in (
-        (config.stop.env_steps, row[columns.ENV_STEPS]),
-        (config.stop.episodes, row[columns.EPISODES]),
-        (config.stop.time_s, elapsed),
-    ):
-        if limit is not None and done > 0:
-            estimates.append(max(0.0, elapsed * (limit - done) / done))
-    return min(estimates) if estimates else None
+def _find_output() -> TextIO | None:
+    """Returns what is printed to: rich puts a proxy in its place while it draws."""
+    stream = sys.stdout if _is_notebook() else sys.stderr
+    return getattr(stream, "rich_proxied_file", stream)
 
 
-def duration(seconds: float | None) -> str:
-    """Formats seconds as `45s`, `3m05s` or `2h10m`."""
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+def _is_notebook() -> bool:
+    # The shell of IPython's kernels. What a notebook prints to stderr looks like an error there.
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"

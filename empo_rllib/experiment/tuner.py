@@ -30,12 +30,18 @@ from empo_rllib.experiment.cluster import (
 from empo_rllib.experiment.monitor import Monitor
 from empo_rllib.experiment.plan import (
     PlannedTrial,
+    describe_samplers,
     num_gpus_per_learner,
     plan_resumed_trials,
     plan_trials,
     trial_resources,
 )
-from empo_rllib.experiment.progress import Display
+from empo_rllib.experiment.progress import (
+    Display,
+    describe_cluster,
+    describe_learner,
+    describe_sampler,
+)
 from empo_rllib.experiment.provenance import write_provenance
 from empo_rllib.experiment.run_folder import (
     check_start_options,
@@ -87,12 +93,14 @@ def run(
         EmpoError: as `exit_code` 2 errors, before anything is written or Ray is started.
     """
     cluster = None if address is None else running_cluster(address)
-    return run_on(cluster, config, resume=resume, overwrite=overwrite)
+    with Display(config) as display:
+        return run_on(cluster, config, display, resume=resume, overwrite=overwrite)
 
 
 def run_on(
     running: AbstractContextManager[Cluster] | None,
     config: ExperimentConfig,
+    display: Display,
     *,
     resume: bool,
     overwrite: bool,
@@ -102,6 +110,7 @@ def run_on(
     Args:
         running: Joins it when it is entered; None starts a local one.
         config: The experiment.
+        display: Shows it; open already, because the imports of this module take seconds.
         resume: Go on with the run of this name.
         overwrite: Remove the results that this name already has.
     """
@@ -113,26 +122,28 @@ def run_on(
         )
     check_start_options(resume, overwrite)
     interruption = interrupt.reset()
+    interruption.on_give_up = display.stop
+    display.doing("planning: environments and networks of each trial")
     with interruption.listening():
         if resume:
             with opened_run(config) as result:
                 if unfinished_trials(config, result):
                     planned = plan_resumed_trials(config, result)
-                    with _prepared(running, config, planned) as (cluster, gpus):
+                    with _prepared(running, config, planned, display) as (cluster, gpus):
                         with refusing_unwritable(config):
                             resume_run(config, planned, result)
-                        _train(cluster, config, planned, gpus, result)
+                        _train(cluster, config, planned, gpus, result, display)
                 else:
                     result.settle(interrupted=False)
                     result.write()
             return result
         check_can_start(config, overwrite)
         planned = plan_trials(config)
-        with _prepared(running, config, planned) as (cluster, gpus):
+        with _prepared(running, config, planned, display) as (cluster, gpus):
             with refusing_unwritable(config):
                 result = start_run(config, planned, overwrite)
             with lock_run(Path(result.folder)):
-                _train(cluster, config, planned, gpus, result)
+                _train(cluster, config, planned, gpus, result, display)
         return result
 
 
@@ -141,17 +152,25 @@ def _prepared(
     running: AbstractContextManager[Cluster] | None,
     config: ExperimentConfig,
     planned: Sequence[PlannedTrial],
+    display: Display,
 ) -> Iterator[tuple[Cluster, float]]:
     """Starts or joins Ray, where a trial has room; yields the cluster and GPUs per learner."""
     gpus = None
     if running is None:
         available = local_resources()
         gpus = _check_resources(config, planned, available, THIS_MACHINE)
+        _show_plan(display, config, planned, gpus)
+        display.doing("starting Ray")
         running = local_cluster(available)
+    else:
+        display.doing("joining the Ray cluster")
     with running as cluster:
         interrupt.current.listen()  # Ray put handlers of its own in place
         if gpus is None:
             gpus = _check_resources(config, planned, cluster.resources, cluster.name)
+            _show_plan(display, config, planned, gpus)
+        for line in describe_cluster(cluster):
+            display.notice(line)
         yield cluster, gpus
 
 
@@ -181,6 +200,8 @@ def build_tuner(
             ),
             failure_config=tune.FailureConfig(max_failures=config.tune.max_failures),
             verbose=0,
+            # It prints nothing, whereas Tune's reporter for notebooks clears what is printed there.
+            progress_reporter=tune.CLIReporter(),
         ),
     )
 
@@ -196,12 +217,21 @@ def _check_resources(
     return gpus
 
 
+def _show_plan(
+    display: Display, config: ExperimentConfig, planned: Sequence[PlannedTrial], gpus: float
+) -> None:
+    sampler = describe_sampler(*describe_samplers(planned))
+    for line in [sampler, *describe_learner(config, gpus)]:
+        display.notice(line)
+
+
 def _train(
     cluster: Cluster,
     config: ExperimentConfig,
     planned: Sequence[PlannedTrial],
     gpus: float,
     result: ExperimentResult,
+    display: Display,
 ) -> None:
     """Trains the pending trials of `result` and brings it, and the run folder, up to date."""
     folder = Path(result.folder)
@@ -216,13 +246,12 @@ def _train(
         if result.trial(trial.spec.trial_id).status == "pending"
     ]
     scheduler = build_scheduler(config, result)
-    display = Display(config, result)
+    display.follow(result)
     monitor = Monitor(config, result, display)
     callbacks: list[tune.Callback] = [monitor]
     if config.logging.wandb is not None:
         callbacks.append(WandbLogger(config, result, display.notice))
     tune_folder = cluster.folder or folder / TUNE_FOLDER
-    display.start(cluster, gpus)
     interrupt.current.on_give_up = lambda: _give_up(display, tune_folder)
     try:
         write_provenance(folder, cluster.resources, cluster.num_nodes)

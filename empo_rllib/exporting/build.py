@@ -21,6 +21,7 @@ from empo_rllib.algorithms.policies import Policy, adapter_options
 from empo_rllib.algorithms.setup import open_checked_env, set_up_trial
 from empo_rllib.bundle import load_bundle
 from empo_rllib.bundle.files import DESCRIPTION_FILE
+from empo_rllib.console import Tell
 from empo_rllib.envs.action_names import action_names
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.experiment.checkpoints import load_weights
@@ -45,13 +46,16 @@ COPIED_PACKAGE = "empo_bundle"
 _EXAMPLES = 32
 
 
-def write_bundle(trained: TrainedTrial, folder: Path, seed: int) -> dict[str, PolicyCheck]:
+def write_bundle(
+    trained: TrainedTrial, folder: Path, seed: int, tell: Tell
+) -> dict[str, PolicyCheck]:
     """Writes a bundle into an empty folder and compares it with its checkpoint.
 
     Args:
         trained: The checkpoint.
         folder: Where to; what is there after an error is to be thrown away.
         seed: Of the episodes that are played for the comparison.
+        tell: Is told which policy is exported or checked.
 
     Returns:
         What it came to, by policy.
@@ -73,17 +77,20 @@ def write_bundle(trained: TrainedTrial, folder: Path, seed: int) -> dict[str, Po
         for source in Path(empo_rllib.bundle.__file__).parent.glob("*.py"):
             shutil.copy(source, folder / COPIED_PACKAGE)
         exports = _PolicyExports(trained, env, folder / "policies")
-        data = {name: exports.write(name, seen) for name, seen in recorded.items()}
+        data = {}
+        for number, (name, seen) in enumerate(recorded.items(), start=1):
+            tell(f"Exporting policy {number} of {len(recorded)}")
+            data[name] = exports.write(name, seen)
     finally:
         env.close()
     description = describe_bundle(trained, policies.of_agent, data, provenance)
     description["files"] = _fingerprints(folder)
     _write_json(folder, description)
     bundle = load_bundle(folder)
-    checks = {
-        name: check_policy(name, seen, policies, exports.graphs[name], bundle)
-        for name, seen in recorded.items()
-    }
+    checks = {}
+    for number, (name, seen) in enumerate(recorded.items(), start=1):
+        tell(f"Checking policy {number} of {len(recorded)}")
+        checks[name] = check_policy(name, seen, policies, exports.graphs[name], bundle)
     description["check"] = {name: asdict(check) for name, check in checks.items()}
     _write_json(folder, description)
     write_whole(folder / "README.md", render_readme(description))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from empo_rllib.bundle.bundle import check_folder
+from empo_rllib.console import Tell
 from empo_rllib.errors import BundleError, ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.files import put_in_place
@@ -69,6 +70,7 @@ def export(
     out: str | Path,
     overwrite: bool = False,
     seed: int = 0,
+    tell: Tell = lambda text: None,
 ) -> Exported:
     """Writes the policies of a checkpoint as a bundle, and checks that it acts as they do.
 
@@ -78,6 +80,7 @@ def export(
         out: The bundle's folder; it appears when it is complete.
         overwrite: Replace a bundle that is there.
         seed: Of the episodes whose observations the bundle is checked with.
+        tell: Is told which policy is exported or checked.
 
     Raises:
         ConfigError: an argument has an impossible value, or what the experiment needs is gone.
@@ -93,7 +96,7 @@ def export(
     from empo_rllib.exporting.build import write_bundle
 
     with _appearing(out) as folder, repeatable(seed):
-        checks = write_bundle(trained, folder, seed)
+        checks = write_bundle(trained, folder, seed, tell)
     return Exported(out, checks)
 
 

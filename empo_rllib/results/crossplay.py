@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from empo_rllib.algorithms.setup import open_env
 from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.console import Tell
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import check_protocol
@@ -182,6 +183,7 @@ def crossplay(
     seed: int = 0,
     greedy: bool | None = None,
     settings: Iterable[str] = (),
+    tell: Tell = lambda text: None,
 ) -> CrossplayResult:
     """Plays every player with every player, and each with random partners.
 
@@ -197,6 +199,7 @@ def crossplay(
         greedy: Take the most likely actions; otherwise draw them as in training. None: draw them,
             unless all players are of DQN.
         settings: `env.key=value` texts that change the environment that was trained in.
+        tell: Is told which pair plays.
 
     Raises:
         ConfigError: fewer than two players, players that do not fit together, or what `evaluate`
@@ -220,7 +223,7 @@ def crossplay(
     env = configs[0].env
     stage = Stage(partial(open_env, env), episodes, teams, env.allow_infinite_observations)
     try:
-        pairs = _Pairs(stage, teams, range(seed, seed + episodes), greedy)
+        pairs = _Pairs(stage, teams, range(seed, seed + episodes), greedy, tell)
         played = pairs.play_all()
     finally:
         stage.close()
@@ -275,9 +278,16 @@ class _Pairs:
     """Plays pairs of players; a player that is None acts at random."""
 
     def __init__(
-        self, stage: Stage, teams: Sequence[ActingPolicies], seeds: range, greedy: bool
+        self,
+        stage: Stage,
+        teams: Sequence[ActingPolicies],
+        seeds: range,
+        greedy: bool,
+        tell: Tell = lambda text: None,
     ) -> None:
         self._stage, self._teams, self._seeds, self._greedy = stage, teams, seeds, greedy
+        self._tell = tell
+        self._num_begun = 0
         self.sides = _divide(stage.env.possible_agents, teams)
         self._played: dict[tuple[int | None, ...], list[FinishedEpisode]] = {}
 
@@ -298,6 +308,9 @@ class _Pairs:
 
     def play(self, first: int | None, second: int | None) -> list[FinishedEpisode]:
         """Returns a pair's episodes, with every division of the agents."""
+        self._num_begun += 1
+        players = len(self._teams)
+        self._tell(f"Playing pair {self._num_begun} of {players * (players + 2)}")
         divisions = self.sides[:1] if first == second else self.sides
         return [episode for sides in divisions for episode in self._play(first, second, sides)]
 

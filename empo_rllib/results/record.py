@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from empo_rllib.algorithms.setup import open_checked_env
 from empo_rllib.config.sections import EnvConfig
+from empo_rllib.console import Tell
 from empo_rllib.errors import EnvError
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import check_protocol
@@ -40,6 +41,7 @@ def record(
     seed: int = 0,
     greedy: bool | None = None,
     fps: float | None = None,
+    tell: Tell = lambda text: None,
 ) -> int:
     """Films episodes of trained policies, with actions and rewards in a caption.
 
@@ -55,6 +57,7 @@ def record(
             where the policies are stochastic; DQN takes the best.
         fps: Env steps per second; None: 5 for MultiGrid, what the environment's metadata says
             for others, 15 if that is nothing.
+        tell: Is told which episode is recorded.
 
     Returns:
         The number of frames.
@@ -78,7 +81,7 @@ def record(
         env = build_filmed_env(trained.config.env)
         try:
             fps = fps or default_fps(env)
-            frames = _film(policies, env, range(seed, seed + episodes), greedy, fps)
+            frames = _film(policies, env, range(seed, seed + episodes), greedy, fps, tell)
             return write_film(frames, out, fps)
         finally:
             env.close()
@@ -111,11 +114,13 @@ def _film(
     seeds: range,
     greedy: bool,
     fps: float,
+    tell: Tell,
 ) -> Iterator[Frame]:
     from empo_rllib.acting.play import LiveEpisode, act_in
 
     camera = Camera(env)
     for number, seed in enumerate(seeds, start=1):
+        tell(f"Recording episode {number} of {len(seeds)}")
         episode = LiveEpisode(env, seed)
         title = f"episode {number}/{len(seeds)}"
         while True:

@@ -55,13 +55,16 @@ def job(
     if was_started_by_this_job(run_folder_of(experiment)):
         resume, overwrite = True, False
     from empo_rllib.experiment.cluster import quiet_ray
-
-    quiet_ray()
     from empo_rllib.experiment.outcome import exit_code, render_outcome
-    from empo_rllib.experiment.tuner import run_on
+    from empo_rllib.experiment.progress import Display
 
-    cluster = job_cluster(address_file, nodes, start_s)
-    result = run_on(cluster, experiment, resume=resume, overwrite=overwrite)
+    with Display(experiment) as display:
+        display.doing("importing Ray and torch")
+        quiet_ray()
+        from empo_rllib.experiment.tuner import run_on
+
+        cluster = job_cluster(address_file, nodes, start_s)
+        result = run_on(cluster, experiment, display, resume=resume, overwrite=overwrite)
     echo(render_outcome(result, render_sbatch(str(config), set_ or [])))
     raise typer.Exit(exit_code(result))
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rich.table import Table
 
-from empo_rllib.experiment.progress import duration
+from empo_rllib.experiment.time_left import duration
 from empo_rllib.service.jobs import Job
 
 

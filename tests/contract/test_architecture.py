@@ -41,6 +41,7 @@ MAY_IMPORT = {
         "errors",
         "files",
         "json_text",
+        "terminal",
         "streams",
         "console",
         "config",
@@ -54,6 +55,7 @@ MAY_IMPORT = {
         "version",
     },
     "results": {
+        "console",
         "columns",
         "errors",
         "files",
@@ -69,6 +71,7 @@ MAY_IMPORT = {
         "version",
     },
     "exporting": {
+        "console",
         "errors",
         "files",
         "json_text",
@@ -95,7 +98,7 @@ MAY_IMPORT = {
         "exporting",
         "service",
     },
-    "tune": {"errors", "command_line", "config", "experiment"},
+    "tune": {"errors", "console", "command_line", "config", "experiment"},
     "cli": {"command_line", "commands", "tune", "version"},
     "__main__": {"cli"},
     "__init__": {"bundle", "config", "envs", "experiment", "results", "version"},

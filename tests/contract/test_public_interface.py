@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import json
+import os
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import empo_rllib
 from empo_rllib import errors
+from empo_rllib.config.load import load_config
+from empo_rllib.experiment.checkpoints import FORMAT
+from empo_rllib.experiment.metrics import Counters
+from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,10 +36,27 @@ print("code", code)
 print("heavy", *sorted({"ray", "torch", "multigrid"} & set(sys.modules)))
 """
 
+# Runs a module until it imports Ray or torch.
+UNTIL_RAY = """
+import builtins, os, runpy, sys
+module, *sys.argv[1:] = sys.argv[1:]
+original = builtins.__import__
+
+def refuse(name, *arguments, **options):
+    if name.split(".")[0] in ("ray", "torch"):
+        sys.stderr.flush()
+        os._exit(3)
+    return original(name, *arguments, **options)
+
+builtins.__import__ = refuse
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
 
 def python(code: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
 def test_the_public_names_are_those_promised_and_all_are_there() -> None:
@@ -118,6 +144,55 @@ def test_help_and_mistakes_are_answered_without_importing_ray(
     assert answer.stdout.endswith(f"code {code}\nheavy\n"), answer.stderr
     assert "Traceback" not in answer.stderr
     assert bool(answer.stderr) == (code != 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["empo_rllib.tune", "--config", "{root}/tune_configs/ppo.yaml"], "empty-8x8-ppo: PPO on "),
+        (
+            ["empo_rllib", "tune", "--config", "{root}/tune_configs/ppo.yaml", "--dry-run"],
+            "Planning empty-8x8-ppo",
+        ),
+        (["empo_rllib", "evaluate", "run"], "Playing 100 episodes of 1 run"),
+        (["empo_rllib", "record", "run", "--out", "film.gif"], "Recording 3 episodes"),
+        (["empo_rllib", "report", "run", "--out", "report.html"], "Reading 1 run"),
+        (["empo_rllib", "export", "run", "--out", "bundle"], "Exporting "),
+        (["empo_rllib", "crossplay", "run", "run"], "Loading the policies of 2 runs"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_a_command_shows_something_before_it_imports_ray(
+    tmp_path: Path, arguments: list[str], line: str
+) -> None:
+    write_untrained_run(tmp_path / "run")
+    answer = python(UNTIL_RAY, *(a.format(root=ROOT) for a in arguments), cwd=tmp_path)
+    assert answer.returncode == 3, answer.stderr
+    assert answer.stderr.startswith(line)
+    assert answer.stdout == ""
+
+
+def write_untrained_run(folder: Path) -> None:
+    """Writes as much of a run as commands read before they import Ray."""
+    config = load_config(ROOT / "tune_configs/ppo.yaml")
+    checkpoint = folder / "trial_00000" / "checkpoint_000001"
+    for policy in ("agent_0", "agent_1"):
+        (checkpoint / "policies").mkdir(parents=True, exist_ok=True)
+        save_file({"weight": np.zeros(1)}, str(checkpoint / "policies" / f"{policy}.safetensors"))
+    state = {"format": FORMAT, "counters": asdict(Counters(1, 1000))}
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    (folder / "resolved_config.yaml").write_text(config.to_yaml())
+    trial = TrialSummary(trial_id="trial_00000", params={}, seed=0, metric=0.0, status="finished")
+    ExperimentResult(
+        status="finished",
+        sampler="batched",
+        sampler_reason="",
+        metric="episode_return_mean",
+        mode="max",
+        best_trial="trial_00000",
+        trials=[trial],
+        folder=str(folder),
+    ).write()
 
 
 def test_a_mistake_is_one_message_on_stderr(tmp_path: Path) -> None:

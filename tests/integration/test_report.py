@@ -337,7 +337,8 @@ def test_damaged_runs_end_the_command_with_one_message(place, run, tmp_path):
         out = tmp_path / "report.html"
         outcome = place.type("report", copy, "--out", out)
         assert (outcome.code, outcome.stdout) == (2, "")
-        assert outcome.stderr.startswith("error: ")
+        assert outcome.stderr.startswith("Reading 1 run\n")
+        assert outcome.stderr.count("error: ") == 1
         assert "Traceback" not in outcome.stderr
         assert not out.exists()
 

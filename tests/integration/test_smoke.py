@@ -55,10 +55,11 @@ next
   tensorboard --logdir results/smoke
 """
 STDERR = (
-    r"smoke: PPO on MultiGrid-Empty-5x5-v0, 1 trial, results in .*/results/smoke",
+    r"smoke: PPO on MultiGrid-Empty-5x5-v0, 1 trial, results in results/smoke",
     r"sampler: \w+ \(.*\)",
     r"learner: .* \(num_gpus_per_learner: auto\)",
-    r"Ray dashboard: http://127\.0\.0\.1:\d+ \(log in with the token in .*\)",
+    r"Ray dashboard: http://127\.0\.0\.1:\d+ \(token: .*\)",
+    r"building the first trials: .* \(\w+\)",  # on a slow machine
     r"trial_00000  env steps [\d,]+ of 3,000  [\d,]+/s  return .*",
 )
 

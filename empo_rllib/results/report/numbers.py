@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from empo_rllib.config.search_space import is_number
-from empo_rllib.experiment.progress import duration
+from empo_rllib.experiment.time_left import duration
 from empo_rllib.results.labels import setting_text
 from empo_rllib.results.report.parts import Cell
 from empo_rllib.statistics import Estimate

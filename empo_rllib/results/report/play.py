@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from empo_rllib.algorithms.setup import open_checked_env
+from empo_rllib.console import Tell
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluation import EvaluationResult
@@ -26,8 +27,6 @@ MAX_EVALUATED = 24
 MAX_WATCHED = 4
 # Copies of an environment that is watched.
 _MAX_ENVS = 32
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -117,12 +116,16 @@ def play(runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell) -> P
         return PlayedTrials(episodes, seed)
     try:
         evaluations = list(_evaluate(runs, episodes, seed, tell))
-        watched = [
-            watch(run, trained, episodes, seed)
+        best = [
+            (run, trained)
             for run in runs[:MAX_WATCHED]
             for trial in run.ranked()[:1]
             if (trained := run.trained(trial)) is not None
         ]
+        watched = []
+        for number, (run, trained) in enumerate(best, start=1):
+            tell(f"Watching the best trial of {run.label}: {number} of {len(best)}")
+            watched.append(watch(run, trained, episodes, seed))
     except ConfigError as error:
         raise type(error)(f"{error}\n--episodes 0 makes the report without playing.") from error
     return PlayedTrials(episodes, seed, evaluations, watched)

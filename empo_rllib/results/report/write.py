@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from empo_rllib.console import Tell
 from empo_rllib.errors import ConfigError
 from empo_rllib.results.evaluate import check_protocol
 from empo_rllib.results.output import check_output, write_output
@@ -15,7 +16,7 @@ from empo_rllib.results.report.crossplay import CrossPlay, read_crossplay
 from empo_rllib.results.report.numbers import plural
 from empo_rllib.results.report.page import render_page
 from empo_rllib.results.report.parts import ReportSection
-from empo_rllib.results.report.play import PlayedTrials, Tell, play
+from empo_rllib.results.report.play import PlayedTrials, play
 from empo_rllib.results.report.runs import ReportedRun, read_runs
 from empo_rllib.results.report.sections.crossplay import build_crossplay
 from empo_rllib.results.report.sections.episodes import build_episodes

@@ -5,21 +5,23 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
 from empo_rllib.experiment import progress
 from empo_rllib.experiment.cluster import Cluster
 from empo_rllib.experiment.progress import (
     DISPLAY_FILE,
     Display,
-    describe_start,
-    duration,
+    change_line,
+    describe_cluster,
+    describe_experiment,
+    describe_learner,
     progress_cells,
     progress_line,
-    time_left,
 )
 
 ROW = {
@@ -32,44 +34,6 @@ ROW = {
     "policy_return_mean/agent_1": 0.3123,
 }
 CLUSTER = Cluster("this machine", {"CPU": 2.0}, 1, "http://127.0.0.1:8265", Path("/tmp/empo-x"))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, ""),
-        (0.0, "0s"),
-        (0.4, "0s"),
-        (45.0, "45s"),
-        (59.4, "59s"),
-        (59.6, "1m00s"),
-        (185.0, "3m05s"),
-        (3599.6, "1h00m"),
-        (7800.0, "2h10m"),
-        (360_000.0, "100h00m"),
-    ],
-)
-def test_durations_are_short(seconds, text):
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("stop", "seconds"),
-    [
-        ({"env_steps": 200_000}, 75.0),
-        ({"env_steps": 200_000, "time_s": 60.0}, 35.0),
-        ({"env_steps": 200_000, "episodes": 800}, 25.0),
-        ({"env_steps": 40_000}, 0.0),
-        ({"env_steps": None, "episode_return_mean": 0.9}, None),
-    ],
-)
-def test_the_time_left_is_that_until_the_nearest_limit(experiment, stop, seconds):
-    assert time_left(experiment(stop=stop), ROW) == (seconds and pytest.approx(seconds))
-
-
-def test_the_time_left_is_unknown_before_the_first_step(experiment):
-    row = {"env_steps": 0, "episodes": 0, "time_s": 0.0}
-    assert time_left(experiment(stop={"env_steps": 100}), row) is None
 
 
 def test_the_cells_of_a_running_trial(experiment, trial):
@@ -103,6 +67,11 @@ def test_many_policies_are_cut_short(experiment, trial):
     assert cell.endswith(" ..")
 
 
+def test_a_trial_that_may_end_earlier_says_at_most(experiment, trial):
+    config = experiment(stop={"env_steps": 200_000, "episode_return_mean": 0.9})
+    assert progress_cells(config, trial(status="running"), ROW)[-1] == "at most 1m15s"
+
+
 def test_a_line_for_a_log_says_the_same(experiment, trial):
     assert progress_line(experiment(), trial(status="running"), ROW) == (
         "trial_00000  env steps 50,000 of 200,000  2,346/s  return 0.812  "
@@ -110,33 +79,56 @@ def test_a_line_for_a_log_says_the_same(experiment, trial):
     )
 
 
-def test_the_start_says_what_runs_where_and_on_what(experiment, result, trial):
-    lines = describe_start(experiment(), result(trial(0), trial(1)), CLUSTER, 0.0)
-    text = "\n".join(lines)
-    assert "PPO on MultiGrid-Empty-5x5-v0, 2 trials" in text
-    assert "results in " in text
-    assert "sampler: rllib" in text
-    assert "CPU, no GPU found" in text
-    assert "http://127.0.0.1:8265" in text
-    assert "/tmp/empo-x/token" in text
+def test_the_headline_says_what_runs_and_where_results_will_be(experiment):
+    config = experiment(seed={"grid_search": [1, 2]})
+    assert describe_experiment(config) == (
+        "run: PPO on MultiGrid-Empty-5x5-v0, 2 trials, results in results/run"
+    )
 
 
 @pytest.mark.parametrize(
     ("asked", "gpus", "expected"),
-    [("auto", 1.0, "1 GPU per learner"), ("auto", 0.0, "CPU, no GPU found"), (1, 1.0, None)],
+    [
+        ("auto", 1.0, ["learner: 1 GPU per learner (num_gpus_per_learner: auto)"]),
+        ("auto", 0.0, ["learner: CPU, no GPU found (num_gpus_per_learner: auto)"]),
+        (1, 1.0, []),
+    ],
 )
-def test_the_start_says_which_device_auto_chose(experiment, result, trial, asked, gpus, expected):
+def test_the_start_says_which_device_auto_chose(experiment, asked, gpus, expected):
     config = experiment(resources={"num_gpus_per_learner": asked})
-    lines = [
-        line
-        for line in describe_start(config, result(trial(0)), CLUSTER, gpus)
-        if line.startswith("learner:")
+    assert describe_learner(config, gpus) == expected
+
+
+def test_the_start_says_where_the_dashboard_is():
+    (line,) = describe_cluster(CLUSTER)
+    assert line == "Ray dashboard: http://127.0.0.1:8265 (token: /tmp/empo-x/token)"
+    assert describe_cluster(replace(CLUSTER, dashboard_url=None)) == []
+
+
+def test_the_lines_of_a_sweep_say_what_varies_and_what_is_left(experiment, result, trial):
+    trials = [
+        trial(0, status="finished", env_steps=200_000, time_s=100.0, episode_return_mean=0.5),
+        trial(1, status="running", env_steps=50_000, time_s=25.0),
+        trial(2),
     ]
-    assert len(lines) == (expected is not None)
-    assert all(expected in line for line in lines)
+    config = experiment(stop={"env_steps": 200_000})
+    assert [
+        change_line(config, result(*trials), one, {"seed": str(one.seed)}) for one in trials[:2]
+    ] == [
+        "trial_00000  finished  seed 0  return 0.500  "
+        "(1 running, 1 finished, 1 to go, about 3 min)",
+        "trial_00001  running  seed 1  (1 running, 1 finished, 1 to go, about 3 min)",
+    ]
 
 
 # The display
+
+
+class Terminal(io.StringIO):
+    """A terminal of 80 columns that keeps what it is sent."""
+
+    def isatty(self):
+        return True
 
 
 @pytest.fixture
@@ -155,14 +147,31 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def display(capsys, experiment, result, trial, clock, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    return Display(experiment(), result(trial(0, status="running"), trial(1)))
+def run(result, trial):
+    """A run whose first of two trials runs."""
+    return result(trial(0, status="running"), trial(1))
+
+
+@pytest.fixture
+def display(experiment, run, clock, capsys):
+    """A display without a terminal, to which trials have been shown."""
+    with Display(experiment()) as display:
+        display.follow(run)
+        capsys.readouterr()
+        yield display
+
+
+def open_terminal(monkeypatch):
+    """Makes stderr a terminal; not in a fixture, after which pytest puts its own stderr back."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    return terminal
 
 
 def test_without_a_terminal_a_trial_has_a_line_every_few_seconds(display, clock, capsys):
-    display.start(CLUSTER, 0.0)
-    capsys.readouterr()
     display.update("trial_00000", ROW)
     display.refresh()
     assert capsys.readouterr().err == ""
@@ -184,14 +193,48 @@ def test_a_trial_without_news_has_no_second_line(display, clock, capsys):
     assert "54,000" in capsys.readouterr().err
 
 
-def test_a_folder_with_brackets_is_shown_as_it_is(experiment, result, trial, clock, capsys):
-    display = Display(experiment(), result(trial(0), folder="/data/[old]/[/x]/run"))
-    display.start(CLUSTER, 0.0)
+def test_without_a_terminal_trials_of_a_sweep_are_told_when_they_start_and_end(
+    display, run, clock, capsys
+):
+    display.update("trial_00000", ROW)
+    run.trials[0].status, run.trials[1].status = "finished", "running"
+    for _ in range(3):
+        clock.now += 6
+        display.refresh()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["trial_00000", "finished"],
+        ["trial_00001", "running"],
+    ]
+
+
+def test_without_a_terminal_there_is_a_sign_of_life_until_the_first_row(display, clock, capsys):
+    display.refresh()
+    assert capsys.readouterr().err == ""
+    clock.now += 65
+    display.refresh()
+    display.refresh()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("building the first trials")
+    assert line.endswith("(1m05s)")
+
+
+def test_without_a_terminal_nothing_is_drawn_over(experiment, run, clock, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Display(experiment()) as display:
+        display.doing("starting Ray")
+        display.follow(run)
+    told = capsys.readouterr().err
+    assert told == "run: PPO on MultiGrid-Empty-5x5-v0, 1 trial, results in results/run\n"
+
+
+def test_a_folder_with_brackets_is_shown_as_it_is(experiment, clock, capsys):
+    with Display(experiment(storage_path="/data/[old]/[/x]")):
+        pass
     assert "results in /data/[old]/[/x]/run\n" in capsys.readouterr().err
 
 
 def test_nothing_is_printed_to_stdout(display, clock, capsys):
-    display.start(CLUSTER, 0.0)
     display.notice("W&B: [x] logs :sleepy: offline")
     display.stop()
     captured = capsys.readouterr()
@@ -199,40 +242,66 @@ def test_nothing_is_printed_to_stdout(display, clock, capsys):
     assert "W&B: [x] logs :sleepy: offline\n" in captured.err
 
 
-def rendered(display):
-    console = Console(width=200, file=io.StringIO())
-    console.print(display._table())
-    return console.file.getvalue()
+def test_a_terminal_shows_what_is_done_and_then_the_trials(experiment, run, monkeypatch):
+    terminal = open_terminal(monkeypatch)
+    with Display(experiment()) as display:
+        display.doing("starting [Ray]")
+        display._live.refresh()
+        assert "starting [Ray] (0s)" in terminal.getvalue()
+        display.follow(run)
+        display.update("trial_00000", ROW)
+    last = terminal.getvalue().rpartition("trial  ")[2]
+    assert "trial_00000" in last
+    assert "1 running, 1 to go" in last
+    assert "building" not in last
+    assert terminal.getvalue().endswith("\x1b[?25h")  # the cursor is there again
 
 
-def test_on_a_terminal_there_is_a_table_of_all_trials(display):
-    display.update("trial_00000", {**ROW, "policy_return_mean/walker[2]": 0.25})
-    text = rendered(display)
-    for part in ("trial_00000", "running", "50,000 of 200,000", "0.812", "1m15s", "trial_00001"):
-        assert part in text
-    assert "walker[2] 0.250" in text
+def test_a_mistake_leaves_only_the_headline_on_the_terminal(experiment, monkeypatch):
+    terminal = open_terminal(monkeypatch)
+    with Display(experiment()) as display:
+        display.doing("planning")
+    assert terminal.getvalue().endswith("\r\x1b[2K\x1b[?25h\r")  # the spinner is wiped out
 
 
-def test_a_table_of_many_trials_shows_the_running_ones_first(experiment, result, trial):
-    trials = [trial(i) for i in range(30)]
-    trials[29].status = "running"
-    lines = rendered(Display(experiment(), result(*trials))).splitlines()
-    assert lines[1].startswith("trial_00029")
-    assert lines[-1].startswith("and 10 more")
-    assert len(lines) == 22
+def test_a_notebook_gets_lines_of_its_own_on_stdout(experiment, run, clock, capsys, monkeypatch):
+    shell = type("ZMQInteractiveShell", (), {})()
+    ipython = SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setattr("builtins.get_ipython", lambda: shell, raising=False)
+    with Display(experiment()) as display:
+        display.follow(run)
+        display.update("trial_00000", ROW)
+        clock.now += 6
+        display.refresh()
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert [line.split()[0] for line in captured.out.splitlines()] == ["run:", "trial_00000"]
 
 
 def test_a_display_that_is_lost_is_noted_in_the_run_folder_and_ends_nothing(
-    experiment, result, trial, clock, monkeypatch, tmp_path
+    experiment, run, clock, monkeypatch, tmp_path
 ):
     with Path("/dev/full").open("w", buffering=1) as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
-        display = Display(experiment(), result(trial(0)))
-        display.start(CLUSTER, 0.0)
-        display.notice("this is lost")
-        display.refresh()
-        display.stop()
+        with Display(experiment()) as display:
+            display.follow(run)
+            display.notice("this is lost")
+            display.refresh()
         note = (tmp_path / DISPLAY_FILE).read_text()
         assert note == "stderr: [Errno 28] No space left on device. Training continues unseen.\n"
         with contextlib.suppress(OSError):
             stderr.close()
+
+
+def test_a_terminal_that_is_lost_while_it_is_drawn_on_ends_nothing(
+    experiment, run, monkeypatch, tmp_path
+):
+    terminal = open_terminal(monkeypatch)
+    with Display(experiment()) as display:
+        display.follow(run)
+        terminal.close()
+        display._live.refresh()
+        display.notice("this is lost")
+        display.refresh()
+    assert "Training continues unseen" in (tmp_path / DISPLAY_FILE).read_text()

@@ -182,7 +182,11 @@ def test_the_readme_has_a_script_that_runs(exported, tmp_path, monkeypatch, caps
 
 
 def test_the_same_run_gives_the_same_networks(exported, run_folder, tmp_path):
-    export(run_folder, tmp_path / "again", seed=7)
+    told = []
+    export(run_folder, tmp_path / "again", seed=7, tell=told.append)
+    assert told == [
+        f"{verb} policy {number} of 2" for verb in ("Exporting", "Checking") for number in (1, 2)
+    ]
     first, again = exported / "policies", tmp_path / "again" / "policies"
     assert entries(again) == entries(first) != []
     for name in entries(first):

@@ -185,7 +185,7 @@ def refuses(command, tmp_path, monkeypatch):
         ):
             code, stdout, stderr = command(*arguments)
             assert (code, stdout) == (2, ""), f"{what}: {arguments[0]}: {code} {stdout} {stderr}"
-            assert stderr.startswith("error: "), what
+            assert stderr.count("error: ") == 1, what
             assert "Traceback" not in stderr, what
             if what not in HOSTILE:
                 assert Path(run).name in stderr, what  # the place

@@ -30,7 +30,7 @@ assert not {"ray", "torch", "numpy", "pydantic", "PIL", "rich.table"} & set(sys.
 def test_evaluate_prints_a_table(command, run_folder):
     code, out, err = command("evaluate", run_folder, "--episodes", 2)
 
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "Playing 2 episodes of 1 run\n")
     assert "MultiGrid-Empty-5x5-v0: 2 episodes, sampled actions, seed 0" in out
     for row in ("return", "agent_0", "agent_1", "episode length", "success rate"):
         assert row in out
@@ -44,10 +44,10 @@ def test_greedy_evaluation_that_fails_points_to_sampling(command, run_folder):
     assert "Compare" not in command("evaluate", run_folder, "--episodes", 1)[1]
 
 
-def test_json_is_all_that_is_printed(command, run_folder):
+def test_json_is_all_that_is_printed_to_stdout(command, run_folder):
     code, out, err = command("evaluate", run_folder, "--episodes", 2, "--sampled", "--json")
 
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "Playing 2 episodes of 1 run\n")
     assert json.loads(out)["protocol"]["greedy"] is False
 
 
@@ -56,7 +56,7 @@ def test_many_runs_get_a_row_each(command, run_folder, tmp_path):
 
     code, out, err = command("evaluate", run_folder, other, "--episodes", 2)
 
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "Playing 2 episodes of 2 runs\n")
     rows = [line.split()[0] for line in out.splitlines() if line.strip()]
     assert [row for row in rows if row in ("small", "other", "optimum")] == [
         "small",
@@ -110,7 +110,8 @@ def test_crossplay_prints_a_matrix_and_writes_json_and_a_heat_map(command, run_f
         *("--out", files[0], "--figure", files[1]),
     )
 
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.startswith("Loading the policies of 2 runs\n")
     assert "rows act for agent_0, columns for agent_1" in out
     assert "self-play" in out
     assert json.loads(files[0].read_text())["protocol"]["greedy"] is False
@@ -124,7 +125,8 @@ def test_record_writes_the_film_and_says_so(command, run_folder, tmp_path):
 
     code, out, err = command("record", run_folder, "--out", out_file, "--episodes", 1)
 
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.startswith("Recording 1 episode\n")
     assert out.startswith(f"{out_file}: 1 episode, ")
     assert out_file.is_file()
 
@@ -179,7 +181,7 @@ def test_a_damaged_run_is_one_message_and_exit_code_2(command, damaged, damage, 
     code, out, err = command("evaluate", damaged, "--episodes", 1)
 
     assert (code, out) == (2, "")
-    assert err.startswith("error: ")
+    assert err.count("error: ") == 1
     assert message in err
     assert "Traceback" not in err
 

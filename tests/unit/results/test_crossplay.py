@@ -213,7 +213,10 @@ def test_crossplay_of_real_checkpoints_keeps_the_contract_and_repeats(
 def test_a_copy_of_a_player_is_as_good_a_partner_as_itself(run_folder, tmp_path):
     other = shutil.copytree(run_folder, tmp_path / "other")
     settings = ["env.kwargs.max_steps=9"]
-    means = crossplay([run_folder, other], 5, greedy=True, settings=settings).means
+    told = []
+    result = crossplay([run_folder, other], 5, greedy=True, settings=settings, tell=told.append)
+    means = result.means
+    assert told == [f"Playing pair {number} of 8" for number in range(1, 9)]
     assert np.ptp(means) == 0.0
 
 

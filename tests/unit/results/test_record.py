@@ -39,7 +39,9 @@ def captions(monkeypatch):
 def test_gif_shows_every_step_of_every_episode_and_holds_the_last(run_folder, tmp_path, captions):
     out = tmp_path / "film.gif"
 
-    num_frames = record(run_folder, out, episodes=2, fps=10)
+    told = []
+    num_frames = record(run_folder, out, episodes=2, fps=10, tell=told.append)
+    assert told == ["Recording episode 1 of 2", "Recording episode 2 of 2"]
 
     titles = [caption.title for caption in captions]
     assert titles[0] == "episode 1/2    step 0    return 0.00"

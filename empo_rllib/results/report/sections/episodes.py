@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from empo_rllib.console import Tell
 from empo_rllib.errors import EnvError
 from empo_rllib.results.report.films import MAX_FRAMES, Filmer
 from empo_rllib.results.report.numbers import count, fixed, plural
 from empo_rllib.results.report.parts import Cell, Film, Films, Paragraph, Part, ReportSection, Table
-from empo_rllib.results.report.play import MAX_WATCHED, PlayedTrials, Tell, Watched
+from empo_rllib.results.report.play import MAX_WATCHED, PlayedTrials, Watched
 from empo_rllib.results.report.runs import ReportedRun
 from empo_rllib.results.report.sections.evaluation import why_not_played
 

@@ -241,7 +241,8 @@ def test_the_command_writes_one_file_and_says_so(copy, tmp_path, monkeypatch, ca
     code, text, err = command(monkeypatch, capsys, copy, "--out", out, "--episodes", 2)
 
     size = out.stat().st_size / 1e6
-    assert (code, text, err) == (0, f"{out}: 1 run, 1 trial, {size:.1f} MB\n", "")
+    assert (code, text) == (0, f"{out}: 1 run, 1 trial, {size:.1f} MB\n")
+    assert err.startswith("Reading 1 run\n")
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "runs"]
 
@@ -265,7 +266,8 @@ def test_damaged_weights_are_one_message_and_nothing_is_written(
     code, text, err = command(monkeypatch, capsys, copy, "--out", tmp_path / "report.html")
 
     assert (code, text) == (2, "")
-    assert err.startswith("error: ")
+    assert err.startswith("Reading 1 run\n")
+    assert err.count("error: ") == 1
     assert "agent_1.safetensors: damaged weights" in err
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
