@@ -128,7 +128,7 @@ class ExperimentResult(BaseModel):
 
     def __repr__(self) -> str:
         columns = ["trial_id", "seed", *_varied(self.trials), "status", "env_steps", "metric"]
-        table = self.to_pandas()[columns].rename(columns={"metric": self.metric})
+        table = self.to_pandas()[columns].set_axis([*columns[:-1], self.metric], axis=1)
         best = f"best {self.best_trial}" if self.best_trial else "no best trial yet"
         return f"{self.folder}: {self.status}, {best}\n{table.to_string(index=False, na_rep='-')}"
 

@@ -124,6 +124,7 @@ RAY_AT_IMPORT = (
     "experiment/scheduler.py",
     "experiment/start.py",
     "experiment/trial.py",
+    "experiment/tune_memory.py",
     "experiment/tuner.py",
     "experiment/wandb.py",
     "results/load.py",

@@ -154,11 +154,11 @@ def test_help_and_mistakes_are_answered_without_importing_ray(
             ["empo_rllib", "tune", "--config", "{root}/tune_configs/ppo.yaml", "--dry-run"],
             "Planning empty-8x8-ppo",
         ),
-        (["empo_rllib", "evaluate", "run"], "Playing 100 episodes of 1 run"),
+        (["empo_rllib", "evaluate", "run"], "Playing 100 episodes with 1 trial"),
         (["empo_rllib", "record", "run", "--out", "film.gif"], "Recording 3 episodes"),
         (["empo_rllib", "report", "run", "--out", "report.html"], "Reading 1 run"),
         (["empo_rllib", "export", "run", "--out", "bundle"], "Exporting "),
-        (["empo_rllib", "crossplay", "run", "run"], "Loading the policies of 2 runs"),
+        (["empo_rllib", "crossplay", "run", "run"], "Loading the policies of 2 trials"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )

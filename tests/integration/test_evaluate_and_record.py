@@ -91,7 +91,7 @@ def test_a_restored_policy_acts_greedily_as_rllibs_own(run_folder, rllib_episode
 
 def test_evaluate_command_prints_a_table(run_folder, place):
     table = place.type("evaluate", run_folder, "--episodes", 3)
-    assert (table.code, table.stderr) == (0, "Playing 3 episodes of 1 run\n")
+    assert (table.code, table.stderr) == (0, "Playing 3 episodes with 1 trial\n")
     assert "MultiGrid-Empty-5x5-v0: 3 episodes, sampled actions, seed 0" in table.stdout
 
 
@@ -165,7 +165,7 @@ def test_seeds_are_evaluated_together(seeds, place, tmp_path):
 
     done = place.type("evaluate", *seeds, "--sampled", "--episodes", 5, "--out", out)
 
-    assert (done.code, done.stderr) == (0, "Playing 5 episodes of 2 runs\n")
+    assert (done.code, done.stderr) == (0, "Playing 5 episodes with 2 trials\n")
     assert "2 seeds" in done.stdout
     written = json.loads(out.read_text())
     assert [run["source"]["training_seed"] for run in written["runs"]] == [1, 2]
@@ -178,7 +178,7 @@ def test_seeds_are_evaluated_together(seeds, place, tmp_path):
 def test_a_run_is_evaluated_with_all_its_seeds(seeds, place):
     done = place.type("evaluate", seeds[0].parent, "--sampled", "--episodes", 5)
 
-    assert (done.code, done.stderr) == (0, "")
+    assert (done.code, done.stderr) == (0, "Playing 5 episodes with 2 trials\n")
     for name in ("trial_00000", "trial_00001", ", best", "2 seeds"):
         assert name in done.stdout
 
@@ -190,7 +190,7 @@ def test_seeds_play_with_each_other(seeds, place, tmp_path):
     done = place.shell("crossplay", *seeds, *options)
 
     done.check()
-    assert done.stderr.startswith("Loading the policies of 2 runs\n")
+    assert done.stderr.startswith("Loading the policies of 2 trials\n")
     assert max(map(len, done.stdout.splitlines())) <= 80
     written = json.loads(out.read_text())
     assert [player["name"] for player in written["players"]] == [

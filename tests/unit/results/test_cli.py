@@ -30,7 +30,7 @@ assert not {"ray", "torch", "numpy", "pydantic", "PIL", "rich.table"} & set(sys.
 def test_evaluate_prints_a_table(command, run_folder):
     code, out, err = command("evaluate", run_folder, "--episodes", 2)
 
-    assert (code, err) == (0, "Playing 2 episodes of 1 run\n")
+    assert (code, err) == (0, "Playing 2 episodes with 1 trial\n")
     assert "MultiGrid-Empty-5x5-v0: 2 episodes, sampled actions, seed 0" in out
     for row in ("return", "agent_0", "agent_1", "episode length", "success rate"):
         assert row in out
@@ -47,7 +47,7 @@ def test_greedy_evaluation_that_fails_points_to_sampling(command, run_folder):
 def test_json_is_all_that_is_printed_to_stdout(command, run_folder):
     code, out, err = command("evaluate", run_folder, "--episodes", 2, "--sampled", "--json")
 
-    assert (code, err) == (0, "Playing 2 episodes of 1 run\n")
+    assert (code, err) == (0, "Playing 2 episodes with 1 trial\n")
     assert json.loads(out)["protocol"]["greedy"] is False
 
 
@@ -56,7 +56,7 @@ def test_many_runs_get_a_row_each(command, run_folder, tmp_path):
 
     code, out, err = command("evaluate", run_folder, other, "--episodes", 2)
 
-    assert (code, err) == (0, "Playing 2 episodes of 2 runs\n")
+    assert (code, err) == (0, "Playing 2 episodes with 2 trials\n")
     rows = [line.split()[0] for line in out.splitlines() if line.strip()]
     assert [row for row in rows if row in ("small", "other", "optimum")] == [
         "small",
@@ -111,7 +111,7 @@ def test_crossplay_prints_a_matrix_and_writes_json_and_a_heat_map(command, run_f
     )
 
     assert code == 0
-    assert err.startswith("Loading the policies of 2 runs\n")
+    assert err.startswith("Loading the policies of 2 trials\n")
     assert "rows act for agent_0, columns for agent_1" in out
     assert "self-play" in out
     assert json.loads(files[0].read_text())["protocol"]["greedy"] is False

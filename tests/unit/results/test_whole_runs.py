@@ -262,11 +262,11 @@ def test_several_runs_are_evaluated_with_all_their_trials(one_trial, sweep):
 
 def test_the_command_plays_every_trial_of_a_run(command, three_seeds):
     code, out, err = command("evaluate", three_seeds, "--episodes", 1)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "Playing 1 episode with 3 trials\n")
     assert all(name in out for name in (*IDS, "trial_00001, best", "3 seeds"))
 
     code, out, err = command("evaluate", three_seeds, "--episodes", 1, "--json")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "Playing 1 episode with 3 trials\n")
     assert len(json.loads(out)["trials"]) == 3
 
 
