@@ -127,7 +127,8 @@ def test_record_command_films_a_trial_and_a_checkpoint(run_folder, place, tmp_pa
     ):
         out = tmp_path / name
         done = type_("record", run, "--out", out, "--episodes", 1)
-        assert (done.code, done.stderr) == (0, "Recording 1 episode\n")
+        assert done.code == 0
+        assert done.stderr.startswith("Recording 1 episode\n")  # more where it takes long
         assert done.stdout.startswith(f"{out}: 1 episode, ")
         assert len(list(tmp_path.iterdir())) == number + 1
     assert Image.open(tmp_path / "film.gif").n_frames > 1
