@@ -169,7 +169,8 @@ wait_for_driver() {
         say "not everything was saved in time: the run goes on from its last checkpoint"
         return 75
       fi
-      kill -USR1 "$(cat "$folder/driver.pid")" 2>/dev/null
+      read_pid driver
+      kill -USR1 "$pid" 2>/dev/null
     elif [ -n "$workers" ] && ! kill -0 "$workers" 2>/dev/null; then
       say "no worker is left: the run goes on with $node"
       workers=""

@@ -129,10 +129,18 @@ detached() {
   echo 143 >"$folder/$1.status" # the signal that ends the job has ended it before it began
 }
 
+# read_pid NAME: sets `pid`. What is asked again and again substitutes no command: bash 5.2 parses a substitution each
+# time it is used, and a trap that comes meanwhile ends the script, with nothing saved and nothing removed.
+read_pid() {
+  pid=""
+  { read -r pid <"$folder/$1.pid"; } 2>/dev/null
+}
+
 # has_ended NAME; a process that was killed together with who waits for it has left no status, which others have soon.
 has_ended() {
   if [ -e "$folder/$1.status" ]; then return 0; fi
-  if kill -0 "$(cat "$folder/$1.pid")" 2>/dev/null; then return 1; fi
+  read_pid "$1"
+  if kill -0 "$pid" 2>/dev/null; then return 1; fi
   for _ in {1..10}; do
     if [ -e "$folder/$1.status" ]; then return 0; fi
     sleep 0.05
@@ -188,8 +196,8 @@ processes() {
       grep -lzxF "EMPO_RLLIB_FOLDER=$folder" /proc/[0-9]*/environ
       find /proc/[0-9]*/fd -lname "$folder/ray/*"
     } | cut -d / -f 3
-    for pid in $(started); do
-      if cmp -s "/proc/$pid/comm" "/proc/$$/comm"; then echo "$pid"; fi
+    for process in $(started); do
+      if cmp -s "/proc/$process/comm" "/proc/$$/comm"; then echo "$process"; fi
     done
   } 2>/dev/null | sort -u
 }

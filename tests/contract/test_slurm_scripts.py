@@ -196,3 +196,24 @@ def test_the_heads_address_is_told_when_ray_has_written_its_port(tmp_path):
     """
     script = f"folder={tmp_path}; file=$folder/ray/ray_current_cluster; {stubs} {start_head}\n"
     assert on_node(script + "start_head; cat $folder/address") == "10.0.0.1:6379"
+
+
+@pytest.mark.parametrize("name", ["read_pid", "has_ended"])
+def test_what_is_asked_again_and_again_substitutes_no_command(name):
+    """A trap that comes while bash 5.2 parses a substitution ends the script."""
+    function = re.search(rf"^{name}\(\) \{{.*?^\}}", SCRIPTS["node.sh"], re.M | re.S)[0]
+    assert "$(" not in function
+
+
+def test_a_process_has_ended_when_its_status_is_there_or_nobody_waits_for_it(tmp_path):
+    script = f"""
+      folder={tmp_path}
+      tell() {{ has_ended it && echo ended || echo runs; }}
+      sleep 100 & echo $! >$folder/it.pid
+      tell
+      kill $!; wait $! 2>/dev/null
+      tell
+      echo 1 >$folder/it.pid; echo 0 >$folder/it.status
+      tell
+    """
+    assert on_node(script).split() == ["runs", "ended", "ended"]
