@@ -203,11 +203,14 @@ def _telling_of_a_lost_gcs() -> Iterator[None]:
 
     Without it `ray.init` does not return, and ends this process after a minute, without a word.
     """
+    from empo_rllib.experiment import interrupt
+
     is_over = threading.Event()
 
     def watch() -> None:
         while not is_over.wait(_POLL_S):
             if _dead_process() == "gcs_server" and not is_over.wait(_GCS_GRACE_S):
+                interrupt.current.on_give_up()  # the terminal has its cursor back
                 error = f"Ray cannot be started on {THIS_MACHINE}: its gcs_server has died."
                 print(f"error: {error} Was it killed, or out of memory?", file=sys.stderr)
                 sys.stderr.flush()
