@@ -54,6 +54,14 @@ def succeeds(command: list[str], env: dict[str, str]) -> bool:
     return done.returncode == 0
 
 
+def reaches_ray_client(token: str) -> bool:
+    """Asked more than once with the right token: as a process of its own for a client is forked, it
+    dies now and then (github.com/ray-project/ray/issues/63202), and Ray says so by a timeout."""
+    command = [sys.executable, "-c", INIT.format(address="ray://ray-head:10001")]
+    tries = 5 if token == "right" else 1
+    return any(succeeds(command, environment(token)) for _ in range(tries))
+
+
 def joins(token: str) -> bool:
     name, port = f"tried-{token}", {"none": 53365, "wrong": 53366, "right": 53367}[token]
     own = (f"--node-name={name}", f"--dashboard-agent-listen-port={port}")
@@ -99,16 +107,14 @@ def attempts(token: str) -> dict[tuple[str, str], Future[bool]]:
         (token, "ray.init"): pool.submit(
             succeeds, [*python, INIT.format(address="ray-head:6379")], env
         ),
-        (token, "ray://"): pool.submit(
-            succeeds, [*python, INIT.format(address="ray://ray-head:10001")], env
-        ),
+        (token, "ray://"): pool.submit(reaches_ray_client, token),
         (token, "node join"): pool.submit(joins, token),
     }
 
 
-# Most of an attempt that is refused is waiting. One with the right token works, and is given the
-# CPUs: a cluster that starves Ray Client's server of them refuses after 30 s.
-for tokens, at_once in ((("none", "wrong"), 5), (("right",), 2)):
+# Most of an attempt that is refused is waiting. One with the right token works, and has the CPUs for
+# itself: Ray Client's server refuses what takes it more than 30 s.
+for tokens, at_once in ((("none", "wrong"), 5), (("right",), 1)):
     with ThreadPoolExecutor(at_once) as pool:
         tried = {way: outcome for token in tokens for way, outcome in attempts(token).items()}
         for (token, way), accepted in tried.items():
