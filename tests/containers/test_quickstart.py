@@ -28,7 +28,7 @@ def test_it_trains_to_the_return_that_it_promises(typed: dict[str, str]) -> None
     output = next(text for line, text in typed.items() if line.startswith("make submit"))
     best = re.search(r"best return +([0-9.]+)", output)
     assert best
-    assert float(best[1]) >= 0.95
+    assert float(best[1]) >= 1.9
 
 
 def test_it_evaluates_and_films(typed: dict[str, str], cluster: Clone) -> None:

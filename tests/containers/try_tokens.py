@@ -112,8 +112,8 @@ def attempts(token: str) -> dict[tuple[str, str], Future[bool]]:
     }
 
 
-# Most of an attempt that is refused is waiting. One with the right token works, and has the CPUs for
-# itself: Ray Client's server refuses what takes it more than 30 s.
+# Most of an attempt that is refused is waiting. One with the right token works, and has the CPUs
+# for itself: Ray Client's server refuses what takes it more than 30 s.
 for tokens, at_once in ((("none", "wrong"), 5), (("right",), 1)):
     with ThreadPoolExecutor(at_once) as pool:
         tried = {way: outcome for token in tokens for way, outcome in attempts(token).items()}

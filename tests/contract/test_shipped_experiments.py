@@ -71,18 +71,19 @@ def test_every_algorithm_has_an_experiment() -> None:
         assert experiment(algorithm.lower()).algorithm.name == algorithm
 
 
-def test_the_main_job_is_two_agents_in_an_empty_room() -> None:
+def test_the_main_job_is_two_agents_who_must_both_arrive_in_an_empty_room() -> None:
     config = experiment("ppo")
     assert (config.env.id, config.env.num_agents) == ("MultiGrid-Empty-8x8-v0", 2)
+    assert config.env.kwargs == {"success_termination_mode": "all"}
     assert config.policies == "independent"
-    assert config.stop.episode_return_mean == 0.95
+    assert config.stop.episode_return_mean == 1.9
 
 
 def test_one_experiment_shares_a_policy() -> None:
     assert experiment("ppo_shared").policies == "shared"
 
 
-def test_in_the_cooperative_experiment_both_agents_must_arrive() -> None:
+def test_in_the_cooperative_experiment_each_arrival_rewards_both() -> None:
     config = experiment("ppo_coop")
     assert config.env.kwargs["success_termination_mode"] == "all"
     assert config.env.kwargs["joint_reward"] is True

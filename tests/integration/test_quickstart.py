@@ -44,7 +44,7 @@ def typed(clone: Workplace) -> Outcome:
 def test_it_trains_to_the_return_that_it_promises(typed: Outcome) -> None:
     best = re.search(r"best return +([0-9.]+)", typed.check().stdout)
     assert best
-    assert float(best[1]) >= 0.95
+    assert float(best[1]) >= 1.9
 
 
 def test_it_evaluates_and_films(typed: Outcome, clone: Workplace) -> None:

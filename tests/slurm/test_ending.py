@@ -290,7 +290,7 @@ def test_bar_exit_codes(slurm: Slurm, ada: Researcher) -> None:
     met = all(code == seen for code, seen in measured.items())
     SUITE.record("experiment exit codes 0, 1, 2", "seen as the job's", measured, met)
     assert met, f"{measured}\n{jobs[1].log}"
-    assert ada.summary("empty-8x8-ppo")["trials"][0]["episode_return_mean"] >= 0.95
+    assert ada.summary("empty-8x8-ppo")["trials"][0]["episode_return_mean"] >= 1.9
     assert "--config tune_configs/ppo.yaml" in jobs[0].log
     assert "on purpose" in jobs[1].log
     assert "Did you mean 'lr'?" in jobs[2].log
