@@ -122,9 +122,9 @@ def crossplay(
 def record(
     run: RunArgument,
     out: Annotated[
-        Path, typer.Option(help="The film: a file ending in .gif or .mp4.", show_default=False)
+        Path, typer.Option(help="The video: a file ending in .gif or .mp4.", show_default=False)
     ],
-    episodes: Annotated[int, typer.Option(help="How many to film.")] = 3,
+    episodes: Annotated[int, typer.Option(help="How many to record.")] = 3,
     seed: SeedOption = 0,
     greedy: GreedyOption = None,
     fps: Annotated[
@@ -134,7 +134,10 @@ def record(
         ),
     ] = None,
 ) -> None:
-    """Film episodes, with each agent's last action and reward so far in a caption."""
+    """Record a video of episodes.
+
+    The caption gives the step, each agent's last action and return so far, and the outcome.
+    """
     from empo_rllib.experiment.run_folder import locate
     from empo_rllib.results.evaluate import check_protocol
     from empo_rllib.results.film import check_film

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from empo_rllib.acting.play import LiveEpisode
     from empo_rllib.acting.teams import ActingPolicies
     from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
-    from empo_rllib.results.captions import Colour, Layout
+    from empo_rllib.results.captions import Caption, Colour, Layout
 
 # In a grid world every step is a decision to look at.
 GRID_FPS = 5.0
@@ -43,7 +43,7 @@ def record(
     fps: float | None = None,
     tell: Tell = lambda text: None,
 ) -> int:
-    """Films episodes of trained policies, with actions and rewards in a caption.
+    """Films episodes of trained policies, with a caption that explains each picture.
 
     The same arguments give the same film. The file appears when it is complete.
 
@@ -77,11 +77,13 @@ def record(
 
     greedy = resolve_greedy(greedy, [trained.config])
     policies = load_policies(trained)
+    about = describe(trained, greedy)
     with repeatable(seed):
         env = build_filmed_env(trained.config.env)
         try:
             fps = fps or default_fps(env)
-            frames = _film(policies, env, range(seed, seed + episodes), greedy, fps, tell)
+            camera = Camera(env, about)
+            frames = _film(policies, camera, range(seed, seed + episodes), greedy, fps, tell)
             return write_film(frames, out, fps)
         finally:
             env.close()
@@ -108,9 +110,24 @@ def default_fps(env: ParallelMultiAgentEnv) -> float:
     return min(float(env.metadata.get("render_fps") or OTHER_FPS), MAX_FPS)
 
 
+def describe(trained: TrainedTrial, greedy: bool) -> list[str]:
+    """Returns what films say of a checkpoint: its environment, and where its policies are from.
+
+    Args:
+        trained: The checkpoint.
+        greedy: How its policies act.
+    """
+    config = trained.config
+    return [
+        f"{config.env.id}, {config.algorithm.name} with {'most likely' if greedy else 'sampled'} "
+        "actions",
+        f"Run {trained.run.name}, {trained.trial.trial_id}, {trained.checkpoint.name}",
+    ]
+
+
 def _film(
     policies: ActingPolicies,
-    env: ParallelMultiAgentEnv,
+    camera: Camera,
     seeds: range,
     greedy: bool,
     fps: float,
@@ -118,11 +135,10 @@ def _film(
 ) -> Iterator[Frame]:
     from empo_rllib.acting.play import LiveEpisode, act_in
 
-    camera = Camera(env)
     for number, seed in enumerate(seeds, start=1):
         tell(f"Recording episode {number} of {len(seeds)}")
-        episode = LiveEpisode(env, seed)
-        title = f"episode {number}/{len(seeds)}"
+        episode = LiveEpisode(camera.env, seed)
+        title = f"Episode {number} of {len(seeds)} (seed {seed})"
         while True:
             frame = camera.draw(title, episode)
             if episode.over:
@@ -137,10 +153,12 @@ class Camera:
 
     Args:
         env: Made by `build_filmed_env`.
+        about: Paragraphs that stand above each caption.
     """
 
-    def __init__(self, env: ParallelMultiAgentEnv) -> None:
-        self._env = env
+    def __init__(self, env: ParallelMultiAgentEnv, about: Sequence[str]) -> None:
+        self.env = env
+        self._about = about
         self._layout: Layout | None = None
 
     def draw(self, title: str, episode: LiveEpisode) -> Image.Image:
@@ -155,19 +173,23 @@ class Camera:
         """
         from empo_rllib.results.captions import Layout
 
-        picture = _render(self._env)
+        picture = _render(self.env)
         if self._layout is None:
-            agents = self._env.possible_agents
-            coloured = bool(_grid_agents(self._env))
+            agents = self.env.possible_agents
+            coloured = bool(_grid_agents(self.env))
             size = (picture.shape[1], picture.shape[0])
-            self._layout = Layout(size, agents, coloured, _longest_action(self._env))
-        return _draw(self._layout, picture, title, episode)
+            longest = _longest_action(self.env)
+            self._layout = Layout(size, agents, coloured, longest, self._about)
+        return self._layout.draw(picture, _caption(title, episode))
 
 
 def _render(env: ParallelMultiAgentEnv) -> np.ndarray:
     import numpy as np
 
-    picture = env.render()
+    from empo_rllib.results.grid_picture import all_agents_shown
+
+    with all_agents_shown(env.env):
+        picture = env.render()
     if not (isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == 3):
         raise EnvError(
             f"{env.metadata.get('name', env.env)} cannot be filmed: with render_mode rgb_array its "
@@ -176,8 +198,9 @@ def _render(env: ParallelMultiAgentEnv) -> np.ndarray:
     return picture.astype(np.uint8)
 
 
-def _draw(layout: Layout, picture: np.ndarray, title: str, episode: LiveEpisode) -> Any:
+def _caption(title: str, episode: LiveEpisode) -> Caption:
     from empo_rllib.envs.action_names import action_names
+    from empo_rllib.envs.step_limit import step_limit
     from empo_rllib.results.captions import AgentLine, Caption
 
     env = episode.env
@@ -186,19 +209,24 @@ def _draw(layout: Layout, picture: np.ndarray, title: str, episode: LiveEpisode)
         AgentLine(
             name=agent,
             action=action_text(episode.actions.get(agent), action_names(env.env, spaces[agent])),
-            reward=episode.returns.get(agent, 0.0),
+            episode_return=episode.returns.get(agent, 0.0),
             colour=colours.get(agent),
             present=episode.over or agent in episode.observations,
         )
         for agent in env.possible_agents
     ]
-    total = sum(episode.returns.values())
-    outcome = {True: "success", False: "failure", None: "end" if episode.over else ""}
-    success = episode.success
-    caption = Caption(
-        f"{title}    step {episode.length}    return {total:.2f}", lines, outcome[success], success
-    )
-    return layout.draw(picture, caption)
+    limit = step_limit(env.env)
+    step = f"Step {episode.length:,}" + (f" of at most {limit:,}" if limit else "")
+    total = f"return so far {sum(episode.returns.values()):.2f}"
+    if len(lines) > 1:
+        total += " (sum over agents)"
+    return Caption(title, f"{step}, {total}", lines, _outcome(episode), episode.success)
+
+
+def _outcome(episode: LiveEpisode) -> str:
+    if not episode.over:
+        return ""
+    return {True: "ended in success", False: "ended in failure", None: "ended"}[episode.success]
 
 
 def action_text(action: Any, names: Sequence[str] = ()) -> str:

@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from empo_rllib.errors import EnvError
-from empo_rllib.results.record import HOLD_LAST_S, Camera, build_filmed_env, default_fps
+from empo_rllib.results.record import (
+    HOLD_LAST_S,
+    Camera,
+    build_filmed_env,
+    default_fps,
+    describe,
+)
+from empo_rllib.results.settings import resolve_greedy
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,7 +47,8 @@ class Filmer:
         self._watched = watched
         self._max_frames = max(_MIN_FRAMES, max_frames)
         self._env = build_filmed_env(watched.trained.config.env)
-        self._camera = Camera(self._env)
+        greedy = resolve_greedy(None, [watched.trained.config])
+        self._camera = Camera(self._env, describe(watched.trained, greedy))
 
     def close(self) -> None:
         """Closes the environment."""

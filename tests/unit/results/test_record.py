@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from empo_rllib.errors import ConfigError, EnvError
 from empo_rllib.results import record as recording
 from empo_rllib.results.captions import AgentLine, Caption, Layout
 from empo_rllib.results.film import Frame, check_film, write_film
-from empo_rllib.results.record import action_text, record
+from empo_rllib.results.find import find_trained
+from empo_rllib.results.record import action_text, describe, record
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 
@@ -43,9 +44,11 @@ def test_gif_shows_every_step_of_every_episode_and_holds_the_last(run_folder, tm
     num_frames = record(run_folder, out, episodes=2, fps=10, tell=told.append)
     assert told == ["Recording episode 1 of 2", "Recording episode 2 of 2"]
 
-    titles = [caption.title for caption in captions]
-    assert titles[0] == "episode 1/2    step 0    return 0.00"
-    assert sum("step 0 " in title for title in titles) == 2
+    assert captions[0].title == "Episode 1 of 2 (seed 0)"
+    assert captions[-1].title == "Episode 2 of 2 (seed 1)"
+    steps = [caption.progress for caption in captions]
+    assert steps[0] == "Step 0 of at most 20, return so far 0.00 (sum over agents)"
+    assert sum(step.startswith("Step 0 ") for step in steps) == 2
     lasts = [i for i, caption in enumerate(captions) if caption.outcome]
     assert len(lasts) == 2
     assert lasts[-1] == num_frames - 1
@@ -55,7 +58,7 @@ def test_gif_shows_every_step_of_every_episode_and_holds_the_last(run_folder, tm
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_captions_name_actions_and_sum_rewards(run_folder, tmp_path, captions):
+def test_captions_name_actions_and_returns_so_far(run_folder, tmp_path, captions):
     record(run_folder, tmp_path / "film.gif", episodes=1)
 
     first, last = captions[0], captions[-1]
@@ -64,9 +67,31 @@ def test_captions_name_actions_and_sum_rewards(run_folder, tmp_path, captions):
     assert {line.action for line in first.agents} == {"-"}
     assert {line.action for caption in captions[1:] for line in caption.agents} <= names
     assert [line.colour for line in first.agents] == [(255, 0, 0), (0, 255, 0)]
-    total = sum(line.reward for line in last.agents)
-    assert last.title.endswith(f"return {total:.2f}")
-    assert last.outcome == ("success" if total else "failure")
+    total = sum(line.episode_return for line in last.agents)
+    assert f"return so far {total:.2f} (sum over agents)" in last.progress
+    assert last.outcome == ("ended in success" if total else "ended in failure")
+    assert {caption.outcome for caption in captions[:-1]} == {""}
+
+
+def test_a_caption_tells_environment_algorithm_run_trial_and_checkpoint(run_folder):
+    trained = find_trained(run_folder)
+
+    assert describe(trained, greedy=False) == [
+        "MultiGrid-Empty-5x5-v0, PPO with sampled actions",
+        "Run small, trial_00000, checkpoint_000001",
+    ]
+    assert "with most likely actions" in describe(trained, greedy=True)[0]
+
+
+def test_one_agent_has_no_sum_and_an_environment_may_not_tell_of_success(
+    write_run, tmp_path, captions
+):
+    run = write_run(tmp_path / "run", env={"id": "CartPole-v1"})
+
+    record(run, tmp_path / "film.gif", episodes=1)
+
+    assert captions[0].progress == "Step 0 of at most 500, return so far 0.00"
+    assert captions[-1].outcome == "ended"  # CartPole does not tell of success
 
 
 def test_the_same_arguments_give_the_same_film(run_folder, tmp_path):
@@ -188,7 +213,7 @@ def test_frames_have_even_sizes_and_hold_picture_and_caption(size, num_agents):
     lines = [AgentLine(name, "forward", -123.456, (255, 0, 0)) for name in names]
     layout = Layout(size, names, True, "forward")
 
-    frame = np.asarray(layout.draw(picture, Caption("title", lines, "success", True)))
+    frame = np.asarray(layout.draw(picture, Caption("title", "step", lines, "success", True)))
 
     assert frame.shape[0] % 2 == frame.shape[1] % 2 == 0
     assert 440 <= frame.shape[1] <= 900
@@ -201,9 +226,58 @@ def test_agents_that_have_left_are_faint(run_folder):
     layout = Layout((120, 100), ["agent_0"], False, "forward")
     there, gone = (
         np.asarray(
-            layout.draw(GREY, Caption("", [AgentLine("agent_0", "left", 0.0, None, present)]))
+            layout.draw(GREY, Caption("", "", [AgentLine("agent_0", "left", 0.0, None, present)]))
         )
         for present in (True, False)
     )
 
     assert there.max() > gone.max()
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """Where each text of a frame was written: text, left, top, right, bottom."""
+    seen = []
+    text = ImageDraw.ImageDraw.text
+
+    def remember(self, xy, string, fill, font, anchor):
+        seen.append((string, *self.textbbox(xy, string, font=font, anchor=anchor)))
+        text(self, xy, string, fill, font=font, anchor=anchor)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", remember)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("size", "num_agents"), [((160, 160), 2), ((512, 512), 8), ((480, 480), 8)]
+)
+def test_nothing_of_a_long_caption_is_clipped_or_written_over(written, size, num_agents):
+    names = [f"agent_{i}" for i in range(num_agents)]
+    lines = [AgentLine(name, "forward", -123456.789, (255, 0, 0)) for name in names]
+    about = ["my_package.my_environments:make_" + 60 * "x" + ", PPO", "Run " + 20 * "long-name "]
+    caption = Caption(
+        "Episode 1000 of 1000 (seed 4294967295), and more than fits beside the outcome",
+        "Step 1,000,000 of at most 1,000,000, return so far -123456.79 (sum over agents)",
+        lines,
+        "ended in failure",
+        False,
+    )
+
+    layout = Layout(size, names, True, "forward", about)
+    layout.draw(GREY, caption)
+
+    boxes = [box for box in written if box[0]]
+    assert (
+        "".join(text for text, *_ in boxes)
+        .replace(" ", "")
+        .startswith("".join(about).replace(" ", ""))
+    )
+    for _, left, top, right, bottom in boxes:
+        assert left >= 0
+        assert right <= layout.width
+        assert bottom <= layout.height
+        assert top >= 0
+    for number, (_, left, top, right, bottom) in enumerate(boxes):
+        for _, other_left, other_top, other_right, other_bottom in boxes[:number]:
+            apart = right <= other_left or other_right <= left
+            assert apart or bottom <= other_top or other_bottom <= top

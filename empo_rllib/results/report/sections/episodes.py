@@ -65,7 +65,10 @@ def _films(watched: Watched, num_watched: int) -> Films | Paragraph:
 
 def _film(filmer: Filmer, watched: Watched, name: str, index: int) -> Film:
     episode = watched.episodes[index]
-    still, film, every = filmer.film(index, f"{name}, seed {episode.seed}")
+    still, film, every = filmer.film(
+        index,
+        f"{name.capitalize()} of {plural(len(watched.episodes), 'episode')} (seed {episode.seed})",
+    )
     caption = (
         f"seed {episode.seed}, return {_return(episode):.3f}, {plural(episode.length, 'step')}"
     )

@@ -16,6 +16,7 @@ from PIL import Image
 from empo_rllib import cli
 from empo_rllib.errors import ConfigError, EnvError
 from empo_rllib.results.evaluate import evaluate
+from empo_rllib.results.captions import Layout
 from empo_rllib.results.report import films
 from empo_rllib.results.report.films import Filmer
 from empo_rllib.results.report.play import Trace, play
@@ -207,6 +208,23 @@ def test_episodes_are_filmed_and_all_told(runs, played, watched):
     assert [row[1].value for row in table.rows] == [
         sum(episode.returns.values()) for episode in watched.episodes
     ]
+
+
+def test_captions_of_films_tell_which_of_how_many_episodes_it_is(runs, played, monkeypatch):
+    seen = []
+    draw = Layout.draw
+
+    def remember(self, picture, caption):
+        seen.append(caption.title)
+        return draw(self, picture, caption)
+
+    monkeypatch.setattr(Layout, "draw", remember)
+
+    build_episodes(runs, played, tell)
+
+    assert len(set(seen)) == 3
+    assert seen[0].startswith(f"Best of {EPISODES} episodes (seed ")
+    assert f"Worst of {EPISODES} episodes (seed " in seen[-1]
 
 
 def test_an_environment_without_pictures_is_reported_without_films(runs, played, monkeypatch):
