@@ -15,8 +15,8 @@ from PIL import Image
 
 from empo_rllib import cli
 from empo_rllib.errors import ConfigError, EnvError
-from empo_rllib.results.evaluate import evaluate
 from empo_rllib.results.captions import Layout
+from empo_rllib.results.evaluate import evaluate
 from empo_rllib.results.report import films
 from empo_rllib.results.report.films import Filmer
 from empo_rllib.results.report.play import Trace, play
