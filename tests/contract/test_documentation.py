@@ -102,6 +102,12 @@ def test_the_readme_is_read_in_minutes():
     assert len((ROOT / "README.md").read_text().split()) <= 900
 
 
+def test_the_first_screen_of_the_readme_has_a_small_picture():
+    first_screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:10])
+    picture = ROOT / re.search(r'<img [^>]*src="([^"]+)"', first_screen)[1]
+    assert picture.stat().st_size <= 150_000
+
+
 def test_one_page_lists_the_exit_codes_of_the_errors():
     from empo_rllib.errors import ConfigError, Interrupted, TrialError
 
