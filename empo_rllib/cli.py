@@ -12,6 +12,7 @@ from empo_rllib.commands.export import export
 from empo_rllib.commands.jobs import jobs, logs, stop
 from empo_rllib.commands.results import crossplay, evaluate, record, report
 from empo_rllib.commands.submit import submit
+from empo_rllib.help_examples import render_examples
 from empo_rllib.tune import tune
 from empo_rllib.version import __version__
 
@@ -49,7 +50,7 @@ for command in (
     logs,
     stop,
 ):
-    app.command()(command)
+    app.command(epilog=render_examples(command.__name__))(command)
 
 
 def main() -> None:

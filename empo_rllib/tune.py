@@ -16,6 +16,7 @@ from empo_rllib.command_line import (
     render_command,
     reporting_errors,
 )
+from empo_rllib.help_examples import render_examples
 
 if TYPE_CHECKING:
     from empo_rllib.config.schema import ExperimentConfig
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(epilog=render_examples("tune"))
 def tune(
     config: ConfigOption,
     set_: SetOption = None,

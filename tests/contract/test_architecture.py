@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "columns": set[str](),
     "errors": set(),
     "files": set(),
+    "help_examples": set(),
     "json_text": set(),
     "terminal": set(),
     "streams": {"terminal"},
@@ -98,8 +99,8 @@ MAY_IMPORT = {
         "exporting",
         "service",
     },
-    "tune": {"errors", "console", "command_line", "config", "experiment"},
-    "cli": {"command_line", "commands", "tune", "version"},
+    "tune": {"errors", "console", "command_line", "config", "experiment", "help_examples"},
+    "cli": {"command_line", "commands", "help_examples", "tune", "version"},
     "__main__": {"cli"},
     "__init__": {"bundle", "config", "envs", "experiment", "results", "version"},
 }

@@ -11,8 +11,12 @@ from pathlib import Path
 import click
 import pytest
 import typer.main
+import typer.rich_utils
+from typer.testing import CliRunner
 
+from empo_rllib import make_env
 from empo_rllib.config.load import load_config
+from empo_rllib.help_examples import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -62,6 +66,42 @@ def test_every_documented_command_is_understood(line):
     if params.get("config"):
         experiment = load_config(ROOT / str(params["config"]), params["set_"] or [])
         assert experiment.name
+
+
+HELP_EXAMPLES = [(name, line) for name, lines in EXAMPLES.items() for line in lines]
+
+
+@pytest.mark.parametrize(("name", "line"), HELP_EXAMPLES, ids=[line for _, line in HELP_EXAMPLES])
+def test_every_example_of_a_help_page_is_understood(name, line):
+    program = "empo_rllib.tune" if name == "tune" else f"empo_rllib {name}"
+    assert line.startswith(f"python -m {program}")
+    params = parse(line)
+    if params.get("config"):
+        assert load_config(ROOT / str(params["config"]), params["set_"] or []).name
+    elif params.get("env"):
+        make_env(str(params["env"]), num_agents=params["num_agents"]).close()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_help_page_fits_80_columns_and_ends_with_examples(name, monkeypatch):
+    monkeypatch.setattr(typer.rich_utils, "MAX_WIDTH", 80)
+    monkeypatch.setattr(typer.rich_utils, "FORCE_TERMINAL", False)
+    program = "empo_rllib.tune" if name == "tune" else f"empo_rllib {name}"
+    module, *arguments = program.split()
+
+    app = import_module(PROGRAMS[module]).app
+    page = CliRunner().invoke(app, [*arguments, "--help"], prog_name=f"python -m {module}").stdout
+
+    lines = [line.strip() for line in page.splitlines()]
+    assert max(map(len, page.splitlines())) <= 80
+    end = lines.index("Examples:")
+    assert tuple(line for line in lines[end + 1 :] if line) == EXAMPLES[name]
+    assert 2 <= len(EXAMPLES[name]) <= 3
+
+
+def test_every_command_has_examples():
+    commands = typer.main.get_command(import_module("empo_rllib.cli").app).commands
+    assert commands.keys() == EXAMPLES.keys()
 
 
 def test_every_documented_make_target_exists():
