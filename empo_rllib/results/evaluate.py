@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from empo_rllib.errors import ConfigError
+from empo_rllib.experiment.checkpoints import Which
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluation import EvaluationResult
 from empo_rllib.results.evaluator import Evaluator
@@ -24,20 +25,21 @@ def evaluate(
     greedy: bool | None = None,
     settings: Iterable[str] = (),
     references: bool = True,
+    checkpoint: Which = "last",
 ) -> EvaluationResult:
     """Plays episodes with trained policies and measures them.
 
     The same arguments give the same numbers. Neither starts Ray nor runs code of the checkpoint.
 
     Args:
-        run_or_checkpoint: A run folder (each of its trials), a trial (its newest checkpoint) or a
-            checkpoint.
+        run_or_checkpoint: A run folder (each of its trials), a trial or a checkpoint.
         episodes: How many to play, each to its end.
         seed: Episode i is played on an environment reset with `seed + i`.
         greedy: Take the most likely actions; otherwise draw them as in training. None: draw them
             where the policies are stochastic; DQN takes the best.
         settings: `env.key=value` texts that change the environment that was trained in.
         references: Also play the random policy, and search for the optimum.
+        checkpoint: Which checkpoint of a trial plays.
 
     Returns:
         The result. For a run folder with several trials it is a `RunEvaluation`: the numbers of the
@@ -50,7 +52,7 @@ def evaluate(
         CheckpointError: the checkpoint is damaged.
     """
     check_protocol(episodes, seed)
-    found = find_run(run_or_checkpoint)
+    found = find_run(run_or_checkpoint, checkpoint)
     settings = tuple(settings)
     evaluator = Evaluator(episodes, seed, greedy, references)
     if found.is_whole:
@@ -66,10 +68,11 @@ def evaluate_runs(
     greedy: bool | None = None,
     settings: Iterable[str] = (),
     references: bool = True,
+    checkpoint: Which = "last",
 ) -> RunsEvaluation:
     """Evaluates several runs as `evaluate` does one, and groups those that differ in the seed."""
     check_protocol(episodes, seed)
-    found = [find_run(run) for run in runs]
+    found = [find_run(run, checkpoint) for run in runs]
     evaluator = Evaluator(episodes, seed, greedy, references)
     return _evaluate_all(found, evaluator, tuple(settings))
 
