@@ -25,6 +25,7 @@ from empo_rllib import columns
 from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.policies import Policy
 from empo_rllib.algorithms.setup import TrialSetup
+from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.env_errors import raise_env_error
 from empo_rllib.envs.slow_calls import slow_call_reports
 from empo_rllib.errors import TrialError
@@ -115,7 +116,10 @@ class ExperimentTrial(tune.Trainable):
         self._waited_s = 0.0
         self._env_runner_hosts = env_runner_hosts(self._algorithm)
         self._progress = ProgressFile(
-            self._folder, self._saved_iteration, self._config.logging.tensorboard
+            self._folder,
+            self._saved_iteration,
+            self._config.logging.tensorboard,
+            hyperparameters(self._config),
         )
         self._is_restored = bool(self._progress.last_row)
 
@@ -243,6 +247,13 @@ class ExperimentTrial(tune.Trainable):
         self._saved_iteration = self._counters.training_iteration
         # Asked again, for a lost env runner comes back where there is room; seldom, for it waits.
         self._env_runner_hosts = env_runner_hosts(self._algorithm)
+
+
+def hyperparameters(config: ExperimentConfig) -> dict[str, Any]:
+    """Returns the settings of a trial that are compared most, by dotted key."""
+    keys = {"algorithm.name": config.algorithm.name, "env.id": config.env.id, "seed": config.seed}
+    params = {f"algorithm.params.{key}": value for key, value in config.algorithm.params.items()}
+    return keys | {"env.num_agents": config.env.num_agents} | params
 
 
 def check_waiting(seconds: float, algorithm: Algorithm) -> None:
