@@ -77,9 +77,11 @@ def evaluate(
     trials = sum(len(run.trials) for run in found)
     protocol = episodes, seed, greedy, settings or [], references
     result: EvaluationResult | RunsEvaluation
-    with working_with_ray(f"Playing {_count(episodes)} with {_count(trials, 'trial')}"):
+    with working_with_ray(f"Playing {_count(episodes)} with {_count(trials, 'trial')}") as tell:
         result = (
-            evaluate(found[0], *protocol) if len(found) == 1 else evaluate_runs(found, *protocol)
+            evaluate(found[0], *protocol, tell=tell)
+            if len(found) == 1
+            else evaluate_runs(found, *protocol, tell=tell)
         )
     _report(result.to_json(), render_result(result), json, out)
 

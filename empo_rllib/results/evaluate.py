@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from empo_rllib.console import Tell
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.checkpoints import Which
 from empo_rllib.experiment.run_folder import TrainedTrial
@@ -26,6 +27,7 @@ def evaluate(
     settings: Iterable[str] = (),
     references: bool = True,
     checkpoint: Which = "last",
+    tell: Tell = lambda text: None,
 ) -> EvaluationResult:
     """Plays episodes with trained policies and measures them.
 
@@ -40,6 +42,7 @@ def evaluate(
         settings: `env.key=value` texts that change the environment that was trained in.
         references: Also play the random policy, and search for the optimum.
         checkpoint: Which checkpoint of a trial plays.
+        tell: Is told which of several trials plays.
 
     Returns:
         The result. For a run folder with several trials it is a `RunEvaluation`: the numbers of the
@@ -56,7 +59,7 @@ def evaluate(
     settings = tuple(settings)
     evaluator = Evaluator(episodes, seed, greedy, references)
     if found.is_whole:
-        return _evaluate_whole(found, evaluator, settings)
+        return _evaluate_whole(found, evaluator, settings, tell)
     (trained,) = found.trials
     return evaluator.evaluate(trained, with_settings(trained.config, settings), settings)
 
@@ -69,12 +72,13 @@ def evaluate_runs(
     settings: Iterable[str] = (),
     references: bool = True,
     checkpoint: Which = "last",
+    tell: Tell = lambda text: None,
 ) -> RunsEvaluation:
     """Evaluates several runs as `evaluate` does one, and groups those that differ in the seed."""
     check_protocol(episodes, seed)
     found = [find_run(run, checkpoint) for run in runs]
     evaluator = Evaluator(episodes, seed, greedy, references)
-    return _evaluate_all(found, evaluator, tuple(settings))
+    return _evaluate_all(found, evaluator, tuple(settings), tell)
 
 
 def check_protocol(episodes: int, seed: int) -> None:
@@ -90,9 +94,9 @@ def check_protocol(episodes: int, seed: int) -> None:
 
 
 def _evaluate_whole(
-    run: TrainedRun, evaluator: Evaluator, settings: tuple[str, ...]
+    run: TrainedRun, evaluator: Evaluator, settings: tuple[str, ...], tell: Tell
 ) -> RunEvaluation:
-    every = _evaluate_all([run], evaluator, settings)
+    every = _evaluate_all([run], evaluator, settings, tell)
     main = every.runs[run.trials.index(run.main)]
     # The numbers beside the trials are those that the trial alone has.
     source = replace(main.source, name=run.main.config.name, params=None)
@@ -100,13 +104,14 @@ def _evaluate_whole(
 
 
 def _evaluate_all(
-    runs: Sequence[TrainedRun], evaluator: Evaluator, settings: tuple[str, ...]
+    runs: Sequence[TrainedRun], evaluator: Evaluator, settings: tuple[str, ...], tell: Tell
 ) -> RunsEvaluation:
     trained = [(run, one) for run in runs for one in run.trials]
     played_in = [with_settings(one.config, settings) for _, one in trained]
     names = trial_names(runs)
-    results = []
+    results: list[EvaluationResult] = []
     for (run, one), config, name in zip(trained, played_in, names.played, strict=True):
+        tell(f"Playing trial {len(results) + 1} of {len(trained)}: {name}")
         result = evaluator.evaluate(one, config, settings, name)
         if run.is_whole:
             result = replace(result, source=replace(result.source, params=one.trial.params))

@@ -260,6 +260,12 @@ def test_several_runs_are_evaluated_with_all_their_trials(one_trial, sweep):
     assert any(row.startswith("sweep/trial_00001: lr 0.01, best") for row in rows_of(found, 120))
 
 
+def test_it_tells_which_of_the_trials_plays(three_seeds):
+    told = []
+    empo_rllib.evaluate(three_seeds, episodes=1, references=False, tell=told.append)
+    assert told == [f"Playing trial {number + 1} of 3: {name}" for number, name in enumerate(IDS)]
+
+
 def test_the_command_plays_every_trial_of_a_run(command, three_seeds):
     code, out, err = command("evaluate", three_seeds, "--episodes", 1)
     assert (code, err) == (0, "Playing 1 episode with 3 trials\n")
