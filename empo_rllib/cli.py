@@ -34,7 +34,7 @@ def main_options(
         ),
     ] = False,
 ) -> None:
-    """Train experiments here or on a cluster, check environments, evaluate and film policies."""
+    """Train experiments here or on a cluster, check environments, evaluate and record policies."""
 
 
 for command in (
