@@ -88,7 +88,9 @@ def run_folder_of(config: ExperimentConfig) -> Path:
 def check_start_options(resume: bool, overwrite: bool) -> None:
     """Refuses both at once with a ConfigError."""
     if resume and overwrite:
-        raise ConfigError("--resume and --overwrite exclude each other.")
+        raise ConfigError(
+            "--resume and --overwrite exclude each other (in Python: resume and overwrite)."
+        )
 
 
 def create_run_folder(config: ExperimentConfig, overwrite: bool) -> Path:
@@ -122,10 +124,10 @@ def check_new_run(folder: Path, overwrite: bool) -> None:
             f"{folder} exists and is not a run folder. Choose another name or storage_path."
         )
     if not overwrite:
-        start = "Go on with --resume, start" if (folder / SUMMARY_FILE).is_file() else "Start"
-        raise RunError(
-            f"{folder} already has results. {start} again with --overwrite, or choose another name."
-        )
+        ways = "start again with --overwrite (in Python: overwrite=True), or choose another name"
+        if (folder / SUMMARY_FILE).is_file():
+            ways = f"continue with --resume (in Python: resume=True), {ways}"
+        raise RunError(f"{folder} already has results. {ways[0].upper()}{ways[1:]}.")
 
 
 def check_trial(folder: Path) -> None:
