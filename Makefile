@@ -138,7 +138,7 @@ $(VENV)/created:
 	  { echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13. Name one: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv module. For example: apt-get install python3-venv" >&2; exit 1; }
-	@echo "Setting up $(VENV): minutes the first time, mostly downloads."
+	@echo "Setting up $(VENV): minutes the first time, mostly 3 GB of downloads."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from empo_rllib.command_line import echo
-from empo_rllib.commands.options import RunArgument
+from empo_rllib.commands.options import CheckpointOption, RunArgument
 from empo_rllib.commands.prepare import working_with_ray
 
 
@@ -19,6 +19,7 @@ def export(
         bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the episodes that the bundle is checked on.")] = 0,
+    checkpoint: CheckpointOption = "last",
 ) -> None:
     """Write the policies as a bundle, for use without Ray, torch and this package.
 
@@ -30,7 +31,7 @@ def export(
 
     check_protocol(1, seed)
     check_out(out.expanduser().absolute(), overwrite)
-    trained = locate(run)
+    trained = locate(run, checkpoint)
     with working_with_ray(f"Exporting {trained.checkpoint}") as tell:
         exported = export(trained, out, overwrite=overwrite, seed=seed, tell=tell)
     for name, check in exported.checks.items():

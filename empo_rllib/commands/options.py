@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,7 +11,7 @@ RunArgument = Annotated[
     Path,
     typer.Argument(
         metavar="RUN",
-        help="A run folder (its best trial), a trial (its newest checkpoint) or a checkpoint.",
+        help="A run folder (its best trial), a trial or a checkpoint.",
         show_default=False,
     ),
 ]
@@ -19,7 +19,7 @@ RunsArgument = Annotated[
     list[Path],
     typer.Argument(
         metavar="RUN",
-        help="Run folders (every trial), trials (the newest checkpoint) or checkpoints.",
+        help="Run folders (every trial), trials or checkpoints.",
         show_default=False,
     ),
 ]
@@ -30,6 +30,12 @@ GreedyOption = Annotated[
         "--greedy/--sampled",
         help="Take the most likely actions, or sample them; default: sampled, for DQN greedy.",
         show_default=False,
+    ),
+]
+CheckpointOption = Annotated[
+    Literal["last", "best"],
+    typer.Option(
+        help="Which checkpoint of a trial: the newest, or the one with the best tune.metric."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]

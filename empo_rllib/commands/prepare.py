@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from empo_rllib.console import Tell
+    from empo_rllib.experiment.checkpoints import Which
     from empo_rllib.results.find import TrainedRun
 
 
-def find_runs(runs: Sequence[Path], settings: Sequence[str] = ()) -> list[TrainedRun]:
+def find_runs(runs: Sequence[Path], settings: Sequence[str], which: Which) -> list[TrainedRun]:
     """Finds checkpoints before anything imports Ray, so that a mistake is answered at once."""
     from empo_rllib.results.find import find_run
     from empo_rllib.results.settings import with_settings
 
-    found = [find_run(run) for run in runs]
+    found = [find_run(run, which) for run in runs]
     for run in found:
         for trained in run.trials:
             with_settings(trained.config, settings)

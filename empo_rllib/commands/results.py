@@ -9,6 +9,7 @@ import typer
 
 from empo_rllib.command_line import echo
 from empo_rllib.commands.options import (
+    CheckpointOption,
     GreedyOption,
     JsonOption,
     RunArgument,
@@ -58,6 +59,7 @@ def evaluate(
     greedy: GreedyOption = None,
     settings: _Settings = None,
     references: _References = True,
+    checkpoint: CheckpointOption = "last",
     json: JsonOption = False,
     out: _Out = None,
 ) -> None:
@@ -71,13 +73,15 @@ def evaluate(
 
     check_protocol(episodes, seed)
     out = _checked("--out", out, ".json")
-    found = find_runs(runs, settings or [])
+    found = find_runs(runs, settings or [], checkpoint)
     trials = sum(len(run.trials) for run in found)
     protocol = episodes, seed, greedy, settings or [], references
     result: EvaluationResult | RunsEvaluation
-    with working_with_ray(f"Playing {_count(episodes)} with {_count(trials, 'trial')}"):
+    with working_with_ray(f"Playing {_count(episodes)} with {_count(trials, 'trial')}") as tell:
         result = (
-            evaluate(found[0], *protocol) if len(found) == 1 else evaluate_runs(found, *protocol)
+            evaluate(found[0], *protocol, tell=tell)
+            if len(found) == 1
+            else evaluate_runs(found, *protocol, tell=tell)
         )
     _report(result.to_json(), render_result(result), json, out)
 
@@ -88,6 +92,7 @@ def crossplay(
     seed: SeedOption = 0,
     greedy: GreedyOption = None,
     settings: _Settings = None,
+    checkpoint: CheckpointOption = "last",
     json: JsonOption = False,
     out: _Out = None,
     figure: _Figure = None,
@@ -108,7 +113,7 @@ def crossplay(
     check_protocol(episodes, seed)
     out = _checked("--out", out, ".json")
     figure = _checked("--figure", figure, ".png", ".svg")
-    found = find_runs(runs, settings or [])
+    found = find_runs(runs, settings or [], checkpoint)
     trained = [one for run in found for one in run.trials]
     configs = [with_settings(one.config, settings or []) for one in trained]
     check_players(configs, trial_names(found).played)
@@ -133,6 +138,7 @@ def record(
             help="Env steps per second; default: 5 for MultiGrid, the environment's own for others."
         ),
     ] = None,
+    checkpoint: CheckpointOption = "last",
 ) -> None:
     """Film episodes, with each agent's last action and reward so far in a caption."""
     from empo_rllib.experiment.run_folder import locate
@@ -142,7 +148,7 @@ def record(
 
     check_protocol(episodes, seed)
     check_film(out.expanduser(), fps)
-    trained = locate(run)
+    trained = locate(run, checkpoint)
     open_no_window()
     with working_with_ray(f"Recording {_count(episodes)}") as tell:
         num_frames = record(

@@ -213,7 +213,10 @@ class CheckpointConfig(Section):
     """When training is saved."""
 
     frequency: Positive = Field(default=10, description="training iterations between checkpoints")
-    num_to_keep: Positive = Field(default=2, description="checkpoints kept per trial")
+    num_to_keep: Positive = Field(
+        default=2,
+        description="newest checkpoints kept per trial; the best by tune.metric stays, too",
+    )
     grace_s: Seconds = Field(
         default=60.0, description="seconds in which a signal's checkpoints must be written"
     )

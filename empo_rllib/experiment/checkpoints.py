@@ -1,7 +1,7 @@
 """Checkpoint folders: written whole or not at all, read with plain errors.
 
     checkpoint_000010/
-        state.json              format version, counters, size and SHA-256 of all other files
+        state.json              format version, counters, score, size and SHA-256 of all other files
         episodes.json           the newest episodes' numbers, which means are over
         policies/NAME.safetensors   weights of each policy's RLModule
         algorithm/              RLlib's own checkpoint, for going on with training
@@ -16,11 +16,12 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from empo_rllib.config.search_space import is_number
 from empo_rllib.errors import CheckpointError, TrialError, nearest
@@ -40,6 +41,10 @@ STATE_FILE = "state.json"
 EPISODES_FILE = "episodes.json"
 POLICIES = "policies/"
 _LOG = logging.getLogger(__name__)
+
+#: Which checkpoint of a trial is meant: the newest, or the one with the best score.
+Which = Literal["last", "best"]
+Mode = Literal["max", "min"]
 
 
 def checkpoint_path(trial_folder: Path, iteration: int) -> Path:
@@ -64,14 +69,48 @@ def newest_checkpoint(run: Path, trial_id: str) -> str | None:
     return f"{trial_id}/{checkpoints[-1].name}" if checkpoints else None
 
 
+class Scored(NamedTuple):
+    """A complete checkpoint and how good its policies were, in units of `tune.metric`."""
+
+    score: float
+    checkpoint: Path
+
+
+def scored_checkpoints(trial_folder: Path, mode: Mode) -> list[Scored]:
+    """Returns the checkpoints of a trial that have a score, the best last; of equals the newest."""
+    found = []
+    for checkpoint in find_checkpoints(trial_folder):
+        with contextlib.suppress(CheckpointError):  # it is damaged, or was removed meanwhile
+            if (score := _read_state(checkpoint).get("score")) is not None:
+                found.append(Scored(score, checkpoint))
+    return sorted(found, key=lambda one: one.score if mode == "max" else -one.score)
+
+
+def beats_all(trial_folder: Path, score: float, mode: Mode) -> bool:
+    """Whether `score` is better than that of every checkpoint of a trial."""
+    best = scored_checkpoints(trial_folder, mode)[-1:]
+    return all(score > one.score if mode == "max" else score < one.score for one in best)
+
+
 def write_checkpoint(
     trial_folder: Path,
     algorithm: Algorithm,
     counters: Mapping[str, Any],
     episodes: list[dict[str, Any]],
     num_to_keep: int,
+    score: float | None = None,
+    mode: Mode = "max",
 ) -> Path:
-    """Saves `algorithm` beside its counters and newest episodes; keeps `num_to_keep` in all.
+    """Saves `algorithm` beside its counters and newest episodes.
+
+    Args:
+        trial_folder: The trial's.
+        algorithm: What is saved.
+        counters: What the trial has done so far.
+        episodes: The newest episodes' numbers.
+        num_to_keep: How many of the newest checkpoints stay. The best stays, too.
+        score: How good the policies are, in units of `tune.metric`; None where that is not known.
+        mode: Whether a larger score is better.
 
     Raises:
         TrialError: a policy's weights are NaN or infinite; nothing is saved then.
@@ -88,11 +127,14 @@ def write_checkpoint(
         if broken := broken_weights(algorithm):
             raise TrialError(f"{target}: not saved: {'; '.join(broken)}.")
         write_whole(temporary / EPISODES_FILE, json.dumps(episodes))
-        state = {"format": FORMAT, "counters": dict(counters), **_fingerprints(temporary)}
+        state = {"format": FORMAT, "counters": dict(counters), "score": score}
+        state |= _fingerprints(temporary)
         write_whole(temporary / "state.json", json.dumps(state, indent=2))
+    best = [one.checkpoint for one in scored_checkpoints(trial_folder, mode)[-1:]]
     for old in find_checkpoints(trial_folder)[:-num_to_keep]:
-        with contextlib.suppress(OSError):
-            remove(old)
+        if old not in best:
+            with contextlib.suppress(OSError):
+                remove(old)
     return target
 
 
@@ -169,18 +211,29 @@ def newest_intact(trial_folder: Path, within: str = "") -> Path | None:
     Raises:
         CheckpointError: all checkpoints are damaged.
     """
+    return _last_intact(lambda: find_checkpoints(trial_folder), within)
+
+
+def best_intact(trial_folder: Path, mode: Mode, within: str = "") -> Path | None:
+    """Returns the checkpoint with the best score as `newest_intact` does the newest."""
+    return _last_intact(
+        lambda: [one.checkpoint for one in scored_checkpoints(trial_folder, mode)], within
+    )
+
+
+def _last_intact(find: Callable[[], list[Path]], within: str) -> Path | None:
     damaged: dict[Path, CheckpointError] = {}
-    while checkpoints := [path for path in find_checkpoints(trial_folder) if path not in damaged]:
-        newest = checkpoints[-1]
+    while checkpoints := [path for path in find() if path not in damaged]:
+        last = checkpoints[-1]
         try:
-            check_intact(newest, within)
+            check_intact(last, within)
         except CheckpointError as error:
-            if newest.is_dir():
-                damaged[newest] = error
+            if last.is_dir():
+                damaged[last] = error
             continue
         for damage in damaged.values():
-            _LOG.warning("%s. Using %s instead.", str(damage).rstrip("."), newest.name)
-        return newest
+            _LOG.warning("%s. Using %s instead.", str(damage).rstrip("."), last.name)
+        return last
     if damaged:
         raise next(iter(damaged.values()))
     return None
@@ -236,6 +289,9 @@ def _read_state(checkpoint: Path) -> dict[str, Any]:
             counters = [state["counters"][field.name] for field in fields(Counters)]
             if not all(is_number(counter) and counter >= 0 for counter in counters):
                 raise ValueError(f"counters must be numbers of at least 0: {state['counters']}")
+            score = state.get("score")
+            if score is not None and not (is_number(score) and math.isfinite(score)):
+                raise ValueError(f"score must be a finite number or null: {score}")
     except FileNotFoundError:
         raise CheckpointError(f"{checkpoint}: not a checkpoint: it has no state.json.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from empo_rllib import columns
+from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.sections import StopConfig
+from empo_rllib.config.tune_settings import METRICS
 from empo_rllib.sampling.episode_window import (
     SAMPLED_EPISODES,
     EpisodeWindow,
@@ -151,6 +153,24 @@ def is_settled(metric: str, row: Mapping[str, float]) -> bool:
     """
     in_window = not metric.startswith(columns.EVALUATION) and metric != columns.ENV_STEPS_PER_S
     return not in_window or bool(row.get(columns.WINDOW_IS_FULL, True))
+
+
+def score_column(config: ExperimentConfig) -> str:
+    """Returns the column that says how good a checkpoint is.
+
+    It is `tune.metric`, and of the evaluation where an experiment has one: training's means are
+    also over episodes of older weights.
+    """
+    evaluated = f"{columns.EVALUATION}{config.tune.metric}"
+    return evaluated if config.evaluation.interval and evaluated in METRICS else config.tune.metric
+
+
+def score_of(row: Mapping[str, float], column: str) -> float | None:
+    """Returns a row's score; None where the iteration has none or too few episodes."""
+    value = row.get(column)
+    if value is None or not math.isfinite(value) or not is_settled(column, row):
+        return None
+    return value
 
 
 def _count(value: float) -> int:

@@ -11,7 +11,7 @@ from ray.tune.experiment import Trial
 
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment import interrupt
-from empo_rllib.experiment.checkpoints import newest_checkpoint
+from empo_rllib.experiment.checkpoints import newest_checkpoint, scored_checkpoints
 from empo_rllib.experiment.metrics import is_settled
 from empo_rllib.experiment.progress import Display
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
@@ -115,13 +115,23 @@ class Monitor(tune.Callback):
 
     def _write(self) -> None:
         for entry in self._result.trials:
-            entry.checkpoint = newest_checkpoint(Path(self._result.folder), entry.trial_id)
+            self._look_at_checkpoints(entry)
         self._result.update()
         self._written = time.monotonic()
         try:
             self._result.write()
         except OSError as error:  # a full disk must not stop the trials from saving
             self._display.notice(f"summary.json cannot be written: {error}")
+
+    def _look_at_checkpoints(self, entry: TrialSummary) -> None:
+        run = Path(self._result.folder)
+        newest = newest_checkpoint(run, entry.trial_id)
+        if newest == entry.checkpoint:
+            return
+        entry.checkpoint = newest
+        for score, checkpoint in scored_checkpoints(run / entry.trial_id, self._result.mode)[-1:]:
+            entry.best_checkpoint = f"{entry.trial_id}/{checkpoint.name}"
+            entry.best_score = score
 
 
 def _last_line(text: str) -> str:

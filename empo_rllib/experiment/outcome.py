@@ -34,6 +34,7 @@ def render_outcome(result: ExperimentResult, command: str) -> str:
         lines += [
             f"best trial   {best.trial_id} ({best.stop_reason or best.status})",
             _value_line(best, _label(result.metric)),
+            *_best_checkpoint(best),
             f"trained      {_trained(result, best)}",
         ]
     elif any(trial.env_steps for trial in result.trials):
@@ -61,6 +62,12 @@ def _next_commands(result: ExperimentResult, folder: str, resume: str) -> list[s
             f"python -m empo_rllib record {quoted} --out episode.gif",
         ]
     return [*commands, f"tensorboard --logdir {quoted}"]
+
+
+def _best_checkpoint(best: TrialSummary) -> list[str]:
+    if best.best_score is None or best.best_checkpoint == best.checkpoint:
+        return []
+    return [f"best saved   {best.best_score:.4f}: {best.best_checkpoint} (--checkpoint best)"]
 
 
 def _trained(result: ExperimentResult, best: TrialSummary) -> str:

@@ -13,8 +13,10 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from empo_rllib import columns
 from empo_rllib.errors import RunError
 from empo_rllib.files import set_aside, write_whole
 
@@ -23,6 +25,8 @@ PROGRESS_FILE = "progress.csv"
 _EVENTS = "events.out.tfevents.*"
 _COUNTERS = ("agent_steps", "episodes")
 _LOG = logging.getLogger(__name__)
+# What the HPARAMS page shows of each trial: the newest values of these tags.
+_COMPARED = (columns.EPISODE_RETURN_MEAN, columns.SUCCESS_RATE, columns.ENV_STEPS)
 _NOT_PLOTTED = ("timestamp", "training_iteration")
 
 
@@ -33,8 +37,21 @@ class ProgressFile:
     so every row has the same columns at any time.
     """
 
-    def __init__(self, folder: Path, last_iteration: int, tensorboard: bool) -> None:
-        """Opens the trial's files and drops rows after `last_iteration`."""
+    def __init__(
+        self,
+        folder: Path,
+        last_iteration: int,
+        tensorboard: bool,
+        hyperparameters: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """Opens the trial's files and drops rows after `last_iteration`.
+
+        Args:
+            folder: The trial's.
+            last_iteration: The newest training iteration whose row stays.
+            tensorboard: Whether to write events, too.
+            hyperparameters: What TensorBoard's HPARAMS page compares trials by.
+        """
         self._path = folder / PROGRESS_FILE
         self._folder = folder
         rows = read_rows_until(folder, last_iteration, rename_damaged=True)
@@ -43,7 +60,7 @@ class ProgressFile:
         self._rewrite(rows)
         self._writer: Any = None
         if tensorboard:
-            self._start_events(rows)
+            self._start_events(rows, hyperparameters)
 
     @property
     def last_row(self) -> dict[str, float]:
@@ -82,13 +99,17 @@ class ProgressFile:
         writer.writerows(rows)
         write_whole(self._path, text.getvalue())
 
-    def _start_events(self, rows: list[Row]) -> None:
+    def _start_events(self, rows: list[Row], hyperparameters: Mapping[str, Any]) -> None:
         # Events cannot be cut, so they are written anew from the rows.
         from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard.summary import hparams
 
         for path in self._folder.glob(_EVENTS):
             path.unlink()
         self._writer = SummaryWriter(str(self._folder))
+        # `SummaryWriter.add_hparams` would make a run of its own for them.
+        for summary in hparams(_plain(hyperparameters), dict.fromkeys(_COMPARED, 0.0)):
+            self._writer.file_writer.add_summary(summary)
         for row in rows:
             self._add_scalars(row)
         self._writer.flush()
@@ -99,6 +120,15 @@ class ProgressFile:
                 self._writer.add_scalar(
                     key, value, global_step=int(row["env_steps"]), walltime=row["timestamp"]
                 )
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, bool | float | str]:
+    """Returns what TensorBoard takes; lists and mappings as text, without what is None."""
+    return {
+        key: value if isinstance(value, bool | int | float | str) else str(value)
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def read_rows_until(folder: Path, last_iteration: int, rename_damaged: bool = False) -> list[Row]:

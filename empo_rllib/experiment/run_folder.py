@@ -25,6 +25,9 @@ from empo_rllib.config.search_space import open_values
 from empo_rllib.errors import CheckpointError, ConfigError, RunError
 from empo_rllib.experiment.checkpoints import (
     POLICIES,
+    Mode,
+    Which,
+    best_intact,
     check_intact,
     newest_intact,
     read_counters,
@@ -85,7 +88,9 @@ def run_folder_of(config: ExperimentConfig) -> Path:
 def check_start_options(resume: bool, overwrite: bool) -> None:
     """Refuses both at once with a ConfigError."""
     if resume and overwrite:
-        raise ConfigError("--resume and --overwrite exclude each other.")
+        raise ConfigError(
+            "--resume and --overwrite exclude each other (in Python: resume and overwrite)."
+        )
 
 
 def create_run_folder(config: ExperimentConfig, overwrite: bool) -> Path:
@@ -119,10 +124,10 @@ def check_new_run(folder: Path, overwrite: bool) -> None:
             f"{folder} exists and is not a run folder. Choose another name or storage_path."
         )
     if not overwrite:
-        start = "Go on with --resume, start" if (folder / SUMMARY_FILE).is_file() else "Start"
-        raise RunError(
-            f"{folder} already has results. {start} again with --overwrite, or choose another name."
-        )
+        ways = "start again with --overwrite (in Python: overwrite=True), or choose another name"
+        if (folder / SUMMARY_FILE).is_file():
+            ways = f"continue with --resume (in Python: resume=True), {ways}"
+        raise RunError(f"{folder} already has results. {ways[0].upper()}{ways[1:]}.")
 
 
 def check_trial(folder: Path) -> None:
@@ -200,15 +205,16 @@ def _unwritable(config: ExperimentConfig, error: OSError) -> ConfigError:
     )
 
 
-def locate(path: str | Path) -> TrainedTrial:
+def locate(path: str | Path, which: Which = "last") -> TrainedTrial:
     """Finds the checkpoint that `path` stands for.
 
     Args:
-        path: A run folder (its best trial), a trial's folder (its newest checkpoint) or a
-            checkpoint.
+        path: A run folder (its best trial), a trial's folder or a checkpoint.
+        which: Which checkpoint of a trial is taken.
 
     Raises:
-        RunError: `path` is none of these, or the run is damaged.
+        RunError: `path` is none of these, the run is damaged, or `path` is a checkpoint and the
+            best one is asked for.
         CheckpointError: there is no readable checkpoint.
     """
     folder = _absolute(path)
@@ -216,7 +222,7 @@ def locate(path: str | Path) -> TrainedTrial:
         raise RunError(f"{path}: no such folder. Give a run folder, a trial or a checkpoint.")
     for level, run in enumerate((folder, folder.parent, folder.parent.parent)):
         if (run / SUMMARY_FILE).is_file():
-            return _locate_in(run, folder, level)
+            return _locate_in(run, folder, level, which)
     raise RunError(f"{path}: not a run folder, a trial or a checkpoint: no {SUMMARY_FILE} there.")
 
 
@@ -271,7 +277,7 @@ def _names(keys: Iterable[str]) -> str:
     return ", ".join(sorted(keys)) or "none"
 
 
-def _locate_in(run: Path, folder: Path, level: int) -> TrainedTrial:
+def _locate_in(run: Path, folder: Path, level: int, which: Which) -> TrainedTrial:
     summary = read_summary(run)
     if level == 0:
         trial = summary.best() or next((t for t in summary.trials if t.checkpoint), None)
@@ -283,13 +289,34 @@ def _locate_in(run: Path, folder: Path, level: int) -> TrainedTrial:
         if trial is None:
             raise RunError(f"{folder}: {name!r} is not a trial of {run}.")
     config = read_trial(run, load_config(run / CONFIG_FILE), trial)
-    if level == 2:
+    if level < 2:
+        checkpoint = choose_checkpoint(run / trial.trial_id, which, summary.mode)
+        if checkpoint is None:
+            raise CheckpointError(f"{run / trial.trial_id}: no checkpoint yet.")
+    elif which == "best":
+        raise RunError(
+            f"{folder}: --checkpoint best is for trials, and this is a checkpoint already."
+        )
+    else:
         checkpoint = folder
         check_intact(checkpoint, within=POLICIES)
-    else:
-        # Runs may be shared without the pickles beside the policies.
-        newest = newest_intact(run / trial.trial_id, within=POLICIES)
-        if newest is None:
-            raise CheckpointError(f"{run / trial.trial_id}: no checkpoint yet.")
-        checkpoint = newest
     return TrainedTrial(run, summary, trial, config, checkpoint)
+
+
+def choose_checkpoint(trial_folder: Path, which: Which, mode: Mode) -> Path | None:
+    """Returns a trial's newest or best checkpoint whose policies are intact; None if it has none.
+
+    Raises:
+        CheckpointError: All are damaged, or there are some, and none has a score.
+    """
+    # Runs may be shared without the pickles beside the policies.
+    newest = newest_intact(trial_folder, within=POLICIES)
+    if which == "last" or newest is None:
+        return newest
+    best = best_intact(trial_folder, mode, within=POLICIES)
+    if best is None:
+        raise CheckpointError(
+            f"{trial_folder}: no checkpoint has a score: each was saved before there were enough "
+            "episodes for tune.metric, or by an older version. Take the last: --checkpoint last."
+        )
+    return best

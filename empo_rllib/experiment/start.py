@@ -82,11 +82,13 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
     """
     folder = run_folder_of(config)
     if not (folder / CONFIG_FILE).is_file():
-        raise RunError(f"--resume: nothing to resume in {folder}. Start it without --resume.")
+        raise RunError(
+            f"nothing to resume in {folder}. Start it without --resume (in Python: resume=False)."
+        )
     if not (folder / SUMMARY_FILE).is_file():  # killed before its first trial, or damaged
         raise RunError(
-            f"--resume: nothing to resume in {folder}, which has no {SUMMARY_FILE}. Start again "
-            "with --overwrite, or choose another name."
+            f"nothing to resume in {folder}, which has no {SUMMARY_FILE}. Start again with "
+            "--overwrite (in Python: overwrite=True), or choose another name."
         )
     check_writable(config)
     with lock_run(folder):
@@ -132,8 +134,8 @@ def _check_differences(config: ExperimentConfig, folder: Path) -> None:
         old, new = started.to_dict(), config.to_dict()
         lines = [f"  {key}: {_at(old, key)!r} -> {_at(new, key)!r}" for key in changed]
         raise RunError(
-            f"--resume: {folder} was started with other settings:\n" + "\n".join(lines) + "\n"
-            f"Only {', '.join(MAY_CHANGE_ON_RESUME)} may change. Set the others back, or use "
+            "\n".join([f"{folder} cannot be resumed: it was started with other settings:", *lines])
+            + f"\nOnly {', '.join(MAY_CHANGE_ON_RESUME)} may change. Set the others back, or use "
             "another name."
         )
 

@@ -30,7 +30,8 @@ class TrialSummary(BaseModel):
 
     `pending` means that it has not started; `stopped` that the scheduler ended it early; `metric`
     is the value of `tune.metric`; `is_settled` says whether that is not a mean over too few
-    episodes; `env_runner_hosts` is where its env runners ran last, one host name each.
+    episodes; `env_runner_hosts` is where its env runners ran last, one host name each;
+    `checkpoint` is the newest, `best_checkpoint` the one with the best score, `best_score`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -50,6 +51,8 @@ class TrialSummary(BaseModel):
     is_settled: bool = True
     env_runner_hosts: list[str] = []
     checkpoint: str | None = None
+    best_checkpoint: str | None = None
+    best_score: float | None = None
     error: str | None = None
 
     @property

@@ -21,13 +21,16 @@ from typing import Any
 from ray import tune
 from ray.rllib.algorithms.algorithm import Algorithm
 
+from empo_rllib import columns
 from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.policies import Policy
 from empo_rllib.algorithms.setup import TrialSetup
+from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.env_errors import raise_env_error
 from empo_rllib.envs.slow_calls import slow_call_reports
 from empo_rllib.errors import TrialError
 from empo_rllib.experiment.checkpoints import (
+    beats_all,
     checkpoint_to_restore,
     read_counters,
     read_episodes,
@@ -39,6 +42,8 @@ from empo_rllib.experiment.metrics import (
     add_episodes,
     build_row,
     sampled_env_steps,
+    score_column,
+    score_of,
     stop_reason,
     time_iterations,
 )
@@ -107,10 +112,14 @@ class ExperimentTrial(tune.Trainable):
         self._restore_or_start(task.setup.policies)
         time_iterations(self._algorithm.metrics)
         self._saved_iteration = self._counters.training_iteration
+        self._score_column = score_column(self._config)
         self._waited_s = 0.0
         self._env_runner_hosts = env_runner_hosts(self._algorithm)
         self._progress = ProgressFile(
-            self._folder, self._saved_iteration, self._config.logging.tensorboard
+            self._folder,
+            self._saved_iteration,
+            self._config.logging.tensorboard,
+            hyperparameters(self._config),
         )
         self._is_restored = bool(self._progress.last_row)
 
@@ -129,7 +138,8 @@ class ExperimentTrial(tune.Trainable):
                 if (trained := self._train()) is not None:
                     row = trained
                     reason = self._stop_reason(row)
-                    self._save_if_due(reason)
+                    if self._is_due(reason):
+                        self._save()
         return {
             **asdict(self._counters),
             **row,
@@ -206,10 +216,23 @@ class ExperimentTrial(tune.Trainable):
     def _stop_reason(self, row: dict[str, float]) -> str | None:
         return stop_reason(self._config.stop, row, self._window.earlier_return_mean())
 
-    def _save_if_due(self, stop_reason: str | None) -> None:
-        frequency = self._config.checkpoint.frequency
-        if stop_reason or self._counters.training_iteration % frequency == 0:
-            self._save()
+    def _is_due(self, stop_reason: str | None) -> bool:
+        iteration, frequency = self._counters.training_iteration, self._config.checkpoint.frequency
+        return bool(stop_reason) or iteration % frequency == 0 or self._was_evaluated_best()
+
+    def _was_evaluated_best(self) -> bool:
+        """Whether an evaluation has just shown the best policies so far, which are kept.
+
+        A mean of training improves with every iteration at first: there the best of the regular
+        checkpoints does.
+        """
+        if not self._score_column.startswith(columns.EVALUATION):
+            return False
+        score = self._score()
+        return score is not None and beats_all(self._folder, score, self._config.tune.mode)
+
+    def _score(self) -> float | None:
+        return score_of(self._progress.last_row, self._score_column)
 
     def _save(self) -> None:
         write_checkpoint(
@@ -218,10 +241,19 @@ class ExperimentTrial(tune.Trainable):
             asdict(self._counters),
             self._window.state(),
             self._config.checkpoint.num_to_keep,
+            self._score(),
+            self._config.tune.mode,
         )
         self._saved_iteration = self._counters.training_iteration
         # Asked again, for a lost env runner comes back where there is room; seldom, for it waits.
         self._env_runner_hosts = env_runner_hosts(self._algorithm)
+
+
+def hyperparameters(config: ExperimentConfig) -> dict[str, Any]:
+    """Returns the settings of a trial that are compared most, by dotted key."""
+    keys = {"algorithm.name": config.algorithm.name, "env.id": config.env.id, "seed": config.seed}
+    params = {f"algorithm.params.{key}": value for key, value in config.algorithm.params.items()}
+    return keys | {"env.num_agents": config.env.num_agents} | params
 
 
 def check_waiting(seconds: float, algorithm: Algorithm) -> None:

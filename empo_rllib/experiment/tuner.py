@@ -310,7 +310,7 @@ def _fit(
         if process := lost_process(cluster):
             monitor.give_up(
                 f"Ray's {process} has died (killed, or out of memory?). --resume continues from "
-                "the last checkpoint."
+                "the last checkpoint (in Python: resume=True)."
             )
             return
         if interrupt.current.seconds() > grace - min(_TUNE_STOP_S, grace / 2):
@@ -323,7 +323,7 @@ def _fit(
                 "iteration (Ctrl-C again ends at once)"
             )
         if interrupt.current.seconds() > grace:
-            display.notice(f"{reason}; --resume goes on from the last checkpoint")
+            display.notice(f"{reason}; --resume continues from the last checkpoint")
             return
     if failure:
         raise failure[0]

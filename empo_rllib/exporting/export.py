@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from empo_rllib.bundle.bundle import check_folder
 from empo_rllib.console import Tell
 from empo_rllib.errors import BundleError, ConfigError
+from empo_rllib.experiment.checkpoints import Which
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.files import put_in_place
 from empo_rllib.results.evaluate import check_protocol
@@ -71,16 +72,17 @@ def export(
     overwrite: bool = False,
     seed: int = 0,
     tell: Tell = lambda text: None,
+    checkpoint: Which = "last",
 ) -> Exported:
     """Writes the policies of a checkpoint as a bundle, and checks that it acts as they do.
 
     Args:
-        run_or_checkpoint: A run folder (its best trial), a trial (its newest checkpoint) or a
-            checkpoint.
+        run_or_checkpoint: A run folder (its best trial), a trial or a checkpoint.
         out: The bundle's folder; it appears when it is complete.
         overwrite: Replace a bundle that is there.
         seed: Of the episodes whose observations the bundle is checked with.
         tell: Is told which policy is exported or checked.
+        checkpoint: Which checkpoint of a trial is exported.
 
     Raises:
         ConfigError: an argument has an impossible value, or what the experiment needs is gone.
@@ -91,7 +93,7 @@ def export(
     check_protocol(1, seed)
     out = Path(os.path.abspath(Path(out).expanduser()))
     check_out(out, overwrite)
-    trained = find_trained(run_or_checkpoint)
+    trained = find_trained(run_or_checkpoint, checkpoint)
 
     from empo_rllib.exporting.build import write_bundle
 

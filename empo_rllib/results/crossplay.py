@@ -17,6 +17,7 @@ from empo_rllib.algorithms.setup import open_env
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.console import Tell
 from empo_rllib.errors import ConfigError
+from empo_rllib.experiment.checkpoints import Which
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import check_protocol
 from empo_rllib.results.evaluation import success_rate
@@ -184,6 +185,7 @@ def crossplay(
     greedy: bool | None = None,
     settings: Iterable[str] = (),
     tell: Tell = lambda text: None,
+    checkpoint: Which = "last",
 ) -> CrossplayResult:
     """Plays every player with every player, and each with random partners.
 
@@ -192,14 +194,15 @@ def crossplay(
     pairs play the same episodes. The same arguments give the same numbers.
 
     Args:
-        runs: Run folders (each of their trials), trials (their newest checkpoints) or
-            checkpoints, two or more in all, trained in the same environment.
+        runs: Run folders (each of their trials), trials or checkpoints, two or more in all,
+            trained in the same environment.
         episodes: How many each pair plays.
         seed: Episode i is played on an environment reset with `seed + i`.
         greedy: Take the most likely actions; otherwise draw them as in training. None: draw them,
             unless all players are of DQN.
         settings: `env.key=value` texts that change the environment that was trained in.
         tell: Is told which pair plays.
+        checkpoint: Which checkpoint of a trial plays.
 
     Raises:
         ConfigError: fewer than two players, players that do not fit together, or what `evaluate`
@@ -208,7 +211,7 @@ def crossplay(
         CheckpointError: a checkpoint is damaged.
     """
     check_protocol(episodes, seed)
-    found = [find_run(run) for run in runs]
+    found = [find_run(run, checkpoint) for run in runs]
     settings = tuple(settings)
     trained = [one for run in found for one in run.trials]
     configs = [with_settings(one.config, settings) for one in trained]

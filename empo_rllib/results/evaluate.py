@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from empo_rllib.console import Tell
 from empo_rllib.errors import ConfigError
+from empo_rllib.experiment.checkpoints import Which
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluation import EvaluationResult
 from empo_rllib.results.evaluator import Evaluator
@@ -24,20 +26,23 @@ def evaluate(
     greedy: bool | None = None,
     settings: Iterable[str] = (),
     references: bool = True,
+    checkpoint: Which = "last",
+    tell: Tell = lambda text: None,
 ) -> EvaluationResult:
     """Plays episodes with trained policies and measures them.
 
     The same arguments give the same numbers. Neither starts Ray nor runs code of the checkpoint.
 
     Args:
-        run_or_checkpoint: A run folder (each of its trials), a trial (its newest checkpoint) or a
-            checkpoint.
+        run_or_checkpoint: A run folder (each of its trials), a trial or a checkpoint.
         episodes: How many to play, each to its end.
         seed: Episode i is played on an environment reset with `seed + i`.
         greedy: Take the most likely actions; otherwise draw them as in training. None: draw them
             where the policies are stochastic; DQN takes the best.
         settings: `env.key=value` texts that change the environment that was trained in.
         references: Also play the random policy, and search for the optimum.
+        checkpoint: Which checkpoint of a trial plays.
+        tell: Is told which of several trials plays.
 
     Returns:
         The result. For a run folder with several trials it is a `RunEvaluation`: the numbers of the
@@ -50,11 +55,11 @@ def evaluate(
         CheckpointError: the checkpoint is damaged.
     """
     check_protocol(episodes, seed)
-    found = find_run(run_or_checkpoint)
+    found = find_run(run_or_checkpoint, checkpoint)
     settings = tuple(settings)
     evaluator = Evaluator(episodes, seed, greedy, references)
     if found.is_whole:
-        return _evaluate_whole(found, evaluator, settings)
+        return _evaluate_whole(found, evaluator, settings, tell)
     (trained,) = found.trials
     return evaluator.evaluate(trained, with_settings(trained.config, settings), settings)
 
@@ -66,12 +71,14 @@ def evaluate_runs(
     greedy: bool | None = None,
     settings: Iterable[str] = (),
     references: bool = True,
+    checkpoint: Which = "last",
+    tell: Tell = lambda text: None,
 ) -> RunsEvaluation:
     """Evaluates several runs as `evaluate` does one, and groups those that differ in the seed."""
     check_protocol(episodes, seed)
-    found = [find_run(run) for run in runs]
+    found = [find_run(run, checkpoint) for run in runs]
     evaluator = Evaluator(episodes, seed, greedy, references)
-    return _evaluate_all(found, evaluator, tuple(settings))
+    return _evaluate_all(found, evaluator, tuple(settings), tell)
 
 
 def check_protocol(episodes: int, seed: int) -> None:
@@ -87,9 +94,9 @@ def check_protocol(episodes: int, seed: int) -> None:
 
 
 def _evaluate_whole(
-    run: TrainedRun, evaluator: Evaluator, settings: tuple[str, ...]
+    run: TrainedRun, evaluator: Evaluator, settings: tuple[str, ...], tell: Tell
 ) -> RunEvaluation:
-    every = _evaluate_all([run], evaluator, settings)
+    every = _evaluate_all([run], evaluator, settings, tell)
     main = every.runs[run.trials.index(run.main)]
     # The numbers beside the trials are those that the trial alone has.
     source = replace(main.source, name=run.main.config.name, params=None)
@@ -97,13 +104,14 @@ def _evaluate_whole(
 
 
 def _evaluate_all(
-    runs: Sequence[TrainedRun], evaluator: Evaluator, settings: tuple[str, ...]
+    runs: Sequence[TrainedRun], evaluator: Evaluator, settings: tuple[str, ...], tell: Tell
 ) -> RunsEvaluation:
     trained = [(run, one) for run in runs for one in run.trials]
     played_in = [with_settings(one.config, settings) for _, one in trained]
     names = trial_names(runs)
-    results = []
+    results: list[EvaluationResult] = []
     for (run, one), config, name in zip(trained, played_in, names.played, strict=True):
+        tell(f"Playing trial {len(results) + 1} of {len(trained)}: {name}")
         result = evaluator.evaluate(one, config, settings, name)
         if run.is_whole:
             result = replace(result, source=replace(result.source, params=one.trial.params))

@@ -9,8 +9,14 @@ from pathlib import Path
 
 from empo_rllib.config.load import load_config
 from empo_rllib.errors import CheckpointError
-from empo_rllib.experiment.checkpoints import POLICIES, newest_intact
-from empo_rllib.experiment.run_folder import CONFIG_FILE, TrainedTrial, locate, read_trial
+from empo_rllib.experiment.checkpoints import Which
+from empo_rllib.experiment.run_folder import (
+    CONFIG_FILE,
+    TrainedTrial,
+    choose_checkpoint,
+    locate,
+    read_trial,
+)
 from empo_rllib.experiment.summary import SUMMARY_FILE, ExperimentResult, best_of, read_summary
 
 
@@ -19,7 +25,7 @@ class TrainedRun:
     """The checkpoints that one path stands for.
 
     Attributes:
-        trials: at least one, each with its newest checkpoint.
+        trials: at least one, each with the checkpoint that was asked for.
         is_whole: whether the path is a run folder with several trials.
         best_trial: for such a folder, the id of the best of `trials` by `tune.metric`; None where
             none has reported the metric.
@@ -41,15 +47,16 @@ class TrainedRun:
         return trained.trial.trial_id == self.best_trial
 
 
-def find_run(source: str | Path | TrainedTrial | TrainedRun) -> TrainedRun:
+def find_run(source: str | Path | TrainedTrial | TrainedRun, which: Which = "last") -> TrainedRun:
     """Finds the checkpoints that `source` stands for.
 
     Args:
         source: A run folder (each of its trials), a trial's folder or a checkpoint. What has been
             found already is returned as it is.
+        which: Which checkpoint of a trial is taken.
 
     Raises:
-        RunError: `source` is none of these, or the run is damaged.
+        RunError: as in `locate`.
         CheckpointError: there is no readable checkpoint.
     """
     if isinstance(source, TrainedRun):
@@ -60,15 +67,17 @@ def find_run(source: str | Path | TrainedTrial | TrainedRun) -> TrainedRun:
     if (folder / SUMMARY_FILE).is_file():
         summary = read_summary(folder)
         if len(summary.trials) > 1:
-            return _find_trials(folder, summary)
-    return TrainedRun((locate(source),))
+            return _find_trials(folder, summary, which)
+    return TrainedRun((locate(source, which),))
 
 
-def find_trained(run_or_checkpoint: str | Path | TrainedTrial) -> TrainedTrial:
+def find_trained(
+    run_or_checkpoint: str | Path | TrainedTrial, which: Which = "last"
+) -> TrainedTrial:
     """Returns what `locate` finds; a `TrainedTrial` is returned as it is."""
     if isinstance(run_or_checkpoint, TrainedTrial):
         return run_or_checkpoint
-    return locate(run_or_checkpoint)
+    return locate(run_or_checkpoint, which)
 
 
 @dataclass(frozen=True)
@@ -113,14 +122,13 @@ def run_names(runs: Sequence[TrainedTrial]) -> list[str]:
     return [f"{number} {name}" for number, name in enumerate(names, start=1)]
 
 
-def _find_trials(run: Path, summary: ExperimentResult) -> TrainedRun:
+def _find_trials(run: Path, summary: ExperimentResult, which: Which) -> TrainedRun:
     experiment = load_config(run / CONFIG_FILE)
     found: list[TrainedTrial] = []
     left_out: list[str] = []
     for trial in summary.trials:
         config = read_trial(run, experiment, trial)
-        # Runs may be shared without the pickles beside the policies.
-        checkpoint = newest_intact(run / trial.trial_id, within=POLICIES)
+        checkpoint = choose_checkpoint(run / trial.trial_id, which, summary.mode)
         if checkpoint is None:
             left_out.append(trial.trial_id)
         else:

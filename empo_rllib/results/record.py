@@ -11,6 +11,7 @@ from empo_rllib.algorithms.setup import open_checked_env
 from empo_rllib.config.sections import EnvConfig
 from empo_rllib.console import Tell
 from empo_rllib.errors import EnvError
+from empo_rllib.experiment.checkpoints import Which
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.results.evaluate import check_protocol
 from empo_rllib.results.film import Frame, check_film, write_film
@@ -42,14 +43,14 @@ def record(
     greedy: bool | None = None,
     fps: float | None = None,
     tell: Tell = lambda text: None,
+    checkpoint: Which = "last",
 ) -> int:
     """Films episodes of trained policies, with actions and rewards in a caption.
 
     The same arguments give the same film. The file appears when it is complete.
 
     Args:
-        run_or_checkpoint: A run folder (its best trial), a trial (its newest checkpoint) or a
-            checkpoint.
+        run_or_checkpoint: A run folder (its best trial), a trial or a checkpoint.
         out: The file, whose suffix .gif or .mp4 says the format; replaced if it exists.
         episodes: How many, each to its end.
         seed: Episode i is played on an environment reset with `seed + i`.
@@ -58,6 +59,7 @@ def record(
         fps: Env steps per second; None: 5 for MultiGrid, what the environment's metadata says
             for others, 15 if that is nothing.
         tell: Is told which episode is recorded.
+        checkpoint: Which checkpoint of a trial is filmed.
 
     Returns:
         The number of frames.
@@ -71,7 +73,7 @@ def record(
     out = Path(out).expanduser()
     check_protocol(episodes, seed)
     check_film(out, fps)
-    trained = find_trained(run_or_checkpoint)
+    trained = find_trained(run_or_checkpoint, checkpoint)
 
     from empo_rllib.results.load import load_policies
 

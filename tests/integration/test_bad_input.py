@@ -216,8 +216,8 @@ MISTAKES = {
     ),
     # The run folder.
     "taken": says(
-        "results/smoke already has results. Go on with --resume, start again with --overwrite, "
-        "or choose another name.\n",
+        "results/smoke already has results. Continue with --resume (in Python: resume=True), "
+        "start again with --overwrite (in Python: overwrite=True), or choose another name.\n",
         prepare=finished_run(),
     ),
     "folder-of-another-kind": says("is not a run folder", prepare=other_folder),

@@ -94,14 +94,15 @@ def trial():
 def write_checkpoint_folder():
     """Returns a function that writes the checkpoint of one iteration without any RLlib."""
 
-    def write(trial_folder, iteration, policies=("agent_0", "agent_1")):
+    def write(trial_folder, iteration, policies=("agent_0", "agent_1"), score=None):
         folder = checkpoint_path(trial_folder, iteration)
         (folder / "policies").mkdir(parents=True)
         for number, name in enumerate(policies):
             weights = {"actor.weight": np.full((2, 3), iteration + number / 10, np.float32)}
             save_file(weights, str(folder / "policies" / f"{name}.safetensors"))
         counters = {**COUNTERS, "training_iteration": iteration}
-        (folder / "state.json").write_text(json.dumps({"format": FORMAT, "counters": counters}))
+        state = {"format": FORMAT, "counters": counters, "score": score}
+        (folder / "state.json").write_text(json.dumps(state))
         return folder
 
     return write

@@ -17,6 +17,8 @@ from empo_rllib.errors import CheckpointError, TrialError
 from empo_rllib.experiment import checkpoints
 from empo_rllib.experiment.checkpoints import (
     POLICIES,
+    beats_all,
+    best_intact,
     check_intact,
     checkpoint_path,
     checkpoint_to_restore,
@@ -27,6 +29,7 @@ from empo_rllib.experiment.checkpoints import (
     read_counters,
     read_episodes,
     read_policy,
+    scored_checkpoints,
     write_checkpoint,
 )
 from empo_rllib.experiment.metrics import Counters
@@ -90,9 +93,11 @@ def counters(iteration):
     return asdict(Counters(iteration, 100 * iteration))
 
 
-def save(folder, iteration, num_to_keep=2, **kwargs):
+def save(folder, iteration, num_to_keep=2, score=None, mode="max", **kwargs):
     algorithm = FakeAlgorithm(**kwargs)
-    return write_checkpoint(folder, algorithm, counters(iteration), EPISODES, num_to_keep)
+    return write_checkpoint(
+        folder, algorithm, counters(iteration), EPISODES, num_to_keep, score, mode
+    )
 
 
 def names(folder):
@@ -143,6 +148,58 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
     assert names(tmp_path) == ["checkpoint_000015", "checkpoint_000020"]
     save(tmp_path, 100, num_to_keep=1)
     assert names(tmp_path) == ["checkpoint_000100"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "mode", "kept"),
+    [
+        ((0.1, 0.9, 0.3, 0.2), "max", [2, 4]),
+        ((0.1, 0.9, 0.3, 0.2), "min", [1, 4]),
+        ((0.5, 0.9, 0.9, 0.2), "max", [3, 4]),  # of equals the newest
+        ((0.1, 0.2, 0.3, 0.4), "max", [4]),
+        ((None, 0.9, None, None), "max", [2, 4]),
+        ((None, None, None, None), "max", [4]),
+        ((-3.0, -2.0, -4.0, None), "max", [2, 4]),
+    ],
+)
+def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path, scores, mode, kept):
+    for iteration, score in enumerate(scores, start=1):
+        save(tmp_path, iteration, num_to_keep=1, score=score, mode=mode)
+    assert find_checkpoints(tmp_path) == [checkpoint_path(tmp_path, number) for number in kept]
+    best = best_intact(tmp_path, mode)
+    assert best == (checkpoint_path(tmp_path, kept[0]) if any(scores) else None)
+    assert newest_intact(tmp_path) == checkpoint_path(tmp_path, 4)
+    assert checkpoint_to_restore(tmp_path) == checkpoint_path(tmp_path, 4)
+
+
+def test_a_damaged_best_checkpoint_gives_way_to_the_second_best(tmp_path, caplog):
+    for iteration, score in enumerate((0.5, 0.9, 0.3, 0.1), start=1):
+        save(tmp_path, iteration, num_to_keep=4, score=score)
+    flip(tmp_path / "checkpoint_000002/policies/walker.safetensors")
+    assert best_intact(tmp_path, "max") == checkpoint_path(tmp_path, 1)
+    assert "Using checkpoint_000001 instead" in caplog.text
+    (tmp_path / "checkpoint_000001/state.json").write_text("{")
+    assert best_intact(tmp_path, "max") == checkpoint_path(tmp_path, 3)
+
+
+@pytest.mark.parametrize("score", ["high", float("nan"), float("inf"), [1.0], True])
+def test_a_score_that_is_no_number_is_damage(tmp_path, score):
+    path = save(tmp_path, 1, score=0.5) / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"score": score}))
+    assert "damaged state.json: score must be a finite number" in message_of(
+        check_intact, tmp_path / "checkpoint_000001"
+    )
+    assert scored_checkpoints(tmp_path, "max") == []
+
+
+@pytest.mark.parametrize(("mode", "better", "worse"), [("max", 0.6, 0.4), ("min", 0.4, 0.6)])
+def test_a_score_beats_all_when_it_is_better_than_each(tmp_path, mode, better, worse):
+    assert beats_all(tmp_path, worse, mode)
+    save(tmp_path, 1, score=0.5)
+    save(tmp_path, 2)
+    assert beats_all(tmp_path, better, mode)
+    assert not beats_all(tmp_path, worse, mode)
+    assert not beats_all(tmp_path, 0.5, mode)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])

@@ -11,6 +11,8 @@ from empo_rllib.experiment.metrics import (
     Counters,
     build_row,
     is_settled,
+    score_column,
+    score_of,
     stop_reason,
     time_iterations,
 )
@@ -195,6 +197,38 @@ def test_what_was_not_measured_is_left_out():
 )
 def test_a_mean_is_settled_when_its_window_is_full(metric, full, expected):
     assert is_settled(metric, {} if full is None else {"window_is_full": full}) is expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "interval", "column"),
+    [
+        ("success_rate", 0, "success_rate"),
+        ("success_rate", 5, "evaluation/success_rate"),
+        ("episode_return_mean", 5, "evaluation/episode_return_mean"),
+        ("evaluation/success_rate", 5, "evaluation/success_rate"),
+        ("agent_return_mean/agent_0", 5, "agent_return_mean/agent_0"),  # evaluation has none
+    ],
+)
+def test_checkpoints_are_scored_by_evaluation_where_there_is_one(
+    experiment, metric, interval, column
+):
+    config = experiment(tune={"metric": metric}, evaluation={"interval": interval})
+    assert score_column(config) == column
+
+
+@pytest.mark.parametrize(
+    ("row", "score"),
+    [
+        ({"success_rate": 0.5, "window_is_full": 1}, 0.5),
+        ({"success_rate": 0.5}, 0.5),
+        ({"success_rate": 1.0, "window_is_full": 0}, None),  # few episodes may be luck
+        ({"window_is_full": 1}, None),
+        ({"success_rate": NAN, "window_is_full": 1}, None),
+        ({}, None),
+    ],
+)
+def test_a_row_has_a_score_when_its_window_is_full(row, score):
+    assert score_of(row, "success_rate") == score
 
 
 def test_counters_add_up_over_iterations_and_sessions():

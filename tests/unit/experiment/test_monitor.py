@@ -165,13 +165,17 @@ def test_the_run_ends_as_its_trials_did(run, tmp_path, statuses, interrupted, fi
     assert read_summary(tmp_path) == summary
 
 
-def test_the_summary_names_the_newest_checkpoint(run, tmp_path, write_checkpoint_folder):
+def test_the_summary_names_the_newest_and_the_best_checkpoint(
+    run, tmp_path, write_checkpoint_folder
+):
     monitor, summary = run
-    for iteration in (9, 10):
-        write_checkpoint_folder(tmp_path / "trial_00000", iteration)
+    for iteration, score in ((8, 0.96), (9, 0.5), (10, 0.84)):
+        write_checkpoint_folder(tmp_path / "trial_00000", iteration, score=score)
     play(monitor)
     monitor.finish(interrupted=False)
     assert summary.trials[0].checkpoint == "trial_00000/checkpoint_000010"
+    assert summary.trials[0].best_checkpoint == "trial_00000/checkpoint_000008"
+    assert summary.trials[0].best_score == 0.96
     assert summary.best_trial == "trial_00000"
 
 

@@ -48,6 +48,17 @@ def test_a_finished_run_says_what_came_out_and_what_to_type_next(finished, monke
     ]
 
 
+def test_the_best_checkpoint_is_named_where_it_is_not_the_last(finished):
+    best = finished.trials[0]
+    best.best_checkpoint, best.best_score = best.checkpoint, 0.952
+    assert "best saved" not in render_outcome(finished, COMMAND)
+    best.best_checkpoint, best.best_score = "trial_00000/checkpoint_000012", 0.9607
+    assert (
+        "best saved   0.9607: trial_00000/checkpoint_000012 (--checkpoint best)"
+        in render_outcome(finished, COMMAND).splitlines()
+    )
+
+
 def test_the_env_steps_of_all_trials_are_counted(finished, result, trial):
     others = [
         trial(1, status="stopped", env_steps=20_000, metric=0.1),

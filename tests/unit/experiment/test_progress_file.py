@@ -51,6 +51,34 @@ def test_values_are_read_back_to_the_last_digit(tmp_path):
     assert [one["time_s"] for one in read_progress(tmp_path)] == [1 / 7, 2 / 7, 3 / 7]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorBoard's protocol buffers
+def test_tensorboard_is_told_the_hyperparameters(tmp_path):
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    values = {"algorithm.params.lr": 0.5, "env.id": "x:Y", "fcnet": [64, 64], "gamma": None}
+    for session in (0, 2):  # a resumed trial writes its events anew
+        progress = ProgressFile(tmp_path, session, True, {**values, "seed": 7, "flag": True})
+        for iteration in (1, 2):
+            progress.append(row(session + iteration, episode_return_mean=0.5))
+        progress.close()
+    accumulator = EventAccumulator(str(tmp_path)).Reload()
+    content = accumulator.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    told = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert {key: value.number_value for key, value in told.items() if value.number_value} == {
+        "algorithm.params.lr": 0.5,
+        "seed": 7.0,
+        "flag": 1.0,
+    }
+    assert told["env.id"].string_value == "x:Y"
+    assert told["fcnet"].string_value == "[64, 64]"
+    assert "gamma" not in told
+    experiment = accumulator.summary_metadata["_hparams_/experiment"].plugin_data.content
+    metrics = HParamsPluginData.FromString(experiment).experiment.metric_infos
+    compared = {metric.name.tag for metric in metrics}
+    assert compared == {"episode_return_mean", "success_rate", "env_steps"}
+    assert compared & set(accumulator.Tags()["scalars"]) == {"episode_return_mean", "env_steps"}
+
+
 def test_a_new_column_is_there_from_the_first_row_on(tmp_path):
     progress = ProgressFile(tmp_path, 0, tensorboard=False)
     progress.append(row(1))

@@ -210,6 +210,31 @@ def test_a_trial_stands_for_its_newest_checkpoint(run_folder):
     assert found.config.seed == 0
 
 
+def test_the_best_checkpoint_of_a_trial_is_found_when_asked_for(
+    run_folder, write_checkpoint_folder
+):
+    trial = run_folder() / "trial_00001"
+    with pytest.raises(CheckpointError, match=r"no checkpoint has a score: .* --checkpoint last"):
+        locate(trial, "best")
+    for iteration, score in ((3, 0.96), (4, 0.84)):
+        write_checkpoint_folder(trial, iteration, score=score)
+    for path in (trial, trial.parent):
+        assert locate(path, "best").checkpoint == trial / "checkpoint_000003"
+        assert locate(path).checkpoint == trial / "checkpoint_000004"
+        assert locate(path, "last").checkpoint == trial / "checkpoint_000004"
+    with pytest.raises(RunError, match="--checkpoint best is for trials"):
+        locate(trial / "checkpoint_000004", "best")
+
+
+def test_the_best_checkpoint_is_the_lowest_where_less_is_better(
+    run_folder, write_checkpoint_folder
+):
+    trial = run_folder(mode="min") / "trial_00001"
+    for iteration, score in ((3, 0.1), (4, 0.84)):
+        write_checkpoint_folder(trial, iteration, score=score)
+    assert locate(trial, "best").checkpoint == trial / "checkpoint_000003"
+
+
 def test_a_checkpoint_stands_for_itself(run_folder):
     checkpoint = run_folder() / "trial_00000" / "checkpoint_000001"
     assert locate(checkpoint).checkpoint == checkpoint

@@ -157,14 +157,16 @@ def test_a_trial_does_not_go_on_from_a_damaged_checkpoint(
 
 
 def test_there_must_be_a_run_to_resume(experiment):
-    with pytest.raises(RunError, match=r"--resume: nothing to resume in .*Start it without"):
+    with pytest.raises(RunError, match=r"^nothing to resume in .*Start it without .*resume=False"):
         check(experiment(), resume=True)
 
 
 def test_a_run_that_was_killed_before_its_first_trial_gets_one_advice(experiment, run_folder):
     (run_folder() / "summary.json").unlink()
     for resume in (True, False):
-        with pytest.raises(RunError, match="Start again with --overwrite, or choose") as raised:
+        with pytest.raises(
+            RunError, match=r"Start again with --overwrite \(in Python: overwrite=True\), or choose"
+        ) as raised:
             check(experiment(), resume=resume)
         assert "without --resume" not in str(raised.value)
         assert "with --resume" not in str(raised.value)

@@ -7,12 +7,18 @@ from types import SimpleNamespace
 import pytest
 from ray.rllib.utils.actor_manager import RemoteCallResults
 
+from empo_rllib.config.sections import CheckpointConfig
 from empo_rllib.errors import TrialError
 from empo_rllib.experiment import trial as trial_module
-from empo_rllib.experiment.metrics import Counters
+from empo_rllib.experiment.metrics import Counters, score_column
 from empo_rllib.experiment.progress_file import ProgressFile, read_progress
 from empo_rllib.experiment.trial import ERROR_FILE, ExperimentTrial
-from empo_rllib.sampling.episode_window import EpisodeWindow
+from empo_rllib.sampling.episode_window import (
+    SAMPLED_EPISODES,
+    EpisodeNumbers,
+    EpisodeWindow,
+    SampledEpisodes,
+)
 
 
 class ScriptedAlgorithm:
@@ -27,11 +33,27 @@ class ScriptedAlgorithm:
             num_remote_env_runners=lambda: 3,
             num_healthy_remote_workers=lambda: 1,
             healthy_env_runner_ids=lambda: [1],
+            foreach_env_runner=lambda *_, **__: ["here"],
         )
 
     def train(self):
         steps = next(self._env_steps)
         return {"env_runners": {} if steps is None else {"num_env_steps_sampled": steps}}
+
+
+class EvaluatedAlgorithm(ScriptedAlgorithm):
+    """Has these success rates in the evaluations after its iterations; None: it has none."""
+
+    def __init__(self, *success_rates):
+        super().__init__(*[100] * len(success_rates))
+        self._rates = iter(success_rates)
+
+    def train(self):
+        if (rate := next(self._rates)) is None:
+            return super().train()
+        episode = EpisodeNumbers(4, {"a": 1.0}, {}, rate)
+        sampled = SampledEpisodes(0, 0, 0, 4, 1, [(0, 4, episode)])
+        return super().train() | {"evaluation": {"env_runners": {SAMPLED_EPISODES: sampled}}}
 
 
 @pytest.fixture
@@ -47,6 +69,7 @@ def scripted(experiment, tmp_path):
         trial._progress = ProgressFile(tmp_path, 0, tensorboard=False)
         trial._metrics = SimpleNamespace(emit=lambda *_: None)
         trial._saved_iteration, trial._waited_s, trial._env_runner_hosts = 0, 0.0, []
+        trial._score_column = score_column(trial._config)
         return trial
 
     return make
@@ -83,3 +106,36 @@ def test_a_trial_that_samples_nothing_any_more_fails(scripted, clock, tmp_path, 
     with pytest.raises(TrialError, match=r"^no env step was sampled for 40 s; 1 of 3 env runners"):
         trial.step()
     assert (tmp_path / ERROR_FILE).read_text().startswith("no env step was sampled")
+
+
+@pytest.mark.parametrize(
+    ("mode", "saved"),
+    [("max", [(1, 0.5), (3, 0.9), (8, 0.1)]), ("min", [(1, 0.5), (7, 0.1), (8, 0.1)])],
+)
+def test_the_best_evaluation_so_far_is_saved_at_once(
+    scripted, experiment, tmp_path, monkeypatch, write_checkpoint_folder, mode, saved
+):
+    trial = scripted()
+    tune = {"metric": "success_rate", "mode": mode}
+    trial._config = experiment(checkpoint={"frequency": 8}, evaluation={"interval": 1}, tune=tune)
+    trial._score_column = score_column(trial._config)
+    trial._algorithm = EvaluatedAlgorithm(0.5, None, 0.9, 0.9, 0.6, None, 0.1, 0.1)
+    written = []
+
+    def write(folder, algorithm, counters, episodes, num_to_keep, score, mode):
+        written.append((counters["training_iteration"], score))
+        write_checkpoint_folder(folder, counters["training_iteration"], score=score)
+
+    monkeypatch.setattr(trial_module, "write_checkpoint", write)
+    for _ in range(8):
+        trial.step()
+    assert written == saved
+
+
+def test_a_mean_of_training_is_saved_when_a_checkpoint_is_due(scripted, monkeypatch):
+    trial, written = scripted(*[100] * 4), []
+    monkeypatch.setattr(trial_module, "write_checkpoint", lambda *args: written.append(args[5]))
+    trial._config = trial._config.model_copy(update={"checkpoint": CheckpointConfig(frequency=2)})
+    for _ in range(4):
+        trial.step()
+    assert written == [None, None]  # no episode has ended

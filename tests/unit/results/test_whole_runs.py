@@ -214,6 +214,12 @@ def test_several_runs_are_evaluated_with_all_their_trials(one_trial, sweep):
     assert any(row.startswith("sweep/trial_00001: lr 0.01, best") for row in rows_of(found, 120))
 
 
+def test_it_tells_which_of_the_trials_plays(three_seeds):
+    told = []
+    empo_rllib.evaluate(three_seeds, episodes=1, references=False, tell=told.append)
+    assert told == [f"Playing trial {number + 1} of 3: {name}" for number, name in enumerate(IDS)]
+
+
 def test_the_command_plays_every_trial_of_a_run(command, three_seeds):
     code, out, err = command("evaluate", three_seeds, "--episodes", 1)
     assert (code, err) == (0, "Playing 1 episode with 3 trials\n")
@@ -242,3 +248,24 @@ def test_every_trial_of_a_run_takes_part_in_cross_play(three_seeds, sweep):
     shown = io.StringIO()
     Console(file=shown, width=100).print(render_crossplay(found))
     assert "Left out, without a checkpoint: sweep/trial_00004." in shown.getvalue()
+
+
+def test_the_best_checkpoints_of_a_run_play_where_they_are_asked_for(one_trial, tmp_path, command):
+    run = tmp_path / "run"
+    write_trials(one_trial, run, [(None, 1), (None, 2)])
+    for number in range(2):
+        first = run / f"trial_{number:05d}" / "checkpoint_000001"
+        last = shutil.copytree(first, first.with_name("checkpoint_000002"))
+        for checkpoint, score in ((first, 0.9), (last, 0.4)):
+            state = json.loads((checkpoint / "state.json").read_text())
+            (checkpoint / "state.json").write_text(json.dumps(state | {"score": score}))
+
+    def played(*options):
+        code, stdout, _ = command("evaluate", run, "--episodes", 1, "--json", *options)
+        assert code == 0
+        return [trial["protocol"]["checkpoint"][-6:] for trial in json.loads(stdout)["trials"]]
+
+    assert played("--checkpoint", "best") == ["000001"] * 2
+    assert played("--checkpoint", "last") == played() == ["000002"] * 2
+    result = crossplay([run], episodes=1, checkpoint="best")
+    assert {player.checkpoint[-6:] for player in result.players} == {"000001"}
