@@ -179,7 +179,7 @@ def test_every_section_is_seen_in_both_themes_and_widths(looks):
 
 @needs_chromium
 def test_a_table_wider_than_its_box_says_so_and_scrolls(looks):
-    boxes = """[...document.querySelectorAll(".scroll")].filter((box) => box.clientWidth).map((box) => {
+    boxes = """[...document.querySelectorAll(".scroll")].filter((b) => b.clientWidth).map((box) => {
         const wide = box.scrollWidth > box.clientWidth;
         box.scrollLeft = 9999;
         return [wide, !box.previousElementSibling.hidden, box.scrollLeft > 0];
