@@ -70,7 +70,7 @@ def _explain(
         return f"No trial has reported {metric} yet."
     text = (
         f"Trials are compared at equal env steps: by {metric} at {compared.env_steps:,.0f} env "
-        "steps. This is the most that all trials reached that have finished or were stopped early. "
+        "steps. All trials that finished or were stopped early got that far. "
         "A value between two rows of progress.csv is interpolated. "
     )
     if missing := len(samples) - len(compared.samples):

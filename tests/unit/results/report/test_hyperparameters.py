@@ -64,7 +64,7 @@ def test_effects_and_charts_hold_the_scores_there_and_say_where(stopped_early):
     section = build_hyperparameters(read_runs([stopped_early]))
 
     assert "at 200 env steps" in section.parts[0].text
-    assert "all trials reached that have finished or were stopped early" in section.parts[0].text
+    assert "All trials that finished or were stopped early got that far" in section.parts[0].text
     found = tables(section)
     effects = next(rows for caption, rows in found.items() if caption.startswith("Effect"))
     assert effects == [["lr", "3", "3", "–", "0.01", "0.600"]]
