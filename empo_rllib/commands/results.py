@@ -169,7 +169,7 @@ def report(
     ],
     episodes: Annotated[
         int, typer.Option(help="How many each trial plays; 0: none, only what is on disk.")
-    ] = 20,
+    ] = 100,
     seed: SeedOption = 0,
     crossplay: Annotated[
         Path | None,

@@ -51,12 +51,14 @@ class RandomReference:
         episode_return: the return of an episode.
         episode_length: its env steps.
         success_rate: share of episodes that succeeded; None where the environment does not tell.
+        success_interval_95: its 95 % interval (Wilson).
     """
 
     episodes: int
     episode_return: Estimate
     episode_length: Estimate
     success_rate: float | None
+    success_interval_95: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns it as plain data."""
@@ -65,6 +67,7 @@ class RandomReference:
             "episode_return": self.episode_return.to_dict(),
             "episode_length": self.episode_length.to_dict(),
             "success_rate": self.success_rate,
+            "success_interval_95": self.success_interval_95,
         }
 
 
@@ -194,7 +197,6 @@ def build_result(
     policies: dict[str, list[str]] = {}
     for agent in agents:
         policies.setdefault(policy_of_agent[agent], []).append(agent)
-    known = [episode.success for episode in played if episode.success is not None]
     return EvaluationResult(
         protocol=protocol,
         episode_return=estimate([episode.episode_return for episode in played]),
@@ -203,7 +205,7 @@ def build_result(
         episode_length=estimate([episode.length for episode in played]),
         success_rate=success_rate(played),
         episodes=[episode.to_dict() for episode in played],
-        success_interval_95=share_interval(sum(known), len(known)) if known else None,
+        success_interval_95=success_interval(played),
         agent_length=_lengths(played, teams),
         policy_length=_lengths(played, policies),
         agent_success_rate=_success_rates(played, teams),
@@ -237,6 +239,12 @@ def success_rate(played: Sequence[FinishedEpisode]) -> float | None:
     """Returns the share of successes; None where the environment does not tell."""
     known = [episode.success for episode in played if episode.success is not None]
     return sum(known) / len(known) if known else None
+
+
+def success_interval(played: Sequence[FinishedEpisode]) -> tuple[float, float] | None:
+    """Returns the 95 % interval of the share of successes; None where that is None."""
+    known = [episode.success for episode in played if episode.success is not None]
+    return share_interval(sum(known), len(known)) if known else None
 
 
 def _returns(

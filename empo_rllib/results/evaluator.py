@@ -17,6 +17,7 @@ from empo_rllib.results.evaluation import (
     References,
     Source,
     build_result,
+    success_interval,
     success_rate,
 )
 from empo_rllib.results.settings import env_of, resolve_greedy
@@ -125,5 +126,6 @@ def find_references(stage: Stage, seeds: range) -> References:
         episode_return=estimate([episode.episode_return for episode in played]),
         episode_length=estimate([episode.length for episode in played]),
         success_rate=success_rate(played),
+        success_interval_95=success_interval(played),
     )
     return References(random_policy, optimal_return(env, seeds))

@@ -181,7 +181,8 @@ def _add_references_of_runs(table: Table, runs: Sequence[EvaluationResult]) -> N
 def _add_random_row(table: Table, name: str, reference: RandomReference) -> None:
     length = f"{reference.episode_length.mean:.1f}"
     cells = _cells(reference.episode_return, 3)
-    table.add_row(name, *cells, length, _share(reference.success_rate))
+    success = _share_cells(reference.success_rate, reference.success_interval_95)
+    table.add_row(name, *cells, length, *success)
 
 
 def _optimum(references: References) -> str:

@@ -178,6 +178,21 @@ def test_every_section_is_seen_in_both_themes_and_widths(looks):
 
 
 @needs_chromium
+def test_a_table_wider_than_its_box_says_so_and_scrolls(looks):
+    boxes = """[...document.querySelectorAll(".scroll")].filter((b) => b.clientWidth).map((box) => {
+        const wide = box.scrollWidth > box.clientWidth;
+        box.scrollLeft = 9999;
+        return [wide, !box.previousElementSibling.hidden, box.scrollLeft > 0];
+    })"""
+    for (_, width), look in looks.items():
+        look.page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+        look.page.wait_for_timeout(300)
+        found = look.page.evaluate(boxes)
+        assert all(wide == told == scrolled for wide, told, scrolled in found), width
+        assert any(wide for wide, _, _ in found)
+
+
+@needs_chromium
 def test_themes_are_light_and_dark_and_text_stands_out(looks):
     for (scheme, _), look in looks.items():
         page = look.luminance("body", "backgroundColor")

@@ -41,6 +41,13 @@ def interval(ends: tuple[float, float] | None, digits: int = 3) -> Cell:
     return Cell(" to ".join(f"{end:,.{digits}f}" for end in ends), float(ends[0]))
 
 
+def percent_interval(ends: tuple[float, float] | None) -> Cell:
+    """Returns an interval of a share of one, which sorts by its lower end."""
+    if ends is None:
+        return Cell(NOTHING)
+    return Cell(" to ".join(f"{end:.0%}" for end in ends), float(ends[0]))
+
+
 def estimate_cells(estimate: Estimate, digits: int = 3) -> list[Cell]:
     """Returns mean, 95 % interval and interquartile mean."""
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 # Of each run, the best ones by its metric; and of all runs, those whose best trial is watched.
 MAX_EVALUATED = 24
 MAX_WATCHED = 4
-# Copies of an environment that is watched.
-_MAX_ENVS = 32
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,14 @@ class Evaluation:
         trial: which.
         trained: its checkpoint.
         result: with references, except for the greedy one of a stochastic policy.
+        is_best: whether it is the best of several trials by the run's metric, as in `evaluate`.
     """
 
     run: ReportedRun
     trial: ReportedTrial
     trained: TrainedTrial
     result: EvaluationResult
+    is_best: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,16 +117,13 @@ def play(runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell) -> P
         return PlayedTrials(episodes, seed)
     try:
         evaluations = list(_evaluate(runs, episodes, seed, tell))
-        best = [
-            (run, trained)
-            for run in runs[:MAX_WATCHED]
-            for trial in run.ranked()[:1]
-            if (trained := run.trained(trial)) is not None
-        ]
+        # The first evaluation of a run is of its best trial, by the protocol of `evaluate`.
+        firsts = [[one for one in evaluations if one.run is run][:1] for run in runs[:MAX_WATCHED]]
+        best = [one for of_run in firsts for one in of_run]
         watched = []
-        for number, (run, trained) in enumerate(best, start=1):
-            tell(f"Watching the best trial of {run.label}: {number} of {len(best)}")
-            watched.append(watch(run, trained, episodes, seed))
+        for number, one in enumerate(best, start=1):
+            tell(f"Watching the best trial of {one.run.label}: {number} of {len(best)}")
+            watched.append(watch(one))
     except ConfigError as error:
         raise type(error)(f"{error}\n--episodes 0 makes the report without playing.") from error
     return PlayedTrials(episodes, seed, evaluations, watched)
@@ -137,17 +135,17 @@ def _evaluate(
     usual = Evaluator(episodes, seed, greedy=None, references=True)
     greedy = Evaluator(episodes, seed, greedy=True, references=False)
     for run in runs:
-        ranked = run.ranked()[:MAX_EVALUATED]
-        for number, trial in enumerate(ranked, start=1):
-            tell(f"Playing {run.label}: trial {number} of {len(ranked)}")
-            trained = run.trained(trial)
-            if trained is None:
-                continue
+        ranked = run.ranked()
+        total = min(MAX_EVALUATED, len(ranked))
+        loaded = ((trial, trained) for trial in ranked if (trained := run.trained(trial)))
+        for number, (trial, trained) in enumerate(itertools.islice(loaded, total), start=1):
+            tell(f"Playing {run.label}: trial {number} of {total}")
+            is_best = number == 1 and len(run.trials) > 1 and trial.summary.metric is not None
             also_greedy = number == 1 and not resolve_greedy(None, [trained.config])
             for evaluator in (usual, greedy) if also_greedy else (usual,):
                 name = f"{run.label}/{trial.id}"
                 result = evaluator.evaluate(trained, trained.config, name=name)
-                yield Evaluation(run, trial, trained, result)
+                yield Evaluation(run, trial, trained, result, is_best)
 
 
 class _WatchedEnv:
@@ -186,34 +184,30 @@ class _WatchedEnv:
         self._env.close()
 
 
-def watch(run: ReportedRun, trained: TrainedTrial, episodes: int, seed: int) -> Watched:
-    """Plays episodes in Python as `evaluate` does by default, and keeps all that happened.
+def watch(evaluation: Evaluation) -> Watched:
+    """Plays the evaluated episodes once more, in Python, and keeps all that happened.
 
-    They are those of `evaluate` as long as both play as many at a time.
-
-    Args:
-        run: whose checkpoint it is.
-        trained: the checkpoint.
-        episodes: at least one.
-        seed: of the first one.
+    Actions are sampled for all episodes under way, so as many are under way as were before. Kernels
+    start further episodes in another order: then only the first ones are the same.
     """
     from empo_rllib.acting.play import play_episodes
     from empo_rllib.results.load import load_policies
 
+    trained, protocol = evaluation.trained, evaluation.result.protocol
     policies = load_policies(trained)
+    seeds = range(protocol.seed, protocol.seed + protocol.episodes)
     envs: list[Any] = []
     try:
-        with repeatable(seed):
-            for n in range(min(episodes, _MAX_ENVS)):
+        with repeatable(protocol.seed):
+            for n in range(protocol.num_envs):
                 env = open_checked_env(trained.config.env)
                 env.copy_index = n
                 envs.append(_WatchedEnv(env))
-            greedy = resolve_greedy(None, [trained.config])
-            played = play_episodes(policies, envs, range(seed, seed + episodes), greedy)
+            played = play_episodes(policies, envs, seeds, protocol.greedy)
         traces = {key: trace for env in envs for key, trace in env.traces.items()}
         grids = [grid for env in envs for grid in env.grids]
         return Watched(
-            run=run,
+            run=evaluation.run,
             trained=trained,
             agents=envs[0].possible_agents,
             episodes=played,

@@ -109,12 +109,18 @@ class ReportedRun:
         return TrainedTrial(self.folder, self.result, trial.summary, trial.config, checkpoint)
 
     def ranked(self) -> list[ReportedTrial]:
-        """Returns the trials that have a checkpoint, the best by the run's metric first."""
+        """Returns the trials that have a checkpoint, the best by the run's metric first.
+
+        As in `best_of`, a mean over few episodes counts less than any other.
+        """
         sign = -1 if self.result.mode == "max" else 1
         saved = [trial for trial in self.trials if find_checkpoints(trial.folder)]
-        scored = [trial for trial in saved if trial.summary.metric is not None]
-        scored.sort(key=lambda trial: sign * (trial.summary.metric or 0.0))
-        return scored + [trial for trial in saved if trial.summary.metric is None]
+
+        def rank(trial: ReportedTrial) -> tuple[bool, bool, float]:
+            one = trial.summary
+            return one.metric is None, not one.is_settled, sign * (one.metric or 0.0)
+
+        return sorted(saved, key=rank)
 
 
 def read_runs(paths: Sequence[str | Path]) -> list[ReportedRun]:

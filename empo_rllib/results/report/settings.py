@@ -1,24 +1,31 @@
-"""Settings of trials: which differ, and what goes with them."""
+"""Settings of trials: which differ, and how their scores compare at equal env steps."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from empo_rllib import columns
+from empo_rllib.config.algorithms import ALGORITHMS
+from empo_rllib.config.params import known_params
+from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_space import is_number, leaves
+from empo_rllib.results.report.curves import Curve, read_curve
 from empo_rllib.results.report.groups import trial_label
 from empo_rllib.results.report.numbers import NOTHING
 from empo_rllib.results.report.runs import ReportedRun, ReportedTrial
 from empo_rllib.statistics import Estimate, estimate
 
-# What has no effect on what is learned, or is told elsewhere.
+# These do not change what is learned, or another section reports them.
 _LEFT_OUT = ("name.", "seed.", "storage_path.", "tune.", "checkpoint.", "logging.")
+# Limits end a trial. At equal env steps they have no effect.
+_LIMITS = "stop."
+_PARAMS, _KWARGS = "algorithm.params.", "env.kwargs."
 # Ranks of fewer trials correlate by chance.
 MIN_CORRELATED = 4
 
@@ -32,8 +39,11 @@ class Sample:
         run_number: of the run in the report.
         trial: the trial.
         label: what to call it.
-        settings: its experiment, by dotted key.
-        score: the metric at its end; None where it has not reported any.
+        settings: its experiment, by dotted key, with the defaults of the parameters that other
+            trials set.
+        score: the metric, at the trial's end unless `compare` has chosen another place; None where
+            the trial has not reported any.
+        curve: the metric against env steps.
         sign: 1 where a larger score is better, -1 where a smaller one is.
     """
 
@@ -43,6 +53,7 @@ class Sample:
     label: str
     settings: Mapping[str, Any]
     score: float | None
+    curve: Curve
     sign: int
 
 
@@ -52,6 +63,44 @@ class ValueScores:
 
     value: Any
     estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Trials at an equal number of env steps.
+
+    Attributes:
+        env_steps: where.
+        samples: the trials that have a value there, which is their score.
+    """
+
+    env_steps: float
+    samples: Sequence[Sample]
+
+
+def compare(samples: Sequence[Sample]) -> Comparison | None:
+    """Returns the trials' scores at the most env steps that all of them reached.
+
+    Trials that finished or that the scheduler stopped set this number. Others may have failed or
+    still run: they count if they got as far. A score between two rows of `progress.csv` is
+    interpolated.
+
+    Returns:
+        None where no trial has a score.
+    """
+    scored = [sample for sample in samples if len(sample.curve.xs)]
+    bounding = [sample for sample in scored if sample.trial.summary.is_over] or scored
+    if not bounding:
+        return None
+    env_steps = min(float(sample.curve.xs[-1]) for sample in bounding)
+    return Comparison(
+        env_steps,
+        [
+            replace(sample, score=float(np.interp(env_steps, sample.curve.xs, sample.curve.ys)))
+            for sample in scored
+            if sample.curve.xs[0] <= env_steps <= sample.curve.xs[-1]
+        ],
+    )
 
 
 def samples_of(runs: Sequence[ReportedRun]) -> tuple[str, list[Sample]]:
@@ -68,23 +117,19 @@ def samples_of(runs: Sequence[ReportedRun]) -> tuple[str, list[Sample]]:
         for trial in run.trials:
             summary = trial.summary
             score = summary.metric if len(metrics) == 1 else summary.episode_return_mean
-            settings = {
-                key: value
-                for key, value in leaves(trial.config.to_dict())
-                if not f"{key}.".startswith(_LEFT_OUT) and value != {}
-            }
             samples.append(
                 Sample(
                     run=run,
                     run_number=number,
                     trial=trial,
                     label=trial_label(run, trial, len(runs) > 1),
-                    settings=settings,
+                    settings=_own_settings(trial.config),
                     score=score if score is not None and math.isfinite(score) else None,
+                    curve=read_curve(trial, metric, columns.ENV_STEPS),
                     sign=1 if mode == "max" else -1,
                 )
             )
-    return metric, samples
+    return metric, _with_defaults(samples)
 
 
 def differing_keys(samples: Sequence[Sample]) -> list[str]:
@@ -93,21 +138,28 @@ def differing_keys(samples: Sequence[Sample]) -> list[str]:
     return [key for key in keys if len({_text(sample, key) for sample in samples}) > 1]
 
 
+def is_limit(key: str) -> bool:
+    """Whether a setting only ends training."""
+    return key.startswith(_LIMITS)
+
+
+def in_order(key: str, samples: Sequence[Sample]) -> list[Sample]:
+    """Returns the samples by value: numbers, then lists of numbers, then others as they come."""
+    return sorted(samples, key=lambda sample: _rank(value_of(sample, key)))
+
+
 def group_values(key: str, samples: Sequence[Sample]) -> list[ValueScores]:
-    """Returns the scores by value, numbers in ascending order, others as they first appear."""
+    """Returns the scores by value, the values as `in_order` has them."""
     by_value: dict[str, list[Sample]] = {}
-    for sample in samples:
+    for sample in in_order(key, samples):
         by_value.setdefault(_text(sample, key), []).append(sample)
-    groups = [
+    return [
         ValueScores(
             value_of(members[0], key),
             estimate([m.score for m in members if m.score is not None]),
         )
         for members in by_value.values()
     ]
-    if all(is_number(group.value) for group in groups):
-        groups.sort(key=lambda group: float(group.value))
-    return groups
 
 
 def is_numeric(key: str, samples: Sequence[Sample]) -> bool:
@@ -138,5 +190,41 @@ def value_of(sample: Sample, key: str) -> Any:
     return sample.settings.get(key, NOTHING)
 
 
+def _own_settings(config: ExperimentConfig) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in leaves(config.to_dict())
+        if not f"{key}.".startswith(_LEFT_OUT) and value != {}
+    }
+
+
+def _with_defaults(samples: Sequence[Sample]) -> list[Sample]:
+    """Gives each trial the default of every parameter that other trials set."""
+    keys = dict.fromkeys(key for sample in samples for key in sample.settings)
+    completed = []
+    for sample in samples:
+        defaults = _default_params(sample.trial.config.algorithm.name)
+        # Only the environment itself knows the defaults of its arguments.
+        defaults |= {key: "default" for key in keys if key.startswith(_KWARGS)}
+        missing = {key: defaults[key] for key in keys if key in defaults}
+        completed.append(replace(sample, settings=missing | dict(sample.settings)))
+    return completed
+
+
+def _default_params(algorithm: str) -> dict[str, Any]:
+    rllib = {name: param.default for name, param in known_params(algorithm).items()}
+    return dict(leaves(rllib | dict(ALGORITHMS[algorithm].defaults), _PARAMS))
+
+
+def _rank(value: Any) -> tuple[int, list[float]]:
+    if is_number(value):
+        return 0, [float(value)]
+    if isinstance(value, list) and all(map(is_number, value)):
+        return 1, list(map(float, value))
+    return 2, []
+
+
 def _text(sample: Sample, key: str) -> str:
-    return json.dumps(value_of(sample, key), sort_keys=True, default=str)
+    value = value_of(sample, key)
+    # 0 and 0.0 are one value.
+    return json.dumps(float(value) if is_number(value) else value, sort_keys=True, default=str)

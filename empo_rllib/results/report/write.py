@@ -48,7 +48,7 @@ class Written:
 def write_report(
     runs: Sequence[str | Path],
     out: str | Path,
-    episodes: int = 20,
+    episodes: int = 100,
     seed: int = 0,
     crossplay: str | Path | None = None,
     tell: Tell = lambda text: None,

@@ -14,6 +14,7 @@ from empo_rllib.results.report.numbers import (
     fixed,
     interval,
     percent,
+    percent_interval,
     plural,
 )
 from empo_rllib.results.report.parts import Cell, Paragraph, Part, ReportSection, Table
@@ -45,13 +46,17 @@ def why_not_played(played: PlayedTrials) -> str:
 
 def _explain(runs: Sequence[ReportedRun], played: PlayedTrials) -> str:
     text = (
-        f"Newest checkpoints, {plural(played.episodes, 'new episode')} each to its end, seeds "
-        f"{played.seed} to {played.seed + played.episodes - 1}. Sampled actions are drawn as in "
-        "training; greedy ones are the most likely, for the best trial of each run and for DQN. A "
-        "greedy policy can be stuck where its most likely action changes nothing. The random "
-        "policy draws every action with equal chances; the optimum is a bound, known for Empty "
-        "rooms only."
+        f"Each newest checkpoint plays {plural(played.episodes, 'new episode')} to its end, with "
+        f"the seeds {played.seed} to {played.seed + played.episodes - 1}. The protocol is that of "
+        "the evaluate command, which prints the same numbers. Actions are sampled as in training. "
+        "DQN, and the best trial of each run once more, takes greedy actions: the most likely "
+        "ones. A greedy policy can be stuck where its most likely action changes nothing. "
+        "Intervals are 95 %: bootstrap over episodes for returns, Wilson for success rates. The "
+        "random policy takes every action with equal chances. The optimum is a bound, known for "
+        "Empty rooms only."
     )
+    if any(one.is_best for one in played.evaluations):
+        text += " The best trial is the one with the best metric in training."
     if any(len(run.ranked()) > MAX_EVALUATED for run in runs):
         text += f" Evaluated are the {MAX_EVALUATED} best trials of each run by its metric."
     return text
@@ -67,20 +72,23 @@ def _table(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> Ta
         "95 % interval",
         "interquartile mean",
         "success rate",
+        "success interval",
         "episode length",
     )
     rows = []
     for one in evaluations:
         result = one.result
+        name = trial_label(one.run, one.trial, len(runs) > 1)
         success = percent(result.success_rate) if result.success_rate is not None else None
         rows.append(
             [
-                Cell(trial_label(one.run, one.trial, len(runs) > 1)),
+                Cell(f"{name}, best" if one.is_best else name),
                 Cell(label_of(one.trial.summary.params) or NOTHING),
                 count(one.trial.summary.seed),
                 Cell("greedy" if result.protocol.greedy else "sampled"),
                 *estimate_cells(result.episode_return),
                 success or Cell("not told"),
+                percent_interval(result.success_interval_95),
                 fixed(result.episode_length.mean, 1),
             ]
         )
@@ -97,12 +105,13 @@ def _references(evaluations: Sequence[Evaluation]) -> list[list[Cell]]:
             [
                 *(Cell(f"random policy{where}"), unknown, unknown, Cell("random")),
                 *estimate_cells(chance.episode_return),
-                unknown if chance.success_rate is None else percent(chance.success_rate),
+                percent(chance.success_rate),
+                percent_interval(chance.success_interval_95),
                 fixed(chance.episode_length.mean, 1),
             ]
         )
         optimum = Cell("unknown") if references.optimum is None else fixed(references.optimum)
-        rows.append([Cell(f"optimum{where}"), *[unknown] * 3, optimum, *[unknown] * 4])
+        rows.append([Cell(f"optimum{where}"), *[unknown] * 3, optimum, *[unknown] * 5])
     return rows
 
 
@@ -127,9 +136,18 @@ def _groups(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> T
                 interval(estimate.interquartile_mean_interval_95),
                 fixed(estimate.mean),
                 Cell("not told") if success is None else percent(success.mean),
+                percent_interval(success.interquartile_mean_interval_95 if success else None),
             ]
         )
-    columns = ("settings", "seeds", "interquartile mean", "95 % interval", "mean", "success rate")
+    columns = (
+        "settings",
+        "seeds",
+        "interquartile mean",
+        "95 % interval",
+        "mean",
+        "success rate",
+        "success interval",
+    )
     title = "Seeds of the same settings, evaluated (sampled; DQN greedy): bootstrap over seeds"
     return Table(title, columns, rows) if rows else None
 
@@ -143,8 +161,7 @@ def _details(runs: Sequence[ReportedRun], evaluations: Sequence[Evaluation]) -> 
     """Policies and agents of the best trials, where there is more than one of either."""
     rows = []
     for one in evaluations:
-        best = one.run.result.best()
-        if best is None or one.trial.id != best.trial_id:
+        if not one.is_best and len(one.run.trials) > 1:
             continue
         result = one.result
         of_policies = {f"policy {name}": e for name, e in result.policy_return.items()}

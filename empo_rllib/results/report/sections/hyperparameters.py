@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from empo_rllib.results.labels import short_names
 from empo_rllib.results.report.charts.points import Point, draw_points
-from empo_rllib.results.report.groups import trial_label
-from empo_rllib.results.report.numbers import count, estimate_cells, fixed, setting
+from empo_rllib.results.report.numbers import count, estimate_cells, fixed, plural, setting
 from empo_rllib.results.report.parts import (
     Cell,
     Chart,
@@ -21,9 +20,13 @@ from empo_rllib.results.report.parts import (
 from empo_rllib.results.report.runs import ReportedRun
 from empo_rllib.results.report.settings import (
     MIN_CORRELATED,
+    Comparison,
     Sample,
+    compare,
     differing_keys,
     group_values,
+    in_order,
+    is_limit,
     is_numeric,
     rank_correlation,
     samples_of,
@@ -42,22 +45,45 @@ def build_hyperparameters(runs: Sequence[ReportedRun]) -> ReportSection:
         text = "No setting differs between the trials, apart from the seed."
         return ReportSection("hyperparameters", _TITLE, [Paragraph(text)])
     names = short_names(keys)
-    scored = [sample for sample in samples if sample.score is not None]
-    parts: list[Part] = [
-        Paragraph(
-            f"Effects are on {metric} at the end of training. They are what goes together in these "
-            "trials: with few of them, or where other settings differ too, it need not be a cause."
-        )
-    ]
+    trials = _trials(keys, names, metric, samples)
     if len({run.config.env.id for run in runs}) > 1:
-        parts = [Paragraph("The runs have different environments, whose returns do not compare.")]
-    elif scored:
-        parts.append(_effects(keys, names, scored))
-        charts = [_chart(key, names[key], metric, scored) for key in keys[:_MAX_CHARTS]]
+        text = "The runs have different environments, whose returns do not compare."
+        return ReportSection("hyperparameters", _TITLE, [Paragraph(text), trials])
+    compared = compare(samples)
+    effective = [key for key in keys if not is_limit(key)]
+    parts: list[Part] = [Paragraph(_explain(metric, samples, compared, bool(effective)))]
+    if compared is not None and effective:
+        parts.append(_effects(effective, names, compared.samples))
+        score = _at(metric, compared)
+        charts = [_chart(k, names[k], score, compared.samples) for k in effective[:_MAX_CHARTS]]
         parts.append(Charts(charts, "beside"))
-    return ReportSection(
-        "hyperparameters", _TITLE, [*parts, _trials(runs, keys, names, metric, samples)]
+        trials = _trials(keys, names, metric, samples, compared)
+    return ReportSection("hyperparameters", _TITLE, [*parts, trials])
+
+
+def _explain(
+    metric: str, samples: Sequence[Sample], compared: Comparison | None, has_effects: bool
+) -> str:
+    if not has_effects:
+        return "Only limits (stop) differ between the trials. They have no effect that is compared."
+    if compared is None:
+        return f"No trial has reported {metric} yet."
+    text = (
+        f"Trials are compared at equal env steps: by {metric} at {compared.env_steps:,.0f} env "
+        "steps. All trials that finished or were stopped early got that far. "
+        "A value between two rows of progress.csv is interpolated. "
     )
+    if missing := len(samples) - len(compared.samples):
+        text += f"Left out, without a value there: {missing} of {plural(len(samples), 'trial')}. "
+    return text + (
+        "A parameter that a trial does not set has its default value. An effect is a correlation "
+        "in these trials. With few trials, or where other settings differ too, the setting need "
+        "not be its cause."
+    )
+
+
+def _at(metric: str, compared: Comparison) -> str:
+    return f"{metric} at {compared.env_steps:,.0f} env steps"
 
 
 def _effects(keys: Sequence[str], names: dict[str, str], samples: Sequence[Sample]) -> Table:
@@ -89,7 +115,7 @@ def _correlation(key: str, samples: Sequence[Sample]) -> Cell:
     return fixed(rank_correlation(key, samples), 2)
 
 
-def _chart(key: str, name: str, metric: str, samples: Sequence[Sample]) -> Chart:
+def _chart(key: str, name: str, score: str, samples: Sequence[Sample]) -> Chart:
     numeric = is_numeric(key, samples)
     points = [
         Point(
@@ -98,31 +124,36 @@ def _chart(key: str, name: str, metric: str, samples: Sequence[Sample]) -> Chart
             sample.label,
             sample.run_number,
         )
-        for sample in samples
+        for sample in in_order(key, samples)
         if sample.score is not None
     ]
-    title = f"{metric} against {name}"
+    title = f"{score} against {name}"
     rows = [
         [setting(one.value), count(one.estimate.n), *estimate_cells(one.estimate)]
         for one in group_values(key, samples)
     ]
     columns = (name, "trials", "mean", "95 % interval", "interquartile mean")
-    table = Table(f"{metric} by {name}", columns, rows)
+    table = Table(f"{score} by {name}", columns, rows)
     return Chart(title, [View(draw_points(title, points, name), table)])
 
 
 def _trials(
-    runs: Sequence[ReportedRun],
     keys: Sequence[str],
     names: dict[str, str],
     metric: str,
     samples: Sequence[Sample],
+    compared: Comparison | None = None,
 ) -> Table:
-    columns = ["trial", "seed", *(names[key] for key in keys), metric]
+    columns = ["trial", "seed", *(names[key] for key in keys), f"{metric} at the end", "env steps"]
+    scores = {}
+    if compared is not None:
+        columns.append(_at(metric, compared))
+        scores = {sample.label: sample.score for sample in compared.samples}
     rows = []
     for sample in samples:
         values = (setting(value_of(sample, key)) for key in keys)
-        label = trial_label(sample.run, sample.trial, len(runs) > 1)
-        seed = count(sample.trial.summary.seed)
-        rows.append([Cell(label), seed, *values, fixed(sample.score)])
-    return Table("Settings that differ, and what came of each trial", columns, rows)
+        summary = sample.trial.summary
+        row = [Cell(sample.label), count(summary.seed), *values, fixed(sample.score)]
+        row.append(count(summary.env_steps))
+        rows.append(row if compared is None else [*row, fixed(scores.get(sample.label))])
+    return Table("Settings that differ, and the result of each trial", columns, rows)

@@ -23,6 +23,18 @@
   tell();
 })();
 
+// Tables that are wider than their box say so.
+(() => {
+  const watcher = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const wide = target.scrollWidth > target.clientWidth;
+      target.classList.toggle("wide", wide);
+      target.previousElementSibling.hidden = !wide;
+    }
+  });
+  for (const box of document.querySelectorAll(".scroll")) watcher.observe(box);
+})();
+
 // Tables: a click on a column's name sorts by it, another one the other way round.
 (() => {
   const collator = new Intl.Collator(undefined, { numeric: true });

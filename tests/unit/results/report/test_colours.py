@@ -27,17 +27,96 @@ XYZ = np.array(
 CLEARLY = 10
 
 
+SERIES = [f"s{number}" for number in range(7)]
+# Opacity of what is drawn over the page: lines and points that hold numbers have none.
+OPAQUE = ("line", "member", "point", "axis", "cursor", "goal", "bar")
+
+
+def palette(theme):
+    """All colours of a theme by name."""
+    found = {}
+    for name, value in re.findall(r"--([a-z]+\d?): (.+);", CSS):
+        texts = re.findall(r"#[0-9a-f]{6}", value)
+        if texts:
+            found[name] = texts[-1 if theme == "dark" else 0]
+    return found
+
+
 def colours(theme):
     """The colours of the page and of the series."""
-    values = {}
-    for name, value in re.findall(r"--(page|s\d): (.+);", CSS):
-        texts = re.findall(r"#[0-9a-f]{6}", value)
-        values[name] = texts[-1 if theme == "dark" else 0]
-    return values
+    return {name: colour for name, colour in palette(theme).items() if name in ("page", *SERIES)}
+
+
+def rgb(colour):
+    return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+
+
+def mixed(colour, share, below):
+    """A translucent colour over another one, as browsers mix them."""
+    parts = np.rint(255 * (share * rgb(colour) + (1 - share) * rgb(below))).astype(int)
+    return "#" + "".join(f"{part:02x}" for part in parts)
+
+
+def contrast(one, other):
+    """The contrast ratio of WCAG 2.2, of which text needs 4.5 and lines need 3."""
+    lights = []
+    for colour in (one, other):
+        encoded = rgb(colour)
+        linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+        lights.append(float(linear @ [0.2126, 0.7152, 0.0722]))
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+def opacities(pattern):
+    """The numbers that a pattern finds in the style."""
+    return [float(text) for text in re.findall(pattern, CSS)]
+
+
+def test_the_contrast_is_that_of_wcag():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_stands_out_from_the_page_from_panels_and_from_shaded_cells(theme):
+    found = palette(theme)
+    shades = opacities(r"\.level\d .+ (\d+)%")
+    assert len(shades) == 10
+    cells = [mixed(found["s0"], shade / 100, found["page"]) for shade in shades]
+
+    for below in (found["page"], found["panel"]):
+        for name in ("text", "faint", "link"):
+            assert contrast(found[name], below) >= 4.5, (name, below)
+    assert min(contrast(found["text"], cell) for cell in cells) >= 4.5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_lines_points_and_marks_stand_out(theme):
+    """Also on panels, on which the maps are."""
+    found = palette(theme)
+
+    for below in (found["page"], found["panel"]):
+        for name in (*SERIES, "faint", "text"):
+            assert contrast(found[name], below) >= 3, (name, below)
+    for name in OPAQUE:
+        rules = re.findall(rf"\.{name}\b[^{{}}]*{{([^}}]*)}}", CSS)
+        assert rules
+        assert all("opacity" not in rule for rule in rules), name
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_intervals_have_an_edge_that_stands_out_and_walls_do_too(theme):
+    found = palette(theme)
+    (band,) = re.findall(r"\.band {([^}]*)}", CSS)
+    assert "stroke: var(--c)" in band
+    assert " opacity" not in band  # of the area only
+    (wall,) = opacities(r"\.wall .*fill-opacity: (\.\d+)")
+
+    assert contrast(mixed(found["faint"], wall, found["panel"]), found["panel"]) >= 3
 
 
 def lab(colour, sight):
-    encoded = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    encoded = rgb(colour)
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     seen = np.clip(np.asarray(SIGHT[sight]) @ linear, 0, 1)
     x, y, z = np.cbrt(np.maximum(XYZ @ seen / XYZ.sum(1), 1e-6))

@@ -19,7 +19,7 @@ def test_the_matrix_has_a_shaded_cell_per_pair(crossplay):
         ["red", "0.900 (0.800 to 1.000), success 100%", "0.250 (0.200 to 0.300), success 50%"],
         ["blue", "0.125 (0.100 to 0.200)", "0.800 (0.700 to 0.900), success 75%"],
     ]
-    assert [[cell.level for cell in row[1:]] for row in matrix.rows] == [[9, 1], [0, 8]]
+    assert [[cell.level for cell in row[1:]] for row in matrix.rows] == [[9, 2], [1, 8]]
     assert [cell.text for cell in players.rows[1][:5]] == [
         "blue",
         "0.800",
@@ -41,7 +41,33 @@ def test_equal_returns_are_shaded_alike(crossplay):
 
     matrix = build_crossplay(CrossPlay.model_validate(crossplay)).parts[1]
 
-    assert {cell.level for row in matrix.rows for cell in row[1:]} == {0}
+    assert {cell.level for row in matrix.rows for cell in row[1:]} == {9}
+
+
+@pytest.mark.parametrize(
+    ("returns", "random_partner", "low", "high", "levels"),
+    [
+        ([[0.96, 0.94], [0.94, 0.96]], [0.9, 0.9], "0.000", "0.960", [[9, 9], [9, 9]]),
+        (
+            [[-150.0, -152.0], [-190.0, -150.0]],
+            [-200.0, -180.0],
+            "-200.000",
+            "0.000",
+            [[2, 2], [0, 2]],
+        ),
+        ([[1.0, -1.0], [0.0, 0.5]], [0.0, 0.0], "-1.000", "1.000", [[9, 0], [5, 7]]),
+        ([[0.0, 0.0], [0.0, 0.0]], [0.0, 0.0], "0.000", "0.000", [[0, 0], [0, 0]]),
+    ],
+)
+def test_shades_are_on_a_scale_with_zero_that_the_text_tells(
+    crossplay, returns, random_partner, low, high, levels
+):
+    content = {**crossplay, "returns": returns, "random_partner": random_partner}
+
+    text, matrix, _ = build_crossplay(CrossPlay.model_validate(content)).parts
+
+    assert f"from {low} to {high}" in text.text
+    assert [[cell.level for cell in row[1:]] for row in matrix.rows] == levels
 
 
 def test_of_one_episode_there_is_no_interval(crossplay, tmp_path):

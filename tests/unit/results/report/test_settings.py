@@ -9,6 +9,8 @@ import pytest
 from scipy import stats
 from sweeps import edit_summary, write_sweep
 
+from empo_rllib.config.algorithms import ALGORITHMS
+from empo_rllib.config.params import known_params
 from empo_rllib.results.labels import label_of, short_names
 from empo_rllib.results.report.runs import read_runs
 from empo_rllib.results.report.settings import (
@@ -41,17 +43,54 @@ def test_nothing_differs_between_seeds(tmp_path):
     assert differing_keys(samples_of(runs)[1]) == []
 
 
-def test_a_setting_that_a_trial_lacks_is_a_value_of_its_own(tmp_path):
-    params = {"lr": {"grid_search": [0.1]}, "gamma": 0.9}
+@pytest.mark.parametrize(("given", "values"), [(0.9, [0.9, 0.99]), (0.99, []), (1, [0.99, 1])])
+def test_a_parameter_that_a_trial_does_not_set_has_its_default(tmp_path, given, values):
+    """RLlib's default of gamma is 0.99."""
+    params = {"lr": {"grid_search": [0.1]}, "gamma": given}
     folders = [
         write_sweep(tmp_path / "a", lrs=(0.1,)),
         write_sweep(tmp_path / "b", lrs=(0.1,), algorithm={"name": "PPO", "params": params}),
     ]
     samples = samples_of(read_runs(folders))[1]
 
-    assert differing_keys(samples) == ["algorithm.params.gamma"]
-    assert not is_numeric("algorithm.params.gamma", samples)
-    assert [group.value for group in group_values("algorithm.params.gamma", samples)] == ["–", 0.9]
+    assert differing_keys(samples) == (["algorithm.params.gamma"] if values else [])
+    assert is_numeric("algorithm.params.gamma", samples)
+    groups = group_values("algorithm.params.gamma", samples)
+    assert [group.value for group in groups] == (values or [0.99])
+
+
+def test_zero_and_the_default_of_0_point_0_are_one_value(tmp_path):
+    params = {"lr": {"grid_search": [0.1]}, "entropy_coeff": 0}
+    folders = [
+        write_sweep(tmp_path / "a", lrs=(0.1,)),
+        write_sweep(tmp_path / "b", lrs=(0.1,), algorithm={"name": "PPO", "params": params}),
+    ]
+
+    assert differing_keys(samples_of(read_runs(folders))[1]) == []
+
+
+def test_what_an_algorithm_or_a_trial_does_not_have_stays_a_category(tmp_path):
+    dqn = {"name": "DQN", "params": {"lr": {"grid_search": [0.1]}, "epsilon": 0.1}}
+    kwargs = {"id": "MultiGrid-Empty-5x5-v0", "num_agents": 2, "kwargs": {"max_steps": 50}}
+    folders = [
+        write_sweep(tmp_path / "a", lrs=(0.1,)),
+        write_sweep(tmp_path / "b", lrs=(0.1,), algorithm=dqn),
+        write_sweep(tmp_path / "c", lrs=(0.1,), env=kwargs),
+    ]
+    samples = samples_of(read_runs(folders))[1]
+
+    def values(key):
+        return [group.value for group in group_values(key, samples)]
+
+    assert values("algorithm.params.epsilon") == [0.1, "–"]
+    assert values("env.kwargs.max_steps") == [50, "default"]
+
+
+def test_every_default_of_rllib_is_known():
+    """The table has null for a default that JSON cannot hold; every such parameter takes null."""
+    params = [param for name in ALGORITHMS for param in known_params(name).values()]
+
+    assert all(param.default is not None or "null" in param.kinds for param in params)
 
 
 def test_scores_by_value_are_those_of_its_trials_in_ascending_order(tmp_path):
