@@ -39,6 +39,8 @@ TRIAL_KEYS = {
     "metric",
     "is_settled",
     "checkpoint",
+    "best_checkpoint",
+    "best_score",
     "error",
 }
 GROUP_KEYS = {"params", "trials", "n", "mean", "interquartile_mean", "interval_95"}
