@@ -25,9 +25,22 @@ AXES = ((columns.ENV_STEPS, "env steps"), (columns.TIME_S, "seconds of training"
 _TEAM = (
     (columns.EPISODE_RETURN_MEAN, "return (sum over agents)"),
     (columns.SUCCESS_RATE, "success rate"),
+    (columns.EVALUATION + columns.EPISODE_RETURN_MEAN, "return in evaluations"),
+    (columns.EVALUATION + columns.SUCCESS_RATE, "success rate in evaluations"),
+)
+# What learners measure, by algorithm one or the other; titles end in the policy's name.
+_LEARNER = (
+    ("entropy", "entropy of"),
+    ("kl", "KL divergence of"),
+    ("policy_loss", "policy loss of"),
+    ("value_loss", "value loss of"),
+    ("q_loss", "Q loss of"),
+    ("td_error", "TD error of"),
+    ("gradient_norm", "gradient norm of"),
 )
 # The curves of a hundred policies would be a file that nobody opens.
 _MAX_POLICIES = 8
+_MAX_LEARNERS = 4
 
 
 def build_curves(runs: Sequence[ReportedRun]) -> ReportSection:
@@ -35,8 +48,8 @@ def build_curves(runs: Sequence[ReportedRun]) -> ReportSection:
     groups = group_trials(runs)
     drawn = drawn_groups(groups)
     policies = list(dict.fromkeys(policy for run in runs for policy in policies_of(run)))
-    columns = _columns(policies[:_MAX_POLICIES])
-    charts = [chart for column, title in columns if (chart := _chart(drawn, column, title))]
+    charts = _charts(drawn, _columns(policies[:_MAX_POLICIES]))
+    learners = _charts(drawn, _learner_columns(policies[:_MAX_LEARNERS]))
     if not charts:
         text = "No trial has finished an episode yet, so there is nothing to draw."
         return ReportSection("curves", "Learning curves", [Paragraph(text)])
@@ -48,11 +61,36 @@ def build_curves(runs: Sequence[ReportedRun]) -> ReportSection:
     ]
     if len(policies) > _MAX_POLICIES:
         parts.append(Paragraph(f"Drawn are the first {_MAX_POLICIES} of {len(policies)} policies."))
+    if learners:
+        parts += [Paragraph(_explain_learners(len(policies))), Charts(learners)]
     return ReportSection("curves", "Learning curves", parts)
+
+
+def _explain_learners(num_policies: int) -> str:
+    text = (
+        "The learner's own numbers, each of one training iteration. Entropy falls as a policy "
+        "becomes sure of its actions. At 0 it explores no more."
+    )
+    if num_policies > _MAX_LEARNERS:
+        text += f" Drawn are the first {_MAX_LEARNERS} of {num_policies} policies."
+    return text
 
 
 def _columns(policies: Sequence[str]) -> list[tuple[str, str]]:
     return [*_TEAM, *((columns.POLICY_RETURN_MEAN + p, f"return of policy {p}") for p in policies)]
+
+
+def _learner_columns(policies: Sequence[str]) -> list[tuple[str, str]]:
+    return [
+        (f"{columns.LEARNER}{policy}/{name}", f"{title} policy {policy}")
+        for name, title in _LEARNER
+        for policy in policies
+    ]
+
+
+def _charts(groups: Sequence[TrialGroup], drawn: Sequence[tuple[str, str]]) -> list[Chart]:
+    """Returns the charts of those columns that some trial has."""
+    return [chart for column, title in drawn if (chart := _chart(groups, column, title))]
 
 
 def _chart(groups: Sequence[TrialGroup], column: str, title: str) -> Chart | None:

@@ -8,7 +8,9 @@ from sweeps import edit_summary, row, write_rows, write_sweep
 
 from empo_rllib.results.report.curves import MAX_POINTS, build_series, interval_of_mean, read_curve
 from empo_rllib.results.report.groups import MAX_DRAWN, drawn_groups, group_trials
+from empo_rllib.results.report.parts import Charts
 from empo_rllib.results.report.runs import ReportedTrial, read_runs
+from empo_rllib.results.report.sections.learning_curves import build_curves
 from empo_rllib.statistics import estimate
 
 RETURN = "episode_return_mean"
@@ -112,3 +114,50 @@ def test_the_best_groups_are_drawn_where_there_are_too_many(tmp_path, mode):
 
     shown = [group.trials[0].summary.params["algorithm.params.lr"] for group in drawn]
     assert shown == (lrs[2:] if mode == "max" else lrs[:-2])
+
+
+def charts_by_title(folder):
+    parts = build_curves(read_runs([folder])).parts
+    return {c.title: c for part in parts if isinstance(part, Charts) for c in part.charts}
+
+
+def test_what_learners_and_evaluations_measured_is_drawn(tmp_path):
+    folder = write_sweep(tmp_path / "run", lrs=(0.01,), seeds=(0,))
+    entropies = [1.9, 1.5, 0.4]
+    rows = [
+        row(i + 1, 10.0 * i, **{"learner/agent_0/entropy": entropy, "learner/agent_0/kl": 0.01})
+        for i, entropy in enumerate(entropies)
+    ]
+    rows[1] |= {"evaluation/episode_return_mean": 0.75}
+    rewrite(folder, 0, rows)
+
+    charts = charts_by_title(folder)
+
+    assert list(charts) == [
+        "return (sum over agents)",
+        "return in evaluations",
+        "return of policy agent_0",
+        "return of policy agent_1",
+        "entropy of policy agent_0",
+        "KL divergence of policy agent_0",
+    ]
+    by_env_steps, by_seconds = charts["entropy of policy agent_0"].views
+    for view, xs in ((by_env_steps, ["100", "200", "300"]), (by_seconds, ["2", "4", "6"])):
+        assert [line[0].text.partition(".")[0] for line in view.table.rows] == xs
+        assert [float(line[1].text) for line in view.table.rows] == entropies
+    (evaluation,) = charts["return in evaluations"].views[0].table.rows
+    assert [float(cell.text) for cell in evaluation] == [200, 0.75]
+
+
+def test_the_learners_of_many_policies_are_not_all_drawn(tmp_path):
+    folder = write_sweep(
+        tmp_path / "run",
+        lrs=(0.01,),
+        seeds=(0,),
+        env={"id": "MultiGrid-Empty-5x5-v0", "num_agents": 6},
+    )
+    names = ("policy_return_mean/agent_{}", "learner/agent_{}/entropy")
+    numbers = {name.format(i): 1.0 for name in names for i in range(6)}
+    rewrite(folder, 0, [row(i, 1.0, **numbers) for i in (1, 2)])
+    drawn = [title for title in charts_by_title(folder) if title.startswith("entropy")]
+    assert drawn == [f"entropy of policy agent_{i}" for i in range(4)]
