@@ -98,8 +98,8 @@ def write_checkpoint(
     counters: Mapping[str, Any],
     episodes: list[dict[str, Any]],
     num_to_keep: int,
-    score: float | None = None,
-    mode: Mode = "max",
+    score: float | None,
+    mode: Mode,
 ) -> Path:
     """Saves `algorithm` beside its counters and newest episodes.
 

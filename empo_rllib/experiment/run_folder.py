@@ -310,13 +310,13 @@ def choose_checkpoint(trial_folder: Path, which: Which, mode: Mode) -> Path | No
         CheckpointError: All are damaged, or there are some, and none has a score.
     """
     # Runs may be shared without the pickles beside the policies.
+    best = best_intact(trial_folder, mode, within=POLICIES) if which == "best" else None
+    if best is not None:
+        return best
     newest = newest_intact(trial_folder, within=POLICIES)
-    if which == "last" or newest is None:
-        return newest
-    best = best_intact(trial_folder, mode, within=POLICIES)
-    if best is None:
+    if which == "best" and newest is not None:
         raise CheckpointError(
             f"{trial_folder}: no checkpoint has a score: each was saved before there were enough "
             "episodes for tune.metric, or by an older version. Take the last: --checkpoint last."
         )
-    return best
+    return newest

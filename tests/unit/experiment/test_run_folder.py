@@ -226,6 +226,17 @@ def test_the_best_checkpoint_of_a_trial_is_found_when_asked_for(
         locate(trial / "checkpoint_000004", "best")
 
 
+def test_of_the_newest_checkpoint_nothing_is_said_where_the_best_is_asked_for(
+    run_folder, write_checkpoint_folder, caplog
+):
+    trial = run_folder() / "trial_00001"
+    for iteration, score in ((3, 0.96), (4, 0.84)):
+        write_checkpoint_folder(trial, iteration, score=score)
+    (trial / "checkpoint_000004" / "state.json").write_text("{")
+    assert locate(trial, "best").checkpoint == trial / "checkpoint_000003"
+    assert not caplog.text
+
+
 def test_the_best_checkpoint_is_the_lowest_where_less_is_better(
     run_folder, write_checkpoint_folder
 ):
