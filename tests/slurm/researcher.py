@@ -171,7 +171,11 @@ def leftovers(slurm: Slurm, nodes: list[str]) -> list[str]:
         left += [f"{node}: process {args}" for args in processes(slurm, node)]
         sockets = host.run(["ss", "--listening", "--tcp", "--no-header", "--processes"]).stdout
         left += [f"{node}: {line}" for line in sockets.splitlines() if "slurmd" not in line]
-        files = host.run(["find", "/tmp", "/dev/shm", "-mindepth", "1"]).stdout.split()
+        # What is removed while `find` looks is the only thing it may complain of.
+        found = host.run(["find", "/tmp", "/dev/shm", "-mindepth", "1"], check=False)
+        said = found.stderr.splitlines()
+        assert all(line.endswith("No such file or directory") for line in said), found.stderr
+        files = found.stdout.split()
         left += [f"{node}: file {name}" for name in files if not re.search(r"/\.\w+$", name)]
     return left
 
