@@ -164,9 +164,11 @@ class Concatenation(Encoder):
         return features
 
     def write(self, observation: Any, features: Tensor) -> None:
-        places = features.split(self.sizes, 1)
-        for part, key, place in zip(self.parts, self.keys, places, strict=True):
-            cast("Encoder", part).write(observation[key], place)
+        start = 0
+        for part, key, size in zip(self.parts, self.keys, self.sizes, strict=True):
+            # Not `split`: gradients of convolutions do not pass what is written into its views.
+            cast("Encoder", part).write(observation[key], features.narrow(1, start, size))
+            start += size
 
 
 def _any_leaf(observation: Any) -> Tensor:

@@ -158,3 +158,26 @@ def test_a_picture_of_floats_is_not_scaled() -> None:
 def test_a_space_without_fixed_size_is_refused_with_the_way_out(space: gym.Space) -> None:
     with pytest.raises(ValueError, match=r"not supported by the default model.*model\.class"):
         build_encoder(space, hidden_sizes=[8])
+
+
+NESTED = {
+    "alone": lambda space: space,
+    "in a dict, with another and an agent's id": lambda space: spaces.Dict(
+        agent_id=spaces.Box(0.0, 1.0, (2,)), observation=space, other=PICTURE
+    ),
+    "in a tuple": lambda space: spaces.Tuple([space, space]),
+    "deep": lambda space: spaces.Dict(a=spaces.Tuple([spaces.Dict(b=space, c=space)])),
+}
+
+
+@pytest.mark.parametrize("nesting", NESTED)
+@pytest.mark.parametrize("name", [*SPACES, "picture"])
+def test_every_parameter_learns_from_every_kind_of_observation(name: str, nesting: str) -> None:
+    space = NESTED[nesting]({**SPACES, "picture": PICTURE}[name])
+    torch.manual_seed(0)
+    encoder = build_encoder(space, hidden_sizes=[8])
+
+    encoder(batched(space, samples(space))).square().sum().backward()
+
+    gradients = [parameter.grad for parameter in encoder.parameters()]
+    assert all(gradient is not None and gradient.any() for gradient in gradients)
