@@ -36,7 +36,7 @@ def play_batched_episodes(
     while grids.present.any():
         present = grids.present.copy()
         grids.step([players.choose(present)])
-        over = recorder.add_step(present, grids.paid)
+        over = recorder.add_step(present, grids.paid, running=np.asarray(present.any(1)))
         finished += over.values()
         begin(over)
     return sorted(finished, key=lambda episode: episode.seed or 0)

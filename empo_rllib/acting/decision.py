@@ -12,7 +12,7 @@ from ray.rllib.core.distribution.torch.torch_distribution import (
     TorchSquashedGaussian,
 )
 from ray.rllib.core.rl_module.rl_module import RLModule
-from ray.rllib.utils.spaces.space_utils import clip_action, unsquash_action
+from ray.rllib.utils.spaces.space_utils import unsquash_action
 from torch import Tensor
 
 from empo_rllib.errors import ConfigError
@@ -68,18 +68,17 @@ def sample_categorical(logits: Tensor) -> tuple[Tensor, Tensor]:
     return actions, log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
 
-def actions_for_env(actions: Any, space: Any, normalize: bool, clip: bool) -> Any:
+def actions_for_env(actions: Any, space: Any, normalize: bool) -> Any:
     """Returns actions as RLlib's `NormalizeAndClipActions` hands them to the environment.
+
+    What is still beyond the bounds of a Box is clipped there (`envs/actions.py`).
 
     Args:
         actions: One or, for a plain space, arrays of them, as the policy's distribution has them.
         space: Their space, nested as `get_base_struct_from_space` returns it.
         normalize: Map Box actions from [-1, 1] to the bounds of the space.
-        clip: Clip Box actions to the bounds; only where `normalize` is off.
     """
-    if normalize:
-        return unsquash_action(actions, space)
-    return clip_action(actions, space) if clip else actions
+    return unsquash_action(actions, space) if normalize else actions
 
 
 def _distribution(module: RLModule, outputs: Mapping[str, Any], greedy: bool) -> Any:

@@ -72,17 +72,19 @@ class EpisodeRecorder:
         self.life, self.steps = time.time_ns(), 0
         self.seeds: list[int | None] = [None] * envs.num_envs
 
-    def add_step(self, present: np.ndarray, rewards: np.ndarray) -> dict[int, FinishedEpisode]:
+    def add_step(
+        self, present: np.ndarray, rewards: np.ndarray, running: np.ndarray
+    ) -> dict[int, FinishedEpisode]:
         """Takes the envs' last step.
 
         Args:
-            present: bool [N, A]: who acted in it. An env in which nobody did waits.
+            present: bool [N, A]: who acted in it.
             rewards: [N, A]: what it paid.
+            running: bool [N]: the envs that took it.
 
         Returns:
             The episodes that it ended, by env.
         """
-        running = present.any(1)
         self._returns += rewards
         self._acted += present
         self._length += running

@@ -42,9 +42,8 @@ class ActingPolicy:
 
     Args:
         module: The policy's RLModule, with its weights.
-        action_space: Of one agent, as the environment has it.
+        action_space: What it chooses from, as in `ParallelMultiAgentEnv.action_spaces`.
         normalize_actions: As `normalize` of `actions_for_env`.
-        clip_actions: As `clip` of `actions_for_env`.
         env_steps: How long it has been trained, which decides how much DQN explores.
 
     Attributes:
@@ -60,7 +59,6 @@ class ActingPolicy:
         action_space: gym.Space,
         *,
         normalize_actions: bool,
-        clip_actions: bool,
         env_steps: int,
     ) -> None:
         self.module = module
@@ -69,7 +67,6 @@ class ActingPolicy:
             raise ConfigError(f"{type(module).__name__}: DQN with a state cannot be played.")
         self._space = get_base_struct_from_space(action_space)
         self.normalize_actions = normalize_actions
-        self.clip_actions = clip_actions
         self.env_steps = env_steps
 
     def act(
@@ -88,8 +85,10 @@ class ActingPolicy:
         """
         memories = memories or [{} for _ in observations]
         chosen = self._choose(batch(list(observations)), greedy, memories)
-        bounds = self._space, self.normalize_actions, self.clip_actions
-        return [actions_for_env(action, *bounds) for action in unbatch(chosen)]
+        return [
+            actions_for_env(action, self._space, self.normalize_actions)
+            for action in unbatch(chosen)
+        ]
 
     def choose(self, observations: Any, greedy: bool) -> Any:
         """Chooses actions as the policy's distribution has them, which discrete ones are taken as.

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import gymnasium as gym
+from pettingzoo import ParallelEnv
 
 from empo_rllib.acting.memory import Memory
 from empo_rllib.acting.policies import Acts, RandomPolicy
+from empo_rllib.envs.actions import adapt_action
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,11 @@ class ActingPolicies:
         return observation if adapter is None else adapter(observation)
 
 
-def random_team(action_spaces: Mapping[str, gym.Space], seed: int) -> ActingPolicies:
-    """Returns a random policy for each agent."""
+def random_team(env: ParallelEnv, seed: int) -> ActingPolicies:
+    """Returns a random policy for each agent of an environment."""
     policies = {
-        agent: RandomPolicy(space, [seed, number])
-        for number, (agent, space) in enumerate(action_spaces.items())
+        agent: RandomPolicy(adapt_action(env.action_space(agent))[0], [seed, number])
+        for number, agent in enumerate(env.possible_agents)
     }
     return ActingPolicies(dict(policies), {agent: agent for agent in policies})
 

@@ -12,6 +12,7 @@ from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.fields import PLAIN_NAME
 from empo_rllib.config.policies import resolve_policies
 from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.adapting import adapt_observation, agents_of
 from empo_rllib.errors import ConfigError, EnvError
 
@@ -67,11 +68,9 @@ def build_policies(config: ExperimentConfig, env: Any) -> dict[str, Policy]:
             checkpoint=entry.checkpoint,
             agent_id_input=with_id,
             observation_space=_common(name, entry.agents, seen),
-            action_space=_common(
-                name, entry.agents, {a: _space(env, "action_space", a) for a in seen}
-            ),
+            action_space=_common(name, entry.agents, {a: _action_space(env, a) for a in seen}),
         )
-    _check_action_spaces(config, built)
+    _check_action_spaces(config, built, env)
     return built
 
 
@@ -121,7 +120,9 @@ def _check_names(names: Iterable[str]) -> None:
             )
 
 
-def _check_action_spaces(config: ExperimentConfig, policies: Mapping[str, Policy]) -> None:
+def _check_action_spaces(
+    config: ExperimentConfig, policies: Mapping[str, Policy], env: Any
+) -> None:
     if config.model.class_ is not None:
         return
     allowed = ALGORITHMS[config.algorithm.name].action_spaces
@@ -130,8 +131,13 @@ def _check_action_spaces(config: ExperimentConfig, policies: Mapping[str, Policy
             kinds = " or ".join(allowed)
             raise ConfigError(
                 f"algorithm.name = {config.algorithm.name!r} acts in {kinds} spaces; "
-                f"{policy.agents[0]!r} has {policy.action_space}."
+                f"{policy.agents[0]!r} has {_space(env, 'action_space', policy.agents[0])}."
             )
+
+
+def _action_space(env: Any, agent: str) -> gym.Space:
+    """Returns what the agent's policy chooses from."""
+    return adapt_action(_space(env, "action_space", agent))[0]
 
 
 def _space(env: Any, kind: str, agent: str) -> gym.Space:

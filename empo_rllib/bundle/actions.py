@@ -9,10 +9,20 @@ from typing import Any
 import numpy as np
 
 from .errors import BundleError
-from .fields import number, one_of, refused, take, take_shape, take_sizes
+from .fields import (
+    MAX_ELEMENTS,
+    checked,
+    number,
+    one_of,
+    refused,
+    take,
+    take_shape,
+    take_sizes,
+)
 
 KINDS = ("categorical", "multi_categorical", "q_values", "gaussian", "squashed_gaussian", "actions")
 BOUNDS = ("unsquash", "clip", "none")
+DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,35 @@ class Box:
 
 
 @dataclass(frozen=True)
+class WholeNumbers:
+    """An action space of whole numbers that do not count from 0, or not in one row.
+
+    Attributes:
+        shape: of an action.
+        start: the lowest value of each number, int64 of that shape.
+        dtype: of an action.
+    """
+
+    shape: tuple[int, ...]
+    start: np.ndarray
+    dtype: str
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any], place: str) -> WholeNumbers:
+        """Reads `bundle.json`'s data."""
+        shape = take_shape(data, "shape", place)
+        start = [checked(n, int, f"{place}.start") for n in take(data, "start", list, place)]
+        if len(start) != math.prod(shape) or any(abs(n) > MAX_ELEMENTS for n in start):
+            raise refused(f"{place}.start", start, f"must be small and of the shape {shape}")
+        dtype = one_of(data.get("dtype"), DTYPES, f"{place}.dtype")
+        return cls(shape, np.array(start, np.int64).reshape(shape), dtype)
+
+    def bring_in(self, choices: np.ndarray) -> np.ndarray:
+        """Returns choices that count from 0, [B, ...], in this space."""
+        return (choices.reshape(-1, *self.shape) + self.start).astype(self.dtype)
+
+
+@dataclass(frozen=True)
 class ActionRule:
     """How a policy's actions follow from its network's output.
 
@@ -61,6 +100,7 @@ class ActionRule:
         sizes: actions of each part of a `multi_categorical`.
         epsilon: how often `q_values` draw a random action.
         box: the space of continuous actions; None: actions are whole numbers.
+        whole_numbers: their space; None: they count from 0, in one row.
     """
 
     kind: str
@@ -69,6 +109,7 @@ class ActionRule:
     sizes: tuple[int, ...] = ()
     epsilon: float = 0.0
     box: Box | None = None
+    whole_numbers: WholeNumbers | None = None
 
     @classmethod
     def from_data(cls, data: dict[str, Any], place: str) -> ActionRule:
@@ -82,10 +123,16 @@ class ActionRule:
         epsilon = number(data.get("epsilon"), f"{place}.epsilon") if kind == "q_values" else 0.0
         is_box = kind in ("gaussian", "squashed_gaussian") or data.get("box") is not None
         box = Box.from_data(take(data, "box", dict, place), f"{place}.box") if is_box else None
+        whole = None
+        if data.get("whole_numbers") is not None:
+            given = take(data, "whole_numbers", dict, place)
+            whole = WholeNumbers.from_data(given, f"{place}.whole_numbers")
         size = None if data.get("size") is None else take(data, "size", int, place)
-        rule = cls(kind, size, take(data, "can_draw", bool, place), sizes, epsilon, box)
+        rule = cls(kind, size, take(data, "can_draw", bool, place), sizes, epsilon, box, whole)
         if rule._fitting_size() not in (size, -1):
             raise refused(f"{place}.size", size, f"does not fit {kind}")
+        if whole is not None and whole.start.size != (len(sizes) or 1):
+            raise refused(f"{place}.whole_numbers.shape", whole.shape, f"does not fit {kind}")
         return rule
 
     def choose(self, output: np.ndarray, greedy: bool, rng: np.random.Generator) -> list[Any]:
@@ -104,6 +151,8 @@ class ActionRule:
         actions = getattr(self, f"_{self.kind}")(output, greedy, rng)
         if self.box is not None:
             return list(self.box.bring_in(actions))
+        if self.whole_numbers is not None:
+            actions = self.whole_numbers.bring_in(actions)
         return [action.item() if action.ndim == 0 else action for action in actions]
 
     def _fitting_size(self) -> int | None:

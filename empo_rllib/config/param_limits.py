@@ -29,6 +29,7 @@ ELSEWHERE = {
     "vf_share_layers": "use model.shared_trunk",
     "observation_space": "the env has it",
     "action_space": "the env has it",
+    "clip_actions": "actions are always clipped to the bounds of their space",
     "evaluation_interval": "use evaluation.interval",
     "evaluation_duration": "use evaluation.num_episodes",
     "checkpoint_trainable_policies_only": "use the top-level key checkpoint",

@@ -10,8 +10,10 @@ from pettingzoo import ParallelEnv
 
 from empo_rllib.doctor.findings import Findings, GaveUp
 from empo_rllib.doctor.observations import short
+from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.arguments import describe
 from empo_rllib.envs.vector_env import ARRAY_SPACES, ObservationLeaves
+from empo_rllib.errors import EnvError
 
 ACTION_SPACES = (spaces.Discrete, spaces.MultiDiscrete, spaces.Box)
 _SPACES = ("observation_space", "action_space")
@@ -94,6 +96,10 @@ def _check_space(env: ParallelEnv, agent: str, method: str, findings: Findings) 
 def unsupported_kind(method: str, space: spaces.Space) -> str | None:
     """Returns the kind of a part of the space that the default networks do not take."""
     if method == "action_space":
-        return None if isinstance(space, ACTION_SPACES) else type(space).__name__
+        try:
+            chosen_from = adapt_action(space)[0]
+        except EnvError:
+            return repr(space)
+        return None if isinstance(chosen_from, ACTION_SPACES) else type(space).__name__
     kinds = ObservationLeaves(space).kinds - set(ARRAY_SPACES)
     return next((kind.__name__ for kind in kinds), None)

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.adapting import Transform, adapt_observation, agents_of
 from empo_rllib.envs.finite import ObservationCheck, wrong_rewards
 from empo_rllib.errors import EnvError
@@ -27,7 +28,8 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
       per agent too, `MultiAgentEpisode` takes all agents for terminated and nothing bootstraps.
 
     `agents` are those that the last reset or step returned something for, `acting_agents` those
-    that the next step wants an action of.
+    that the next step wants an action of: those that were given an observation. An agent that is
+    there without one waits (games by turns); what it is paid meanwhile belongs to its last action.
 
     NaN and infinity are refused here, where all ways of playing a Python environment pass. Numbers
     computed from them would spoil the policies, and keep no trace of where they came from.
@@ -65,6 +67,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
             )
         self.agents = list(self.possible_agents)
         self.acting_agents: list[str] = []
+        self._there = self.agents  # with those that wait
         self._gone: set[str] = set()
         self._last_seen: dict[str, Any] = {}
         self._episode_step = 0
@@ -85,7 +88,9 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
             self.observation_spaces[agent] = space
             if transform is not None:
                 self._transforms[agent] = transform
-        self.action_spaces = {agent: env.action_space(agent) for agent in self.possible_agents}
+        adapted = {agent: adapt_action(env.action_space(agent)) for agent in self.possible_agents}
+        self.action_spaces = {agent: space for agent, (space, _) in adapted.items()}
+        self._to_env = {agent: to_env for agent, (_, to_env) in adapted.items()}
 
     @property
     def observation_space(self) -> None:
@@ -102,10 +107,11 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     ) -> tuple[dict[str, Any], dict[str, dict]]:
         """Starts an episode; returns observations and infos of the agents that are there."""
         observations, infos = self.env.reset(seed=seed, options=options)
-        self.acting_agents = list(self.env.agents)
+        self.agents = list(self.env.agents)
+        self._there = self.agents
         self._gone = set()
-        self._last_seen = {a: observations[a] for a in self.acting_agents if a in observations}
-        self.agents = self.acting_agents
+        self._last_seen = {a: observations[a] for a in self.agents if a in observations}
+        self.acting_agents = list(self._last_seen)
         self._episode_step = 0
         self._refuse_wrong_observations(self._last_seen)
         return self._transformed(self._last_seen), _infos_of(self._last_seen, infos)
@@ -113,32 +119,43 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     def step(
         self, action_dict: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict]]:
-        """Plays one step; the five parts are as `MultiAgentEpisode.add_env_step` wants them."""
-        seen, paid, terminations, truncations, infos = self.env.step(action_dict)
-        acting, present = self.acting_agents, list(self.env.agents)
+        """Plays one step; the five parts are as `MultiAgentEpisode.add_env_step` wants them.
+
+        Args:
+            action_dict: actions in `action_spaces`; `envs/actions.py` tells what `env` gets.
+        """
+        actions = {a: self.action_for_env(a, action) for a, action in action_dict.items()}
+        seen, paid, terminations, truncations, infos = self.env.step(actions)
+        there, present = self._there, list(self.env.agents)
         self._refuse_returned(present)
-        terminateds, truncateds = _ends(acting, present, terminations, truncations)
-        ended = {a for a in acting if terminateds[a] or truncateds[a]}
+        terminateds, truncateds = _ends(there, present, terminations, truncations)
+        ended = {a for a in there if terminateds[a] or truncateds[a]}
         joined = [a for a in present if a not in terminateds]
         self._gone |= ended
-        self.acting_agents = [a for a in acting if a not in ended] + joined
-        self.agents = acting + joined
+        self._there = [a for a in there if a not in ended] + joined
+        self.agents = there + joined
 
         self._episode_step += 1
         observations = {a: seen[a] for a in self.agents if a in seen}
         self._refuse_wrong_observations(observations)
-        observations.update({a: self._last_seen[a] for a in ended if a not in seen})
-        self._last_seen.update(observations)
-        rewards = {a: float(paid.get(a, 0.0)) for a in self.agents}
+        self.acting_agents = [a for a in self._there if a in observations]
+        last_seen = self._last_seen
+        observations.update({a: last_seen[a] for a in ended if a in last_seen and a not in seen})
+        last_seen.update(observations)
+        rewards = {a: float(paid.get(a, 0.0)) for a in self.agents if a in last_seen}
         for agent, found in wrong_rewards(rewards):
             raise self._wrong_number(agent, found)
-        _set_all_flags(terminateds, truncateds, over=not self.acting_agents)
+        _set_all_flags(terminateds, truncateds, over=not self._there)
         infos = _infos_of(observations, infos)
         return self._transformed(observations), rewards, terminateds, truncateds, infos
 
     def observation_adapter(self, agent: str) -> Transform | None:
         """Returns what makes of `agent`'s observation in `env` the one seen here; None: nothing."""
         return self._transforms.get(agent)
+
+    def action_for_env(self, agent: str, action: Any) -> Any:
+        """Returns what `env` gets of an action in `action_spaces`."""
+        return self._to_env[agent](action)
 
     def render(self) -> Any:
         """Renders the wrapped environment in its render mode."""
@@ -207,11 +224,11 @@ def episode_success(infos: Mapping[str, Mapping[str, Any]]) -> bool | None:
 
 
 def _ends(
-    acting: list[str], present: list[str], terminations: dict, truncations: dict
+    there: list[str], present: list[str], terminations: dict, truncations: dict
 ) -> tuple[dict[str, bool], dict[str, bool]]:
-    """Returns who of the acting agents terminated and who was truncated, never both."""
+    """Returns who of those that were there terminated and who was truncated, never both."""
     terminateds, truncateds = {}, {}
-    for agent in acting:
+    for agent in there:
         terminated = bool(terminations.get(agent, False))
         truncated = bool(truncations.get(agent, False)) and not terminated
         terminateds[agent] = terminated or (agent not in present and not truncated)

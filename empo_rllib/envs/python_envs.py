@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from empo_rllib.envs.multi_agent_env import (
@@ -36,7 +35,6 @@ class PythonEnvs(VectorEnv):
             for number, group in enumerate(groups)
             for position, column in enumerate(group.columns)
         }
-        self._discrete = [isinstance(g.action_space, gym.spaces.Discrete) for g in groups]
         self._infos: list[dict[str, dict[str, Any]]] = [{} for _ in range(num_envs)]
 
     def reset(self, seed: int | None = None) -> None:
@@ -49,35 +47,28 @@ class PythonEnvs(VectorEnv):
 
     def step(self, actions: Sequence[np.ndarray]) -> None:
         """See `VectorEnv.step`."""
-        # Python integers, which environments index with; other actions are arrays that an
-        # environment may keep or change.
-        plain = [
-            part.tolist() if discrete else part.copy()
-            for part, discrete in zip(actions, self._discrete, strict=True)
-        ]
         self.rewards[:] = 0.0
         self.terminated[:] = False
         self.truncated[:] = False
         for n, env in enumerate(self._envs):
-            self._step_one(n, env, plain)
+            self._step_one(n, env, actions)
 
     def close(self) -> None:
         """See `VectorEnv.close`."""
         for env in self._envs:
             env.close()
 
-    def _step_one(self, n: int, env: ParallelMultiAgentEnv, actions: list[Any]) -> None:
-        acting = env.acting_agents
+    def _step_one(self, n: int, env: ParallelMultiAgentEnv, actions: Sequence[np.ndarray]) -> None:
         chosen = {}
-        for agent in acting:
+        for agent in env.acting_agents:
             _, group, position = self._seats[agent]
             chosen[agent] = actions[group][n][position]
         seen, rewards, terminateds, truncateds, infos = env.step(chosen)
         self._infos[n].update(infos)
         cut_off = truncateds["__all__"]
-        for agent in acting:
+        for agent, reward in rewards.items():
             column = self._seats[agent][0]
-            self.rewards[n, column] = rewards[agent]
+            self.rewards[n, column] = reward
             if terminateds.get(agent, False):
                 self.terminated[n, column] = True
             elif cut_off or truncateds.get(agent, False):

@@ -115,11 +115,13 @@ class VectorEnv(ABC):
         agents: the A possible agents; their order is that of the columns.
         groups: agents by their spaces; G groups with A_g agents each.
         observations: for each group its leaves [N, A_g, ...]: what agents see now. An agent that
-            left in the last step, while its episode goes on, has its last observation there.
-        present: bool [N, A]: who is there to act in the next step.
-        rewards: float32 [N, A]: of the last step; 0 for agents that did not act in it.
-        terminated: bool [N, A]: acted in the last step and ended for good with it.
-        truncated: bool [N, A]: acted in the last step and was cut off by it; never both.
+            left in the last step, while its episode goes on, has its last observation there; one
+            that waits, the one that it acted on.
+        present: bool [N, A]: who acts in the next step: neither those that have left nor those that
+            wait for an observation.
+        rewards: float32 [N, A]: of the last step, also of those that waited; 0 for all others.
+        terminated: bool [N, A]: ended for good with the last step.
+        truncated: bool [N, A]: was cut off by the last step; never both.
         episode_over: bool [N]: the last step ended the episode.
         final_observations: for each group its leaves [N, A_g, ...]; rows of `episode_over` hold
             what the agents saw after the last step, the others are undefined.

@@ -90,7 +90,7 @@ def write_bundle(
     checks = {}
     for number, (name, seen) in enumerate(recorded.items(), start=1):
         tell(f"Checking policy {number} of {len(recorded)}")
-        checks[name] = check_policy(name, seen, policies, exports.graphs[name], bundle)
+        checks[name] = check_policy(name, seen, policies, checked, exports.graphs[name], bundle)
     description["check"] = {name: asdict(check) for name, check in checks.items()}
     _write_json(folder, description)
     write_whole(folder / "README.md", render_readme(description))
@@ -128,7 +128,7 @@ class _PolicyExports:
         write_whole(self._folder / f"{name}.onnx", export_onnx(graph, name))
         return {
             "observation_space": space_data(space),
-            "action_space": space_data(spec.action_space),
+            "action_space": space_data(self._env.action_space(spec.agents[0])),
             "inputs": [
                 {"name": i.name, "path": list(i.path), "dtype": i.dtype, "shape": list(i.shape)}
                 for i in graph.inputs
@@ -136,7 +136,7 @@ class _PolicyExports:
             "agent_ids": agent_ids,
             "memory": [{"name": n, "shape": list(m.shape)} for n, m in graph.memory.items()],
             "action": self._rule(policy, spec, seen),
-            "action_names": action_names(self._env, spec.action_space),
+            "action_names": action_names(self._env, spec.agents[0]),
         }
 
     def _flattener(self, spec: Policy) -> Any:
@@ -152,8 +152,8 @@ class _PolicyExports:
             policy.module,
             step_inputs(policy.module, batch(adapted), [{} for _ in adapted]),
             spec.action_space,
+            self._env.action_space(spec.agents[0]),
             normalize_actions=policy.normalize_actions,
-            clip_actions=policy.clip_actions,
             env_steps=policy.env_steps,
         )
 

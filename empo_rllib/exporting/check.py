@@ -90,7 +90,12 @@ def record_observations(
 
 
 def check_policy(
-    name: str, seen: Sequence[Seen], policies: ActingPolicies, graph: PolicyGraph, bundle: Bundle
+    name: str,
+    seen: Sequence[Seen],
+    policies: ActingPolicies,
+    env: ParallelMultiAgentEnv,
+    graph: PolicyGraph,
+    bundle: Bundle,
 ) -> PolicyCheck:
     """Compares the greedy actions of a policy on recorded observations.
 
@@ -98,6 +103,7 @@ def check_policy(
         name: The policy's.
         seen: The observations.
         policies: The original: what is evaluated.
+        env: Whose actions they are.
         graph: The torch module that was exported, with the weights of the bundle.
         bundle: The bundle.
 
@@ -120,7 +126,8 @@ def check_policy(
             memory, by_torch, by_onnxruntime = {}, {}, {}
         agent, raw = parts[0].agent, [part.raw for part in parts]
         remembered = [memory] if original.recurrent else []
-        expected = original.act([part.adapted for part in parts], True, remembered)
+        chosen_from = original.act([part.adapted for part in parts], True, remembered)
+        expected = [env.action_for_env(agent, action) for action in chosen_from]
         feeds = policy.feeds(raw, agent, by_torch)
         torch_output, by_torch = _run_torch(graph, feeds)
         output, by_onnxruntime = policy.outputs(raw, agent, by_onnxruntime)

@@ -34,9 +34,9 @@ def action_rule(
     module: RLModule,
     batch: dict[str, Any],
     action_space: gym.Space,
+    env_space: gym.Space,
     *,
     normalize_actions: bool,
-    clip_actions: bool,
     env_steps: int,
 ) -> dict[str, Any]:
     """Returns the data of a policy's `ActionRule`.
@@ -44,9 +44,9 @@ def action_rule(
     Args:
         module: The policy's network, with its weights.
         batch: A batch that it can read.
-        action_space: Of one agent, as the environment has it.
+        action_space: What the policy chooses from.
+        env_space: Of one agent, as the environment has it.
         normalize_actions: As in `ActingPolicy`.
-        clip_actions: As in `ActingPolicy`.
         env_steps: As in `ActingPolicy`.
 
     Raises:
@@ -69,9 +69,11 @@ def action_rule(
     else:
         raise BundleError(f"{type(module).__name__} returns neither actions nor what to draw from.")
     if isinstance(action_space, gym.spaces.MultiDiscrete):
-        rule["sizes"] = action_space.nvec.flatten().tolist()
-    if isinstance(action_space, gym.spaces.Box):
-        rule["box"] = _box(action_space, normalize_actions, clip_actions)
+        rule["sizes"] = action_space.nvec.tolist()
+    if isinstance(env_space, gym.spaces.Box) and isinstance(action_space, gym.spaces.Box):
+        rule["box"] = _box(env_space, normalize_actions)
+    elif env_space != action_space:
+        rule["whole_numbers"] = _whole_numbers(env_space)
     return rule
 
 
@@ -112,15 +114,23 @@ def _epsilon(module: DefaultDQNRLModule, env_steps: int) -> float:
     return float(module.epsilon_schedule.get_current_value())
 
 
-def _box(space: gym.spaces.Box, normalize: bool, clip: bool) -> dict[str, Any]:
+def _box(space: gym.spaces.Box, normalize: bool) -> dict[str, Any]:
     if space.dtype not in (np.float32, np.float64):
-        raise BundleError(f"actions in {space} cannot be exported: they are no floats.")
+        raise BundleError(f"actions in {space} cannot be exported: bundles know 32 and 64 bits.")
     bounded = bool(np.all(space.bounded_below) and np.all(space.bounded_above))
-    bounds = "unsquash" if normalize and bounded else "clip" if clip and not normalize else "none"
     return {
         "shape": list(space.shape),
         "dtype": str(space.dtype),
         "low": plain(space.low.ravel()),
         "high": plain(space.high.ravel()),
-        "bounds": bounds,
+        "bounds": "unsquash" if normalize and bounded else "clip",
+    }
+
+
+def _whole_numbers(space: gym.Space) -> dict[str, Any]:
+    lowest: Any = getattr(space, "start", getattr(space, "low", 0))
+    return {
+        "shape": list(space.shape or ()),
+        "start": np.broadcast_to(lowest, space.shape or ()).ravel().tolist(),
+        "dtype": str(space.dtype),
     }

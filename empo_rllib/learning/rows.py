@@ -19,10 +19,14 @@ class Rows:
     those that go on, by n; within an episode, agents by column. This is the order in which RLlib's
     env runner returns episodes, and its learner connectors put them into a batch.
 
+    An agent that waits when the fragment ends has not been shown what came of its last action: that
+    step is left out, and the artificial row is what it acted on.
+
     Attributes:
         step: int64 [L], t * N + n of the agent's step; for an artificial row, that of its last.
         agent: int64 [L], position among the policy's agents.
         is_step: bool [L]: False for artificial rows.
+        terminated: bool [L]: the step was the last before the agent ended for good.
         seen: int64 [L], t * N + n of the observation; undefined where it is a final one.
         final: int64 [L], its position among the fragment's final observations; else -1.
     """
@@ -30,6 +34,7 @@ class Rows:
     step: np.ndarray
     agent: np.ndarray
     is_step: np.ndarray
+    terminated: np.ndarray
     seen: np.ndarray
     final: np.ndarray
 
@@ -39,49 +44,59 @@ class Rows:
 
 def rows_of(fragment: Fragment, policy: PolicyView) -> Rows:
     """Returns the rows of `policy`."""
-    present = fragment.present[..., policy.columns]
-    over = fragment.episode_over
-    num_steps, num_envs, _ = present.shape
-    begins, ends = _stretches(fragment, policy, present)
-    env, agent, begin = begins
-    end = ends[2]
-    order = np.lexsort((begin, agent, env, _episode_end(over)[begin, env]))
-    env, agent, begin, end = env[order], agent[order], begin[order], end[order]
+    num_steps, num_envs = fragment.episode_over.shape
+    env, agent, step, end = _steps(fragment, policy)
+    is_last = np.ones(len(step), bool)
+    is_last[:-1] = np.diff([env, agent, end]).any(0)
+    artificial = np.flatnonzero(is_last) + np.arange(is_last.sum()) + 1
+    is_step = np.ones(len(step) + len(artificial), bool)
+    is_step[artificial] = False
+    of = np.cumsum(is_step) - 1  # for an artificial row, the step before it
+    env, agent, step, end, is_last = env[of], agent[of], step[of], end[of], is_last[of]
 
-    length = end - begin + 2  # with the artificial row
-    stretch = np.repeat(np.arange(len(length)), length)
-    t = np.arange(len(stretch)) - np.repeat(np.cumsum(length) - length - begin, length)
-    env, last = env[stretch], end[stretch]
-    is_step = t <= last
-
+    ended = end < num_steps
+    within = np.where(ended, end, 0)
+    terminated = fragment.terminated[within, env, np.array(policy.columns)[agent]] & ended
     number = np.full((num_steps, num_envs), -1)
     number[tuple(fragment.final_index.T)] = np.arange(len(fragment.final_index))
-    final = np.where(is_step, -1, number[last, env])
-    step = np.minimum(t, last) * num_envs + env
-    return Rows(step, agent[stretch], is_step, t * num_envs + env, final)
+    seen = np.where(is_step, step, np.where(ended, end + 1, num_steps))
+    return Rows(
+        step=step * num_envs + env,
+        agent=agent,
+        is_step=is_step,
+        terminated=terminated & is_last & is_step,
+        seen=seen * num_envs + env,
+        final=np.where(is_step | ~ended, -1, number[within, env]),
+    )
 
 
-def _stretches(
-    fragment: Fragment, policy: PolicyView, present: np.ndarray
-) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    """Returns (n, agent, t) of the first and of the last step of every agent in every episode."""
-    ended = fragment.terminated[..., policy.columns] | fragment.truncated[..., policy.columns]
-    ended = ended | fragment.episode_over[..., None]
-    goes_on = present & ~ended
-    goes_on[-1] = False
-    follows = np.zeros_like(present)
-    follows[1:] = goes_on[:-1]
-    by_agent = (1, 2, 0)
-    begins = (present & ~follows).transpose(by_agent).nonzero()
-    return begins, (present & ~goes_on).transpose(by_agent).nonzero()
+def _steps(fragment: Fragment, policy: PolicyView) -> tuple[np.ndarray, ...]:
+    """Returns the steps of all agents, in the order of `Rows`.
+
+    Returns:
+        env, agent, step: int64 [K].
+        end: int64 [K], the step with which the agent ended, T if it goes on: the same for all its
+            steps in an episode.
+    """
+    columns = list(policy.columns)
+    present, over = fragment.present[..., columns], fragment.episode_over
+    ended = fragment.terminated[..., columns] | fragment.truncated[..., columns] | over[..., None]
+    env, agent, step = present.transpose(1, 2, 0).nonzero()
+    end = _next(ended)[step, env, agent]
+    is_last = np.append(np.diff([env, agent, end]).any(0), True)[: len(step)]
+    waits = is_last & (end == len(over)) & ~fragment.present_next[:, columns][env, agent]
+    order = np.lexsort((step, agent, env, _next(over)[step, env]))
+    order = order[~waits[order]]
+    return env[order], agent[order], step[order], end[order]
 
 
-def _episode_end(over: np.ndarray) -> np.ndarray:
-    """Returns int64 [T, N]: the step with which the episode that is running then ends, T if none.
+def _next(happens: np.ndarray) -> np.ndarray:
+    """Returns int64 [T, ...]: the first step from t on in which it happens, T if none.
 
     Args:
-        over: bool [T, N].
+        happens: bool [T, ...].
     """
-    num_steps = len(over)
-    ends = np.where(over, np.arange(num_steps)[:, None], num_steps)
-    return np.minimum.accumulate(ends[::-1], axis=0)[::-1]
+    num_steps = len(happens)
+    steps = np.arange(num_steps).reshape(-1, *[1] * (happens.ndim - 1))
+    found = np.where(happens, steps, num_steps)
+    return np.minimum.accumulate(found[::-1], axis=0)[::-1]

@@ -343,9 +343,7 @@ class _Pairs:
 
         if player is not None:
             return self._teams[player]
-        env = self._stage.env
-        spaces = {agent: env.action_space(agent) for agent in env.possible_agents}
-        return random_team(spaces, self._seeds[0])
+        return random_team(self._stage.env, self._seeds[0])
 
 
 def _divide(agents: Sequence[str], teams: Sequence[ActingPolicies]) -> list[Sides]:

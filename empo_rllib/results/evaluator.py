@@ -118,7 +118,7 @@ def find_references(stage: Stage, seeds: range) -> References:
     from empo_rllib.results.optimum import optimal_return
 
     env = stage.env
-    team = random_team({a: env.action_space(a) for a in env.possible_agents}, seeds[0])
+    team = random_team(env, seeds[0])
     with repeatable(seeds[0]):
         played = stage.play(team, seeds[:RANDOM_EPISODES], greedy=False)
     random_policy = RandomReference(

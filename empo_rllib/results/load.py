@@ -68,7 +68,6 @@ def load_policies(trained: TrainedTrial, config: ExperimentConfig | None = None)
             modules[name],
             spec.action_space,
             normalize_actions=algorithm.normalize_actions,
-            clip_actions=algorithm.clip_actions,
             env_steps=env_steps,
         )
     return ActingPolicies(by_name, of_agent, {a: adapt for a, adapt in adapters.items() if adapt})

@@ -206,11 +206,11 @@ def _caption(title: str, episode: LiveEpisode) -> Caption:
     from empo_rllib.results.captions import AgentLine, Caption
 
     env = episode.env
-    colours, spaces = _grid_agents(env), env.action_spaces
+    colours = _grid_agents(env)
     lines = [
         AgentLine(
             name=agent,
-            action=action_text(episode.actions.get(agent), action_names(env.env, spaces[agent])),
+            action=action_text(_env_action(episode, agent), action_names(env.env, agent)),
             episode_return=episode.returns.get(agent, 0.0),
             colour=colours.get(agent),
             present=episode.over or agent in episode.observations,
@@ -223,6 +223,12 @@ def _caption(title: str, episode: LiveEpisode) -> Caption:
     if len(lines) > 1:
         total += " (sum over agents)"
     return Caption(title, f"{step}, {total}", lines, _outcome(episode), episode.success)
+
+
+def _env_action(episode: LiveEpisode, agent: str) -> Any:
+    """Returns the agent's last action as the environment got it; None before the first."""
+    action = episode.actions.get(agent)
+    return None if action is None else episode.env.action_for_env(agent, action)
 
 
 def _outcome(episode: LiveEpisode) -> str:
@@ -253,10 +259,11 @@ def _longest_action(env: ParallelMultiAgentEnv) -> str:
     from empo_rllib.envs.action_names import action_names
 
     texts = ["action"]
-    for space in env.action_spaces.values():
+    for agent, space in env.action_spaces.items():
         # The widest sign and digit, whatever was drawn: texts are not of fixed width.
-        drawn = re.sub("[0-9]", "0", re.sub("[+-]", "+", action_text(space.sample())))
-        texts += action_names(env.env, space) or [drawn]
+        action = action_text(env.action_for_env(agent, space.sample()))
+        drawn = re.sub("[0-9]", "0", re.sub("[+-]", "+", action))
+        texts += action_names(env.env, agent) or [drawn]
     return max(texts, key=len)
 
 

@@ -194,8 +194,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         with reporting_env_errors(self._source.env_error_file, "reset"):
             envs = self._source.make_envs(num_envs)
             envs.reset(seed=self._seed)
-        normalize, clip = self.config.normalize_actions, self.config.clip_actions
-        for_env = partial(actions_for_env, normalize=normalize, clip=clip)
+        for_env = partial(actions_for_env, normalize=self.config.normalize_actions)
         actors = self._actors(envs, explore)
         self._rollouts[purpose] = Rollout(envs, actors, for_env, self._source.env_error_file)
         return self._rollouts[purpose]

@@ -23,9 +23,10 @@ class Fragment:
         actions: for each group [T, N, A_g, ...].
         action_logp: float32 [T, N, A].
         action_dist_inputs: for each policy float32 [T, N, A_p, K].
-        rewards: float32 [T, N, A].
+        rewards: float32 [T, N, A]: what came of the action at step t, until the next one.
         present: bool [T, N, A]: the agent acted at step t. Everything else about a step in which
-            it did not act is undefined, and enters no loss, advantage or counter.
+            it did not act, except how it ended, is undefined, and enters no loss or advantage.
+        present_next: bool [N, A]: who acts in the step after the last.
         terminated, truncated: bool [T, N, A]: the agent ended with step t; never both.
         episode_over: bool [T, N]: the episode ended with step t; row t + 1 is of the next one.
         final_index: int64 [M, 2]: (t, n) of each True in `episode_over`, in that order.
@@ -41,6 +42,7 @@ class Fragment:
     action_dist_inputs: tuple[np.ndarray, ...]
     rewards: np.ndarray
     present: np.ndarray
+    present_next: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
     episode_over: np.ndarray

@@ -79,7 +79,7 @@ class Rollout:
             decisions = self._decide(env_steps + t * envs.num_envs)
             self._step()
             store.after_step(t, decisions)
-            finished += self.episodes.add_step(store.present[t], envs.rewards).values()
+            finished += self._add_to_episodes(store.present[t]).values()
         return store.fragment(weights_seq_no), finished
 
     def play(self, env_steps: int) -> list[FinishedEpisode]:
@@ -93,8 +93,12 @@ class Rollout:
             present = self.envs.present.copy()
             self._decide(env_steps)
             self._step()
-            done = {**self.episodes.add_step(present, self.envs.rewards), **done}
+            done = {**self._add_to_episodes(present), **done}
         return [done[n] for n in sorted(done)]
+
+    def _add_to_episodes(self, present: np.ndarray) -> dict[int, FinishedEpisode]:
+        running = np.ones(self.envs.num_envs, bool)
+        return self.episodes.add_step(present, self.envs.rewards, running)
 
     def restart(self) -> None:
         """Starts new episodes in all envs."""
@@ -168,6 +172,7 @@ class _Store:
 
     def fragment(self, weights_seq_no: int) -> Fragment:
         self._store_observations(len(self._rewards))
+        _pay_those_who_waited(self._rewards, self.present, self._over)
         return Fragment(
             policies=tuple(actor.policy for actor in self._rollout.actors),
             groups=self._envs.groups,
@@ -177,6 +182,7 @@ class _Store:
             action_dist_inputs=tuple(self._inputs),
             rewards=self._rewards,
             present=self.present,
+            present_next=self._envs.present.copy(),
             terminated=self._terminated,
             truncated=self._truncated,
             episode_over=self._over,
@@ -192,6 +198,26 @@ class _Store:
         for kept, leaves in zip(self._observations, self._envs.observations, strict=True):
             for store, leaf in zip(kept, leaves, strict=True):
                 store[t] = leaf
+
+
+def _pay_those_who_waited(rewards: np.ndarray, present: np.ndarray, over: np.ndarray) -> None:
+    """Adds what agents were paid while they waited to what their last action was paid, in place.
+
+    As RLlib's `MultiAgentEpisode` does it. What is paid for an action of the fragment before is
+    not counted: that action is in no batch (`learning/rows.py`).
+
+    Args:
+        rewards: [T, N, A].
+        present: bool [T, N, A]: who acted.
+        over: bool [T, N].
+    """
+    for t, n, agent in np.argwhere(~present & (rewards != 0)):
+        for before in range(t - 1, -1, -1):
+            if over[before, n]:
+                break
+            if present[before, n, agent]:
+                rewards[before, n, agent] += rewards[t, n, agent]
+                break
 
 
 def _concatenated(finals: list[Leaves], like: Leaves) -> Leaves:

@@ -126,10 +126,9 @@ class _Part:
         agent = self.agents_of_all()
         in_group = np.array(policy.in_group)[rows.agent]
         rewards = _pick(fragment.rewards, rows.step, agent)
-        terminated = _pick(fragment.terminated, rows.step, agent)
         return (
             np.where(rows.is_step, rewards, np.float32(0)),
-            terminated & rows.is_step,
+            rows.terminated,
             rows.is_step,
             _pick(fragment.actions[policy.group], rows.step, in_group),
             _pick(fragment.action_logp, rows.step, agent),

@@ -59,7 +59,7 @@ def test_greedy_actions_are_the_same_in_arrays_and_on_rows(kind, space):
     group = AgentGroup((0, 1), SEEN, space)
     view = PolicyView("both", 0, (0, 1), (0, 1), 2, with_agent_id=False)
     actor = Actor(module, view, group, NUM_ENVS, explore=False, device=torch.device("cpu"))
-    policy = ActingPolicy(module, space, normalize_actions=False, clip_actions=False, env_steps=0)
+    policy = ActingPolicy(module, space, normalize_actions=False, env_steps=0)
     seen = np.random.default_rng(0).uniform(-1, 1, (NUM_ENVS, 2, 3)).astype(np.float32)
 
     in_arrays = actor.decide([(seen,)], env_steps=0).actions

@@ -133,13 +133,13 @@ def test_kernels_play_what_they_can_and_python_the_rest():
 @pytest.mark.parametrize("played_in", ["batched", "python"])
 def test_the_random_policy_takes_all_actions_equally_and_repeats(played_in):
     stage = stage_of(partial(make_env, "MultiGrid-Empty-5x5-v0", 2), played_in)
-    spaces = {agent: stage.env.action_space(agent) for agent in stage.env.possible_agents}
-    first = stage.play(random_team(spaces, 3), SEEDS, greedy=False)
-    assert first == stage.play(random_team(spaces, 3), SEEDS, greedy=False)
-    assert first != stage.play(random_team(spaces, 4), SEEDS, greedy=False)
+    env = stage.env
+    first = stage.play(random_team(env, 3), SEEDS, greedy=False)
+    assert first == stage.play(random_team(env, 3), SEEDS, greedy=False)
+    assert first != stage.play(random_team(env, 4), SEEDS, greedy=False)
     stage.close()
 
-    policy = random_team(spaces, 3).by_name["agent_0"]
+    policy = random_team(env, 3).by_name["agent_0"]
     counts = np.bincount(policy.choose({"direction": np.zeros(7000)}, greedy=False), minlength=7)
     assert counts.min() > 850
 

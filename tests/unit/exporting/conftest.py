@@ -31,6 +31,8 @@ ACTIONS = {
     "multi": spaces.MultiDiscrete([2, 5, 3]),
     "box": spaces.Box(np.array([-1.0, 2.0]), np.array([0.0, 9.0]), dtype=np.float64),
     "free": spaces.Box(-np.inf, np.inf, (3,), np.float32),
+    "start": spaces.Discrete(4, start=-1),
+    "square": spaces.MultiDiscrete([[2, 3], [4, 5]], start=[[1, 2], [3, 4]], dtype=np.int16),
     "both": spaces.Dict({"turn": spaces.Discrete(2), "speed": spaces.Discrete(3)}),
 }
 

@@ -60,6 +60,8 @@ def entries(folder):
         ({"id": OWN, "kwargs": {"actions": "multi"}}, "PPO", "shared", "multi_categorical"),
         ({"id": OWN, "kwargs": {"actions": "box"}}, "PPO", "shared", "gaussian"),
         ({"id": OWN, "kwargs": {"actions": "free"}}, "PPO", "shared", "gaussian"),
+        ({"id": OWN, "kwargs": {"actions": "start"}}, "DQN", "shared", "q_values"),
+        ({"id": OWN, "kwargs": {"actions": "square"}}, "PPO", "shared", "multi_categorical"),
         ({"id": OWN, "kwargs": {"observations": "picture"}}, "PPO", "shared", "categorical"),
         ({"id": OWN, "kwargs": {"observations": "picture"}}, "DQN", "shared", "q_values"),
     ],
@@ -82,10 +84,10 @@ def test_a_bundle_acts_as_the_policies_it_is_made_of(
     observations, _ = env.reset(seed=99)
     for agent, seen in observations.items():
         (expected,) = original.act([{agent: seen}], greedy=True)
-        actual = bundle.act(seen, agent)
-        np.testing.assert_allclose(actual, expected[agent], rtol=1e-5, atol=1e-6)
-        drawn = bundle.act(seen, agent, greedy=False)
-        assert env.action_spaces[agent].contains(drawn)
+        actual, by_env = bundle.act(seen, agent), env.action_for_env(agent, expected[agent])
+        np.testing.assert_allclose(actual, by_env, rtol=1e-5, atol=1e-6)
+        for action in (actual, bundle.act(seen, agent, greedy=False)):
+            assert env.env.action_space(agent).contains(action)
 
 
 def env_of(run):
@@ -302,7 +304,7 @@ def test_damaged_provenance_is_told(run_folder, tmp_path, content):
 
 def test_a_policy_that_was_never_seen_is_not_exported_unchecked():
     with pytest.raises(BundleError, match="policy 'all': none of its agents appeared in 5,000"):
-        check.check_policy("all", [], None, None, None)
+        check.check_policy("all", [], None, None, None, None)
 
 
 def test_a_bundle_is_replaced_only_when_asked_for(exported, run_folder, tmp_path):

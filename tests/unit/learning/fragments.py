@@ -15,6 +15,7 @@ from empo_rllib.acting.view import PolicyView
 from empo_rllib.envs.adapting import AGENT_ID
 from empo_rllib.envs.vector_env import AgentGroup
 from empo_rllib.sampling.fragment import Fragment
+from empo_rllib.sampling.rollout import _pay_those_who_waited
 
 VIEW = spaces.Dict(
     {
@@ -83,8 +84,12 @@ def random_fragment(
     seed: int = 0,
     kinds: int = 6,
     weights_seq_no: int = 0,
+    waiting: float = 0.0,
 ) -> Fragment:
     """Returns a fragment in which agents leave, join, are truncated, and episodes end.
+
+    It has two more attributes, of which `to_episodes` makes what an env runner of RLlib's returns:
+    `there` bool [T, N, A], who was there before each step; `paid` [T, N, A], what each step paid.
 
     Args:
         team: who acts.
@@ -94,18 +99,24 @@ def random_fragment(
         seed: of everything random.
         kinds: how many different observations there are in each group.
         weights_seq_no: which weights acted.
+        waiting: how likely an agent waits, rather than acts, in the step after one in which it was
+            there.
     """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     shape = (num_steps, num_envs, team.num_agents)
-    present, terminated, truncated, over = _comings_and_goings(rng, *shape)
+    there, terminated, truncated, over, there_next = _comings_and_goings(rng, *shape)
+    waits = _pauses(rng, there, there_next, over, waiting)
+    present, present_next = there & ~waits[:-1], there_next & ~waits[-1]
     final_index = np.argwhere(over)
     pools = [_pool(group, kinds, seed) for group in team.groups]
 
-    def observations(*shape: int) -> tuple:
+    def observations(*shape: int, kept: np.ndarray | None = None) -> tuple:
         leaves = []
         for group, pool in zip(team.groups, pools, strict=True):
             chosen = rng.integers(kinds, size=(*shape, len(group.columns)))
+            for t in range(1, len(chosen)) if kept is not None else ():
+                chosen[t] = np.where(kept[t][:, list(group.columns)], chosen[t - 1], chosen[t])
             leaves.append(tuple(leaf[chosen] for leaf in pool))
         return tuple(leaves)
 
@@ -127,14 +138,20 @@ def random_fragment(
         actions[policy.group][:, :, list(policy.in_group)] = drawn.unflatten(0, size[:3]).numpy()
         logp[:, :, list(policy.columns)] = dist.logp(drawn).unflatten(0, size[:3]).numpy()
         all_inputs.append(inputs.numpy())
+    paid = np.where(there, rng.normal(size=shape), 0).astype(np.float32)
+    rewards = paid.copy()
+    _pay_those_who_waited(rewards, present, over)
     return Fragment(
+        there=there,
+        paid=paid,
+        present_next=present_next,
         policies=team.inputs,
         groups=tuple(team.groups),
-        observations=observations(num_steps + 1, num_envs),
+        observations=observations(num_steps + 1, num_envs, kept=waits),
         actions=tuple(actions),
         action_logp=logp,
         action_dist_inputs=tuple(all_inputs),
-        rewards=np.where(present, rng.normal(size=shape), 0).astype(np.float32),
+        rewards=rewards,
         present=present,
         terminated=terminated,
         truncated=truncated,
@@ -148,13 +165,14 @@ def random_fragment(
 def _comings_and_goings(
     rng: np.random.Generator, num_steps: int, num_envs: int, num_agents: int
 ) -> tuple[np.ndarray, ...]:
-    present = np.zeros((num_steps, num_envs, num_agents), bool)
-    terminated, truncated = present.copy(), present.copy()
+    there = np.zeros((num_steps, num_envs, num_agents), bool)
+    terminated, truncated = there.copy(), there.copy()
+    there_next = there[0].copy()
     over = np.zeros((num_steps, num_envs), bool)
     for n in range(num_envs):
         came = live = _some(rng, num_agents)
         for t in range(num_steps):
-            present[t, n] = live
+            there[t, n] = live
             leaves = live & (rng.random(num_agents) < 0.12)
             terminated[t, n] = leaves & (rng.random(num_agents) < 0.6)
             truncated[t, n] = leaves & ~terminated[t, n]
@@ -168,7 +186,26 @@ def _comings_and_goings(
                 continue
             joins = ~came & (rng.random(num_agents) < 0.2) & (t < num_steps - 1)
             came, live = came | joins, live | joins
-    return present, terminated, truncated, over
+        there_next[n] = live
+    return there, terminated, truncated, over, there_next
+
+
+def _pauses(
+    rng: np.random.Generator,
+    there: np.ndarray,
+    there_next: np.ndarray,
+    over: np.ndarray,
+    likely: float,
+) -> np.ndarray:
+    """Returns bool [T + 1, N, A]: who waits before each step, and before the one after the last.
+
+    An agent that has just come acts.
+    """
+    there = np.concatenate([there, there_next[None]])
+    been = np.zeros_like(there)
+    been[1:] = there[:-1] & ~over[..., None]
+    waits: np.ndarray = there & been & (rng.random(there.shape) < likely)
+    return waits
 
 
 def _some(rng: np.random.Generator, num_agents: int) -> np.ndarray:
@@ -215,8 +252,11 @@ def to_episodes(fragment: Fragment) -> list[MultiAgentEpisode]:
                 episode = None
         if episode is not None:
             running.append(episode)
-    episodes = [episode for _, episode in sorted(ended, key=lambda pair: pair[0])]
-    return [episode.to_numpy() for episode in [*episodes, *running]]
+    episodes = [episode for _, episode in sorted(ended, key=lambda pair: pair[0])] + running
+    for episode in episodes:
+        for agent in [a for a, own in episode.agent_episodes.items() if not len(own)]:
+            del episode.agent_episodes[agent]  # waits after its only action: RLlib would fail
+    return [episode.to_numpy() for episode in episodes]
 
 
 def _mapping(fragment: Fragment) -> Any:
@@ -225,12 +265,16 @@ def _mapping(fragment: Fragment) -> Any:
 
 
 def _step(fragment: Fragment, t: int, n: int) -> dict[str, Any]:
-    acting = fragment.present[t, n]
+    acting, there = fragment.present[t, n], fragment.there[t, n]
     over = bool(fragment.episode_over[t, n])
-    seeing = acting.copy()
-    if not over and t + 1 < len(fragment.rewards):
-        seeing |= fragment.present[t + 1, n]  # those that join
-    columns = np.flatnonzero(acting).tolist()
+    seeing = fragment.terminated[t, n] | fragment.truncated[t, n]
+    if over:
+        seeing = seeing | there
+    elif t + 1 < len(fragment.rewards):
+        seeing = seeing | fragment.present[t + 1, n]  # also those that join
+    else:
+        seeing = seeing | (fragment.present_next[n] & there)
+    columns = np.flatnonzero(there).tolist()
     terminateds = {c: bool(fragment.terminated[t, n, c]) for c in columns}
     truncateds = {c: bool(fragment.truncated[t, n, c]) for c in columns}
     if over:  # as `ParallelMultiAgentEnv` tells it
@@ -239,11 +283,13 @@ def _step(fragment: Fragment, t: int, n: int) -> dict[str, Any]:
         terminateds["__all__"], truncateds["__all__"] = not cut_off, cut_off
     return {
         "observations": _seen(fragment, t + 1, n, seeing, after=t if over else None),
-        "actions": {c: _action(fragment, t, n, c) for c in columns},
-        "rewards": {c: float(fragment.rewards[t, n, c]) for c in columns},
+        "actions": {c: _action(fragment, t, n, c) for c in np.flatnonzero(acting).tolist()},
+        "rewards": {c: float(fragment.paid[t, n, c]) for c in columns},
         "terminateds": terminateds,
         "truncateds": truncateds,
-        "extra_model_outputs": {c: _outputs(fragment, t, n, c) for c in columns},
+        "extra_model_outputs": {
+            c: _outputs(fragment, t, n, c) for c in np.flatnonzero(acting).tolist()
+        },
     }
 
 

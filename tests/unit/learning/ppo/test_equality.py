@@ -53,9 +53,10 @@ def assert_same_metrics(ours, theirs):
             assert ours[name] == pytest.approx(value, rel=1e-4, abs=1e-5, nan_ok=True), name
 
 
-def test_rows_advantages_and_value_targets_are_the_same(team):
+@pytest.mark.parametrize("waiting", [0.0, 0.4])
+def test_rows_advantages_and_value_targets_are_the_same(team, waiting):
     ours, stock = pair(team)
-    fragments = sample(team, ours, count=3)
+    fragments = sample(team, ours, count=3, waiting=waiting)
     data = TrainingData(episodes=episodes_of(fragments))
     theirs = stock._make_batch_if_necessary(training_data=data).policy_batches
     assert set(theirs) == {policy.policy for policy in team.inputs}
