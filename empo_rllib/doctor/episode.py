@@ -56,7 +56,7 @@ class CheckedEpisode:
         GaveUp: the environment cannot be played on.
 
     Attributes:
-        present: who acts next; nobody when the episode is over.
+        present: who is there; nobody when the episode is over.
         length: env steps so far.
         observations: of the last reset or step.
         rewards: of each agent that has taken part, one for each of its steps.
@@ -90,7 +90,7 @@ class CheckedEpisode:
         Raises:
             GaveUp: the environment cannot be played on.
         """
-        acting = self.present
+        acting, asked = self.present, self.asked
         given = copy.deepcopy(actions)
         returned = self._subject.step(given)
         self.length += 1
@@ -100,7 +100,7 @@ class CheckedEpisode:
         terminated = set_flags(terminations, acting)
         ended = terminated | set_flags(truncations, acting)
         self._note(presence_problems(acting, ended, present, self._gone - set(before)))
-        self._note(reward_problems(acting, rewards))
+        self._note(reward_problems(asked, rewards))
         self._note(flag_problems(acting, terminations, truncations))
         self._check_reused()
         self.observations = seen
@@ -112,6 +112,11 @@ class CheckedEpisode:
         self._check_observations([*acting, *self.present])
         for agent in dict.fromkeys([*acting, *self.present]):
             self.rewards.setdefault(agent, []).append(_number(rewards.get(agent)))
+
+    @property
+    def asked(self) -> list[str]:
+        """Who acts next: those who are there and were given an observation."""
+        return [agent for agent in self.present if agent in self.observations]
 
     def _check_given(self, allowed: Iterable[str], parts: Mapping[str, Mapping[Any, Any]]) -> None:
         """Checks who was given something."""
@@ -127,7 +132,7 @@ class CheckedEpisode:
                 self._note((name, f"{agent}: {seen}") for name, seen in problems)
                 self._check_mask(agent)
             elif agent in self.present:
-                self._note([("missing-observation", f"{agent} has none")])
+                self._note([("agent-waits", f"{agent} has no observation")])
             else:
                 self._note([("missing-final-observation", f"{agent} ended and has none")])
         seen = [self.observations[agent] for agent in agents if agent in self.observations]

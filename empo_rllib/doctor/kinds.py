@@ -40,7 +40,7 @@ _ERRORS = {
     ),
     "agent-not-a-string": Kind(
         "__init__",
-        "possible_agents are strings, each once: they name policies and columns.",
+        "possible_agents are texts or numbers, each once: they name policies and columns.",
         'Call them "agent_0", "agent_1", ...',
     ),
     "space-missing": Kind(
@@ -58,7 +58,7 @@ _ERRORS = {
     "space-unsupported": Kind(
         "__init__",
         "Observations are nested Dict and Tuple of Box, Discrete, MultiDiscrete and MultiBinary; "
-        "actions are Discrete, MultiDiscrete or Box.",
+        "actions are Discrete, MultiDiscrete, MultiBinary or Box.",
         "Change the space, or bring your own network (model.class).",
     ),
     "reset-raises": Kind("reset", "reset() starts an episode.", "See the line."),
@@ -99,11 +99,6 @@ _ERRORS = {
         "An agent that has left does not come back in the same episode: RLlib's episodes cannot "
         "hold it.",
         "Give it a new name, listed in possible_agents.",
-    ),
-    "missing-observation": Kind(
-        "step",
-        "Every agent in `agents` is given an observation: it acts on it.",
-        "Return one for each.",
     ),
     "observation-wrong-structure": Kind(
         "step",
@@ -164,6 +159,12 @@ _WARNINGS = {
         "step",
         "An observation has the dtype of its space; another is converted at every step.",
         "Return np.asarray(observation, dtype) of the space.",
+    ),
+    "agent-waits": Kind(
+        "step",
+        "An agent in `agents` without an observation is not asked for an action until it is given "
+        "one: it waits for its turn.",
+        "Where it should act, return an observation for it.",
     ),
     "missing-final-observation": Kind(
         "step",

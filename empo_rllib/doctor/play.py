@@ -85,7 +85,7 @@ def _play_episode(
     played.reset_s.append(subject.last_s)
     _watch(episode, played)
     while episode.present and more():
-        episode.step(actions.draw(episode.present))
+        episode.step(actions.draw(episode.asked))
         played.step_s.append(subject.last_s)
         played.env_steps += 1
         _watch(episode, played)

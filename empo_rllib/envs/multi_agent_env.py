@@ -29,7 +29,8 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
 
     `agents` are those that the last reset or step returned something for, `acting_agents` those
     that the next step wants an action of: those that were given an observation. An agent that is
-    there without one waits (games by turns); what it is paid meanwhile belongs to its last action.
+    there without one waits (games by turns); what it is paid meanwhile belongs to its last action,
+    and nothing is paid before there was an action.
 
     NaN and infinity are refused here, where all ways of playing a Python environment pass. Numbers
     computed from them would spoil the policies, and keep no trace of where they came from.
@@ -140,9 +141,9 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         self._refuse_wrong_observations(observations)
         self.acting_agents = [a for a in self._there if a in observations]
         last_seen = self._last_seen
+        rewards = {a: float(paid.get(a, 0.0)) for a in self.agents if a in last_seen}
         observations.update({a: last_seen[a] for a in ended if a in last_seen and a not in seen})
         last_seen.update(observations)
-        rewards = {a: float(paid.get(a, 0.0)) for a in self.agents if a in last_seen}
         for agent, found in wrong_rewards(rewards):
             raise self._wrong_number(agent, found)
         _set_all_flags(terminateds, truncateds, over=not self._there)

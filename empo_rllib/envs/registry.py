@@ -5,6 +5,7 @@
     pettingzoo.sisl.pursuit_v5      a module with `parallel_env`, from any package
     CartPole-v1                     Gymnasium's registry; one agent, `agent_0`
     package.module:factory          a function or class of your own
+    anything else                   what this program registered with `ray.tune.register_env`
 
 Importing this module imports neither Ray nor torch nor multigrid.
 """
@@ -132,6 +133,8 @@ def _make_multi_agent_env(id: str, env_config: Mapping[str, Any]) -> ParallelMul
 
 def _find_builder(id: str) -> Builder:
     """Tells the kind of an id by its form and the registries."""
+    from empo_rllib.envs.rllib_env import registered_creator
+
     if id in MULTIGRID_IDS:
         return sources.build_multigrid
     if (_FACTORY_NAME.fullmatch(id) or _MODULE_NAME.fullmatch(id)) and belongs_to_python(id):
@@ -147,6 +150,8 @@ def _find_builder(id: str) -> Builder:
         return sources.build_gymnasium
     if _MODULE_NAME.fullmatch(id) and _is_module(id):
         return sources.build_from_module
+    if registered_creator(id) is not None:
+        return sources.build_from_rllib
     raise EnvError(
         f"env.id = {id!r} is not a known environment.{nearest(id, env_ids())} It may be a "
         "MultiGrid, PettingZoo or Gymnasium id, a module with parallel_env, or "

@@ -89,6 +89,15 @@ def build_from_factory(env_id: str, num_agents: int | None, kwargs: dict[str, An
     return _build_from_callable(env_id, factory, num_agents, kwargs)
 
 
+def build_from_rllib(env_id: str, num_agents: int | None, kwargs: dict[str, Any]) -> ParallelEnv:
+    """Builds an environment that this program registered with `ray.tune.register_env`."""
+    from empo_rllib.envs.rllib_env import registered_creator
+
+    creator = registered_creator(env_id)
+    assert creator is not None
+    return _build_from_callable(env_id, creator, num_agents, kwargs)
+
+
 def import_module(env_id: str, name: str) -> ModuleType:
     """Imports a module for `env_id`; any failure is an `EnvError`."""
     try:
@@ -122,11 +131,17 @@ def _build_from_callable(
     """Calls a factory, which is told the agent count if it takes one, and adapts its result."""
     if inspect.isclass(factory) and _is_multigrid(factory):
         return _build_multigrid_class(env_id, factory, num_agents, kwargs)
-    if num_agents is not None and "num_agents" in accepted_arguments(factory)[0]:
+    from empo_rllib.envs.named_agents import with_names
+    from empo_rllib.envs.rllib_env import in_a_config
+
+    config = in_a_config(factory, num_agents, kwargs)
+    if config is not None:
+        kwargs = config
+    elif num_agents is not None and "num_agents" in accepted_arguments(factory)[0]:
         kwargs = {**kwargs, "num_agents": num_agents}
     made = call_constructor(env_id, factory, kwargs)
     try:
-        env = _as_parallel_env(env_id, made)
+        env = with_names(_as_parallel_env(env_id, made))
         own_number = len(env.possible_agents)
     except EnvError:
         raise
@@ -148,6 +163,9 @@ def _as_parallel_env(env_id: str, made: Any) -> ParallelEnv:
     import gymnasium as gym
     from pettingzoo import AECEnv, ParallelEnv
 
+    from empo_rllib.envs.rllib_env import RllibParallelEnv, is_rllib_env
+    from empo_rllib.envs.tuple_env import TupleParallelEnv, is_tuple_env
+
     if isinstance(made, ParallelEnv):
         if not hasattr(made, "possible_agents"):
             raise EnvError(f"env.id = {env_id!r}: the environment does not set possible_agents")
@@ -158,13 +176,18 @@ def _as_parallel_env(env_id: str, made: Any) -> ParallelEnv:
         from empo_rllib.envs.multigrid import MultiGridParallelEnv
 
         return _with_layout(MultiGridParallelEnv(made))
+    if is_rllib_env(made):
+        return RllibParallelEnv(made)
+    if isinstance(made, gym.Env) and is_tuple_env(made):
+        return TupleParallelEnv(made)
     if isinstance(made, gym.Env):
         from empo_rllib.envs.gymnasium_env import GymnasiumParallelEnv
 
         return GymnasiumParallelEnv(made)
     raise EnvError(
         f"env.id = {env_id!r} made a {type(made).__name__}, which is no environment. It must "
-        "return a PettingZoo ParallelEnv or AECEnv, a MultiGridEnv or a gymnasium.Env."
+        "return a PettingZoo ParallelEnv or AECEnv, a MultiGridEnv, RLlib's MultiAgentEnv or a "
+        "gymnasium.Env."
     )
 
 

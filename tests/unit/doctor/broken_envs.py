@@ -81,12 +81,6 @@ class NoMetadata(Healthy):
     metadata = None
 
 
-class NumberedAgents(Healthy):
-    def __init__(self):
-        super().__init__()
-        self.possible_agents = [0, 1]
-
-
 class ListedAgents(Healthy):
     def __init__(self):
         super().__init__()
@@ -187,6 +181,9 @@ class ComesBack(Healthy):
 
 
 class Blind(Healthy):
+    def step(self, actions):
+        return super().step({"agent_1": 1, **actions})
+
     def look(self):
         first = {"agent_0": self.see("agent_0")}
         return first if self.moment % 2 and self.agents else super().look()
@@ -484,7 +481,6 @@ class GymReset(gym.Env):
 #: The finding that each must get, and the level of the worst.
 BROKEN = {
     "NoMetadata": "metadata-missing",
-    "NumberedAgents": "agent-not-a-string",
     "ListedAgents": "agent-not-a-string",
     "ForgetsASpace": "space-missing",
     "NoSpace": "space-missing",
@@ -500,7 +496,6 @@ BROKEN = {
     "Stranger": "unknown-agent",
     "NeverRemoved": "agent-acts-after-end",
     "ComesBack": "agent-comes-back",
-    "Blind": "missing-observation",
     "HalfADict": "observation-wrong-structure",
     "TooLong": "observation-wrong-shape",
     "Fractions": "observation-loses-values",
@@ -515,6 +510,7 @@ BROKEN = {
     "TwoAtMost": "second-copy-fails",
     "SharesState": "instances-share-state",
     "Float64": "observation-wrong-dtype",
+    "Blind": "agent-waits",
     "NoLastLook": "missing-final-observation",
     "ForgetsToPay": "missing-reward",
     "ForgetsAFlag": "missing-flag",

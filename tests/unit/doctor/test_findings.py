@@ -72,7 +72,7 @@ def test_the_line_to_change_is_in_the_environments_own_file(reports, name):
         ("OldGym", "def step("),
         ("Unseeded", "def reset("),
         ("NoSpace", "def observation_space("),
-        ("NumberedAgents", "def __init__("),
+        ("ListedAgents", "def __init__("),
         ("NoMetadata", "class NoMetadata("),
     ],
 )
