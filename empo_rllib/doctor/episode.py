@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from empo_rllib.doctor.findings import GaveUp
-from empo_rllib.doctor.observations import Problem, arrays_of, observation_problems
 from empo_rllib.doctor.subject import Subject
 from empo_rllib.doctor.transitions import (
     RESET_PARTS,
@@ -17,13 +16,14 @@ from empo_rllib.doctor.transitions import (
     absent_agents,
     flag_problems,
     info_problems,
-    is_number,
     malformed,
     presence_problems,
     reward_problems,
     set_flags,
     unknown_agents,
 )
+from empo_rllib.envs.observations import Problem, arrays_of, observation_problems
+from empo_rllib.envs.returned import is_number
 
 
 class RandomActions:

@@ -15,10 +15,10 @@ import numpy as np
 from empo_rllib.doctor.episode import CheckedEpisode, RandomActions
 from empo_rllib.doctor.findings import Findings
 from empo_rllib.doctor.limits import Limits
-from empo_rllib.doctor.observations import arrays_of
 from empo_rllib.doctor.places import render_place
 from empo_rllib.doctor.spaces import check_spaces_kept, spaces_of
 from empo_rllib.doctor.subject import Subject
+from empo_rllib.envs.observations import arrays_of
 
 _KEPT_OBSERVATIONS = 200
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")  # Gymnasium's warnings are yellow

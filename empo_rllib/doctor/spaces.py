@@ -9,9 +9,9 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 from empo_rllib.doctor.findings import Findings, GaveUp
-from empo_rllib.doctor.observations import short
 from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.arguments import describe
+from empo_rllib.envs.observations import short
 from empo_rllib.envs.vector_env import ARRAY_SPACES, ObservationLeaves
 from empo_rllib.errors import EnvError
 

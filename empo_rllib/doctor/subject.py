@@ -14,8 +14,8 @@ from pettingzoo import ParallelEnv
 
 from empo_rllib.doctor.findings import Findings, GaveUp
 from empo_rllib.doctor.limits import TimeUp, time_limit
-from empo_rllib.doctor.observations import short
 from empo_rllib.envs.arguments import describe
+from empo_rllib.envs.observations import short
 
 _REFUSED = re.compile(r"got an unexpected keyword argument '(seed|options)'")
 

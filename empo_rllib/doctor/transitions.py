@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from empo_rllib.doctor.observations import Problem, short
+from empo_rllib.envs.observations import Problem, short
+from empo_rllib.envs.returned import is_number
 
 RESET_PARTS = ("observations", "infos")
 STEP_PARTS = ("observations", "rewards", "terminations", "truncations", "infos")
@@ -96,13 +97,6 @@ def info_problems(agents: Iterable[str], infos: Mapping[str, Any]) -> Iterator[P
             yield "infos-missing-agent", f"{agent} is not in infos"
         elif not isinstance(infos[agent], Mapping):
             yield "info-not-a-dict", f"infos[{agent!r}] = {short(infos[agent])}"
-
-
-def is_number(value: Any) -> bool:
-    """Tells whether `value` is one real number."""
-    if isinstance(value, np.ndarray):
-        return value.shape == () and value.dtype.kind in "biuf"
-    return isinstance(value, int | float | np.number | np.bool_) and not np.iscomplexobj(value)
 
 
 def set_flags(flags: Mapping[str, Any], agents: Iterable[str]) -> set[str]:

@@ -22,7 +22,11 @@ from empo_rllib.files import write_whole
 
 
 class ReportingEnv(ParallelMultiAgentEnv):
-    """A `ParallelMultiAgentEnv` that leaves the traceback of its first error in a file."""
+    """A `ParallelMultiAgentEnv` for RLlib's own env runner.
+
+    It leaves the traceback of its first error in a file, and refuses what RLlib's episodes would
+    take for something else.
+    """
 
     def __init__(self, error_file: Path, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -35,8 +39,16 @@ class ReportingEnv(ParallelMultiAgentEnv):
 
     def step(self, action_dict: dict[str, Any]) -> Any:
         """As `ParallelMultiAgentEnv.step`."""
+        known = set(self._last_seen)
         with reporting_env_errors(self._error_file, "step"):
-            return super().step(action_dict)
+            parts = super().step(action_dict)
+            if known <= self._gone and self._there:
+                raise EnvError(
+                    f"{self._name()}: in step {self._episode_step} of an episode all agents ended "
+                    f"that had been there, and {', '.join(self._there)} joined. RLlib's episodes "
+                    "end with that. PPO can play on: resources.sampler: python."
+                )
+            return parts
 
 
 @contextlib.contextmanager

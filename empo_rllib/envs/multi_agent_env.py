@@ -11,7 +11,7 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.adapting import Transform, adapt_observation, agents_of
-from empo_rllib.envs.finite import ObservationCheck, wrong_rewards
+from empo_rllib.envs.returned import ObservationCheck, wrong_rewards
 from empo_rllib.errors import EnvError
 
 
@@ -32,8 +32,9 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     there without one waits (games by turns); what it is paid meanwhile belongs to its last action,
     and nothing is paid before there was an action.
 
-    NaN and infinity are refused here, where all ways of playing a Python environment pass. Numbers
-    computed from them would spoil the policies, and keep no trace of where they came from.
+    Observations that are not of their space, NaN and infinity are refused here, where all ways of
+    playing a Python environment pass (`returned.py`): what is learned from them would keep no trace
+    of where it came from.
 
     Args:
         env: the environment to wrap; its `possible_agents` must be set. Closed with this one.
@@ -108,7 +109,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     ) -> tuple[dict[str, Any], dict[str, dict]]:
         """Starts an episode; returns observations and infos of the agents that are there."""
         observations, infos = self.env.reset(seed=seed, options=options)
-        self.agents = list(self.env.agents)
+        self.agents = self._present()
         self._there = self.agents
         self._gone = set()
         self._last_seen = {a: observations[a] for a in self.agents if a in observations}
@@ -127,7 +128,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         """
         actions = {a: self.action_for_env(a, action) for a, action in action_dict.items()}
         seen, paid, terminations, truncations, infos = self.env.step(actions)
-        there, present = self._there, list(self.env.agents)
+        there, present = self._there, self._present()
         self._refuse_returned(present)
         terminateds, truncateds = _ends(there, present, terminations, truncations)
         ended = {a for a in there if terminateds[a] or truncateds[a]}
@@ -141,11 +142,12 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         self._refuse_wrong_observations(observations)
         self.acting_agents = [a for a in self._there if a in observations]
         last_seen = self._last_seen
-        rewards = {a: float(paid.get(a, 0.0)) for a in self.agents if a in last_seen}
+        given = {a: paid.get(a, 0.0) for a in self.agents if a in last_seen}
+        for agent, found in wrong_rewards(given):
+            raise self._wrong(agent, found)
+        rewards = {agent: float(reward) for agent, reward in given.items()}
         observations.update({a: last_seen[a] for a in ended if a in last_seen and a not in seen})
         last_seen.update(observations)
-        for agent, found in wrong_rewards(rewards):
-            raise self._wrong_number(agent, found)
         _set_all_flags(terminateds, truncateds, over=not self._there)
         infos = _infos_of(observations, infos)
         return self._transformed(observations), rewards, terminateds, truncateds, infos
@@ -187,9 +189,9 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     def _refuse_wrong_observations(self, observations: dict[str, Any]) -> None:
         for agent, observation in observations.items():
             if found := self._checks[agent].find(observation):
-                raise self._wrong_number(agent, found)
+                raise self._wrong(agent, found)
 
-    def _wrong_number(self, agent: str, found: str) -> EnvError:
+    def _wrong(self, agent: str, found: str) -> EnvError:
         return EnvError(
             f"{self._name()} (copy {self.copy_index}): agent {agent}, episode step "
             f"{self._episode_step}: {found}"
@@ -197,6 +199,17 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
 
     def _name(self) -> str:
         return str(self.metadata.get("name", self.env))
+
+    def _present(self) -> list[str]:
+        """Returns who is there in `env`."""
+        present = list(self.env.agents)
+        if not self._checks.keys() >= set(present):
+            unknown = [agent for agent in present if agent not in self.possible_agents]
+            raise EnvError(
+                f"{self._name()}: agents hold {unknown}, and possible_agents are "
+                f"{self.possible_agents}. List all that may ever be there."
+            )
+        return present
 
     def _refuse_returned(self, present: list[str]) -> None:
         if returned := self._gone.intersection(present):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from empo_rllib.doctor.observations import observation_problems
+from empo_rllib.envs.observations import observation_problems
 
 UNIT = spaces.Box(0.0, 1.0, (2,), np.float32)
 PICTURE = spaces.Box(0, 10, (2, 2), np.uint8)

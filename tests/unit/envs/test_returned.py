@@ -9,10 +9,10 @@ import pytest
 from gymnasium import spaces
 
 from empo_rllib.acting.play import LiveEpisode
-from empo_rllib.envs.finite import ObservationCheck
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.python_envs import PythonEnvs
 from empo_rllib.envs.registry import env_creator
+from empo_rllib.envs.returned import ObservationCheck
 from empo_rllib.errors import EnvError
 
 NESTED = spaces.Dict(
@@ -72,7 +72,7 @@ def test_the_message_names_env_copy_agent_step_and_number(strange_env, strange, 
 def test_a_first_observation_is_refused_at_step_0(scripted_env):
     class Strange(scripted_env):
         def _observation(self, agent):
-            return [math.nan, 0.0]
+            return np.array([math.nan, 0.0])
 
     with pytest.raises(EnvError, match=r"agent a, episode step 0: the observation is NaN at \[0\]"):
         ParallelMultiAgentEnv(Strange([{"agents": "a"}])).reset()
@@ -126,6 +126,86 @@ def test_large_numbers_are_finite(dtype):
     assert check.find(np.array([largest, -largest, 0], dtype)) is None
 
 
-def test_whole_numbers_are_not_looked_at():
-    check = ObservationCheck(spaces.MultiDiscrete([3, 3]), allow_infinite=False)
-    assert check.find(object()) is None
+def test_what_is_no_array_of_the_space_is_not_looked_at():
+    assert ObservationCheck(spaces.Text(5), allow_infinite=False).find(object()) is None
+
+
+def grid(top=3):
+    """A grid of categories, as MultiGrid's."""
+    return spaces.Box(0, np.broadcast_to(np.array([top, 1], np.uint8), (2, 2, 2)), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("space", "seen", "found"),
+    [
+        (spaces.Box(-1, 1, (2,)), None, "observation is None, where the space has an array"),
+        (spaces.Box(-1, 1, (2,)), 0.5, "observation is a float, where the space has an array"),
+        (spaces.Box(-1, 1, (2,)), [0.0, 0.0], "observation is a list"),
+        (spaces.Box(-1, 1, (2,)), np.zeros(1), "has shape (1,), not (2,)"),
+        (spaces.Box(-1, 1, (2,)), np.zeros((1, 2)), "has shape (1, 2), not (2,)"),
+        (spaces.Box(-1, 1, ()), np.zeros(1), "has shape (1,), not ()"),
+        (spaces.Box(-1, 1, (1,)), np.array(["a"]), "has dtype <U1, which holds no numbers"),
+        (spaces.Box(0, 9, (2,), np.uint8), np.full(2, 0.5), "has dtype float64, the space uint8"),
+        (spaces.Discrete(3), 3, "observation = 3 is above the bound 2"),
+        (spaces.Discrete(3, start=1), 0, "observation = 0 is below the bound 1"),
+        (spaces.Discrete(3), np.array([1]), "has shape (1,), not ()"),
+        (spaces.Discrete(3), 1.0, "has dtype float64, the space int64"),
+        (spaces.MultiDiscrete([2, 3]), np.array([1, 3]), "observation[1] = 3 is above the bound 2"),
+        (spaces.MultiBinary(2), np.array([0, 2], np.int8), "observation[1] = 2 is above the bound"),
+        (grid(), np.full((2, 2, 2), 2, np.uint8), "observation[0, 0, 1] = 2 is above the bound 1"),
+        (NESTED, {"image": np.zeros((2, 2), np.uint8)}, "observation has no 'parts'"),
+        (NESTED, np.zeros(3), "observation is a ndarray, where the space is a Dict"),
+        (
+            NESTED,
+            {"image": np.zeros((2, 2), np.uint8), "parts": (0, np.zeros(2, np.float32))},
+            "observation['parts'][1] has shape (2,), not (2, 2)",
+        ),
+    ],
+)
+def test_what_would_be_learned_from_as_something_else_is_refused(space, seen, found):
+    assert found in ObservationCheck(space, allow_infinite=False).find(seen)
+
+
+@pytest.mark.parametrize(
+    ("space", "seen"),
+    [
+        (spaces.Box(-1, 1, (2,)), np.full(2, 7.0)),  # beyond the bounds, and of another precision
+        (spaces.Box(-1, 1, (2,)), np.zeros(2, np.int64)),
+        (spaces.Box(-1, 1, ()), 0.5),
+        (spaces.Box(0, 255, (2,), np.uint8), np.zeros(2, np.int64)),
+        (spaces.Discrete(3), np.int64(2)),
+        (spaces.Discrete(3), True),
+        (spaces.Discrete(3), np.array(2)),
+        (grid(), np.full((2, 2, 2), 1, np.uint8)),
+    ],
+)
+def test_other_forms_of_the_same_are_accepted(space, seen):
+    assert ObservationCheck(space, allow_infinite=False).find(seen) is None
+
+
+@pytest.mark.parametrize("wrong", [None, 0.5, np.zeros(3)])
+def test_the_error_names_environment_copy_agent_step_and_what_is_expected(scripted_env, wrong):
+    class Wrong(scripted_env):
+        def _observation(self, agent):
+            late = agent == "b" and self.moment == 2
+            return wrong if late else super()._observation(agent)
+
+    env = ParallelMultiAgentEnv(Wrong([{"agents": "ab"}] * 9))
+    place = r"scripted \(copy 0\): agent b, episode step 2: observation .*(an array|not \(2,\))"
+    with pytest.raises(EnvError, match=place):
+        play(env, 2)
+
+
+@pytest.mark.parametrize("reward", [None, [1.0], np.ones(1), "1"])
+def test_a_reward_is_one_number(strange_env, reward):
+    with pytest.raises(EnvError, match=r"agent b, episode step 3: the reward is .*one number"):
+        play(ParallelMultiAgentEnv(strange_env(reward=reward)), 3)
+
+
+def test_an_agent_that_is_not_listed_is_refused(scripted_env):
+    inner = scripted_env([{"agents": "ab"}] * 3)
+    env = ParallelMultiAgentEnv(inner)
+    inner.script = [{"agents": "ab"}, {"agents": ["a", "b", "x"]}]
+    inner._observation = lambda agent: np.zeros(2, np.float32)
+    with pytest.raises(EnvError, match=r"agents hold \['x'\], and possible_agents are"):
+        play(env, 1)
