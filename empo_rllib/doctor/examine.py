@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import time
 import warnings
@@ -29,19 +30,24 @@ from empo_rllib.envs.vector_env import AgentGroup, group_agents
 from empo_rllib.errors import ConfigError, EnvError
 
 
-def examine(config: ExperimentConfig, limits: Limits | None = None) -> Report:
+def examine(
+    config: ExperimentConfig,
+    limits: Limits | None = None,
+    make: Callable[[], ParallelEnv] | None = None,
+) -> Report:
     """Examines the environment of an experiment without training in it.
 
     Args:
         config: the experiment, free of search spaces; suggestions are about its settings.
         limits: when to stop; None: after some ten seconds.
+        make: makes the environment; None: by its id.
 
     Raises:
         EnvError: there is no environment to examine.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # but those that the environment gives while it is played
-        return _Examination(config, limits or Limits()).run()
+        return _Examination(config, limits or Limits(), make).run()
 
 
 class _Examination:
@@ -50,10 +56,15 @@ class _Examination:
     Args:
         config: the experiment.
         limits: when to stop.
+        make: makes the environment; None: by its id.
     """
 
-    def __init__(self, config: ExperimentConfig, limits: Limits) -> None:
+    def __init__(
+        self, config: ExperimentConfig, limits: Limits, make: Callable[[], ParallelEnv] | None
+    ) -> None:
         self._config, self._limits = config, limits
+        by_id = functools.partial(make_env, config.env.id, config.env.num_agents)
+        self._maker = make or functools.partial(by_id, **config.env.kwargs)
         self._env = self._make()
         self._findings = Findings(Places(self._env))
         self._subject = self._examined(self._env)
@@ -167,11 +178,10 @@ class _Examination:
 
     def _make(self) -> ParallelEnv:
         env = self._config.env
-        make: Callable[..., ParallelEnv] = make_env
         try:
             # pygame greets when it is imported, which must not get into --json.
             with time_limit(self._limits.call_s), contextlib.redirect_stdout(io.StringIO()):
-                return make(env.id, env.num_agents, **env.kwargs)
+                return self._maker()
         except TimeUp:
             limit = f"{self._limits.call_s:g} s"
             raise EnvError(f"env.id = {env.id!r} was not made within {limit}.") from None

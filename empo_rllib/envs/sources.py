@@ -131,7 +131,6 @@ def _build_from_callable(
     """Calls a factory, which is told the agent count if it takes one, and adapts its result."""
     if inspect.isclass(factory) and _is_multigrid(factory):
         return _build_multigrid_class(env_id, factory, num_agents, kwargs)
-    from empo_rllib.envs.named_agents import with_names
     from empo_rllib.envs.rllib_env import in_a_config
 
     config = in_a_config(factory, num_agents, kwargs)
@@ -139,10 +138,31 @@ def _build_from_callable(
         kwargs = config
     elif num_agents is not None and "num_agents" in accepted_arguments(factory)[0]:
         kwargs = {**kwargs, "num_agents": num_agents}
-    made = call_constructor(env_id, factory, kwargs)
+    env = adapt(env_id, call_constructor(env_id, factory, kwargs))
+    own_number = len(env.possible_agents)
+    if num_agents is not None and num_agents != own_number:
+        raise EnvError(
+            f"env.num_agents = {num_agents}: the number of agents of {env_id} is {own_number} and "
+            "not set this way. Leave num_agents out, or use an argument of its own in env.kwargs."
+        )
+    return env
+
+
+def adapt(env_id: str, made: Any) -> ParallelEnv:
+    """Returns an environment of any kind as a `ParallelEnv` whose agents are named by text.
+
+    Args:
+        env_id: what messages call it.
+        made: the environment.
+
+    Raises:
+        EnvError: it is none, or no complete one.
+    """
+    from empo_rllib.envs.named_agents import with_names
+
     try:
         env = with_names(_as_parallel_env(env_id, made))
-        own_number = len(env.possible_agents)
+        len(env.possible_agents)
     except EnvError:
         raise
     except Exception as error:  # whatever a class that is not finished, or wraps nothing, raises
@@ -150,11 +170,6 @@ def _build_from_callable(
             f"env.id = {env_id!r} made a {type(made).__name__} that is no complete environment: "
             f"{describe(error)}"
         ) from error
-    if num_agents is not None and num_agents != own_number:
-        raise EnvError(
-            f"env.num_agents = {num_agents}: the number of agents of {env_id} is {own_number} and "
-            "not set this way. Leave num_agents out, or use an argument of its own in env.kwargs."
-        )
     return env
 
 
