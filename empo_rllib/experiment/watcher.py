@@ -81,11 +81,15 @@ def _belongs(pid: str, folder: str) -> bool:
 
 
 def _writes_in(pid: str, folder: str) -> bool:
-    return any(
-        os.readlink(f"/proc/{pid}/fd/{number}").startswith(f"{folder}/")
-        and _is_writable(pid, number)
-        for number in os.listdir(f"/proc/{pid}/fd")
-    )
+    return any(_is_written(pid, number, folder) for number in os.listdir(f"/proc/{pid}/fd"))
+
+
+def _is_written(pid: str, number: str, folder: str) -> bool:
+    try:
+        target = os.readlink(f"/proc/{pid}/fd/{number}")
+        return target.startswith(f"{folder}/") and _is_writable(pid, number)
+    except OSError:  # it was closed meanwhile; the dashboard's agents open and close many
+        return False
 
 
 def _is_writable(pid: str, number: str) -> bool:

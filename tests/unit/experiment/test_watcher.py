@@ -133,6 +133,20 @@ def test_processes_of_other_users_are_not_seen(folder, monkeypatch):
         assert not list(watcher.processes_of(str(folder)))
 
 
+def test_a_process_that_closes_other_files_meanwhile_is_seen(folder, monkeypatch):
+    readlink = os.readlink
+
+    def closed_meanwhile(path):
+        if path.endswith("/fd/0"):
+            raise FileNotFoundError(path)
+        return readlink(path)
+
+    with running(*PYTHON, "-c", HOLDER, str(folder / "ray/log"), "a") as process:
+        assert process.stdout.readline() == "open\n"
+        monkeypatch.setattr(os, "readlink", closed_meanwhile)
+        assert list(watcher.processes_of(str(folder))) == [process.pid]
+
+
 def test_a_driver_that_has_cleaned_up_leaves_nothing_to_do(folder, driver):
     with running("sleep", "60", TMPDIR=str(folder)) as process:
         driver.tell("done")  # which waits for the watcher's end
