@@ -217,8 +217,12 @@ end_processes() {
 leave_node() {
   if [ -z "$folder" ]; then return; fi
   end_processes
-  # The exit codes of what was killed may just be written.
-  rm -rf "$folder" 2>/dev/null || { sleep 0.5 && rm -rf "$folder"; }
+  # The exit codes of what was killed may just be written, each by a process of its own.
+  for _ in {1..10}; do
+    if rm -rf "$folder" 2>/dev/null; then return; fi
+    sleep 0.5
+  done
+  say "note: $folder is left: $(rm -rf "$folder" 2>&1 | tail -n 1)"
 }
 
 # How long SLURM waits from TERM to KILL, less what it takes to leave the nodes.

@@ -42,9 +42,13 @@ def watch(folder: str, driver: int) -> None:
 
 
 def end_processes(folder: str) -> None:
-    """Kills the processes of a run, and those that they start meanwhile."""
-    deadline = time.monotonic() + _GIVE_UP_S
-    while _kill_processes(folder) and time.monotonic() < deadline:
+    """Kills the processes of a run, and those that they start meanwhile.
+
+    Until none is found twice: what is just being started has no variables for a moment.
+    """
+    deadline, num_without = time.monotonic() + _GIVE_UP_S, 0
+    while num_without < 2 and time.monotonic() < deadline:
+        num_without = 0 if _kill_processes(folder) else num_without + 1
         time.sleep(_POLL_S)
 
 

@@ -107,6 +107,15 @@ def test_a_process_that_is_started_while_they_end_goes_too(folder, driver):
         assert not list(watcher.processes_of(str(folder)))
 
 
+def test_a_process_that_shows_no_variables_when_it_is_started_goes_too(folder, monkeypatch):
+    found = iter([[1, 2], [], [3], [], [], [4]])
+    killed = []
+    monkeypatch.setattr(watcher, "processes_of", lambda folder: next(found))
+    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append(pid))
+    watcher.end_processes(str(folder))
+    assert killed == [1, 2, 3]
+
+
 def test_nothing_else_is_ended(folder, driver, tmp_path):
     (tmp_path / "empo-012345678").mkdir()
     (tmp_path / "empo-012345678/log").touch()
