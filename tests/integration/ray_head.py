@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from commands import PYTHON, Outcome, Running, Workplace
+from ports import free_port
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,3 @@ def start_head(
         metrics_url=f"http://127.0.0.1:{metrics_port}/metrics",
         token_file=token,
     )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 from commands import PYTHON, Outcome, Run, Running, Workplace
-from ray_head import Head, free_port, ray_head
+from ports import free_port
+from ray_head import Head, ray_head
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's client warns about its own parts
 
