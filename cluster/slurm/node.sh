@@ -93,6 +93,9 @@ in_image() {
     "RAY_AUTH_TOKEN_PATH=$folder/token"
     "RAY_USAGE_STATS_ENABLED=0"
     "RAY_prestart_worker_first_driver=0" # trials and env runners have processes of their own
+    # A busy node starts Ray more slowly than Ray would wait; EMPO_RLLIB_START_S is the limit.
+    "RAY_raylet_start_wait_time_s=120"
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S=300"
     "AUTOSCALER_METRIC_PORT=0" # any free one
     "NO_PROXY=$addresses"
     "no_proxy=$addresses"

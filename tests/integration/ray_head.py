@@ -92,6 +92,8 @@ def start_head(
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_prestart_worker_first_driver": "0",
+        "RAY_raylet_start_wait_time_s": "120",
+        "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
         "AUTOSCALER_METRIC_PORT": str(free_port()),
         # Jobs run `python`.
         "PATH": f"{Path(PYTHON).parent}:{place.env['PATH']}",
