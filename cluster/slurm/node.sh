@@ -139,12 +139,13 @@ read_pid() {
   { read -r pid <"$folder/$1.pid"; } 2>/dev/null
 }
 
-# has_ended NAME; a process that was killed together with who waits for it has left no status, which others have soon.
+# has_ended NAME; a process that was killed together with who waits for it has left no status, which others have soon:
+# within 2 s, or more on a busy node, whose sleeps take longer.
 has_ended() {
   if [ -e "$folder/$1.status" ]; then return 0; fi
   read_pid "$1"
   if kill -0 "$pid" 2>/dev/null; then return 1; fi
-  for _ in {1..10}; do
+  for _ in {1..40}; do
     if [ -e "$folder/$1.status" ]; then return 0; fi
     sleep 0.05
   done

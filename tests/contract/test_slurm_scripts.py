@@ -232,3 +232,13 @@ def test_a_process_has_ended_when_its_status_is_there_or_nobody_waits_for_it(tmp
       tell
     """
     assert on_node(script).split() == ["runs", "ended", "ended"]
+
+
+def test_a_status_that_is_written_late_is_waited_for(tmp_path):
+    script = f"""
+      folder={tmp_path}
+      true & echo $! >$folder/it.pid; wait $!
+      (sleep 1; echo 2 >$folder/part; mv $folder/part $folder/it.status) &
+      has_ended it && exit_code it
+    """
+    assert on_node(script) == "2"
