@@ -199,6 +199,21 @@ def test_the_heads_address_is_told_when_ray_has_written_its_port(tmp_path):
     assert on_node(script + "start_head; cat $folder/address") == "10.0.0.1:6379"
 
 
+def test_workers_that_take_long_to_leave_are_waited_for():
+    leave_job = re.search(r"^leave_job\(\) \{.*?^\}", SCRIPTS["ray_slurm.sh"], re.M | re.S)[0]
+    stubs = """
+      tries=0
+      leave_node() { :; }
+      sleep() {
+        tries=$((tries + 1))
+        if [ $tries -eq 80 ]; then kill $workers; wait $workers; fi
+      }
+      command sleep 100 &
+      workers=$!
+    """
+    assert on_node(f"{stubs} {leave_job}\nleave_job; echo $tries") == "80"
+
+
 def test_a_nodes_folder_goes_also_when_files_are_written_while_it_is_removed(tmp_path):
     folder = tmp_path / "empo-123456"
     folder.mkdir()
