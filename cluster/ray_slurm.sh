@@ -186,12 +186,13 @@ wait_for_driver() {
   return "$status"
 }
 
-# Ends the head first: the workers leave when it is gone.
+# Ends the head first: the workers leave when it is gone, within seconds, or 20 on a busy node. What is killed before
+# it has left leaves its files behind.
 # shellcheck disable=SC2329  # the trap calls it
 leave_job() {
   trap '' TERM USR1
   leave_node
-  for ((i = 0; i < 50; i++)); do
+  for ((i = 0; i < 100; i++)); do
     if [ -z "$workers" ] || ! kill -0 "$workers" 2>/dev/null; then return; fi
     sleep 0.2
   done

@@ -93,6 +93,9 @@ in_image() {
     "RAY_AUTH_TOKEN_PATH=$folder/token"
     "RAY_USAGE_STATS_ENABLED=0"
     "RAY_prestart_worker_first_driver=0" # trials and env runners have processes of their own
+    # A busy node starts Ray more slowly than Ray would wait; EMPO_RLLIB_START_S is the limit.
+    "RAY_raylet_start_wait_time_s=120"
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S=300"
     "AUTOSCALER_METRIC_PORT=0" # any free one
     "NO_PROXY=$addresses"
     "no_proxy=$addresses"
@@ -136,12 +139,13 @@ read_pid() {
   { read -r pid <"$folder/$1.pid"; } 2>/dev/null
 }
 
-# has_ended NAME; a process that was killed together with who waits for it has left no status, which others have soon.
+# has_ended NAME; a process that was killed together with who waits for it has left no status, which others have soon:
+# within 2 s, or more on a busy node, whose sleeps take longer.
 has_ended() {
   if [ -e "$folder/$1.status" ]; then return 0; fi
   read_pid "$1"
   if kill -0 "$pid" 2>/dev/null; then return 1; fi
-  for _ in {1..10}; do
+  for _ in {1..40}; do
     if [ -e "$folder/$1.status" ]; then return 0; fi
     sleep 0.05
   done
@@ -217,8 +221,12 @@ end_processes() {
 leave_node() {
   if [ -z "$folder" ]; then return; fi
   end_processes
-  # The exit codes of what was killed may just be written.
-  rm -rf "$folder" 2>/dev/null || { sleep 0.5 && rm -rf "$folder"; }
+  # The exit codes of what was killed may just be written, each by a process of its own.
+  for _ in {1..10}; do
+    if rm -rf "$folder" 2>/dev/null; then return; fi
+    sleep 0.5
+  done
+  say "note: $folder is left: $(rm -rf "$folder" 2>&1 | tail -n 1)"
 }
 
 # How long SLURM waits from TERM to KILL, less what it takes to leave the nodes.

@@ -43,6 +43,9 @@ _QUIET = {
     "TUNE_WARN_THRESHOLD_S": "60",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
+# How long Ray's processes may take to start: Ray's own 10 s for the raylet, which comes after its
+# agents, and 60 s for the dashboard are too short for a machine that has much else to do.
+_START_S = {"RAY_raylet_start_wait_time_s": "120", "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300"}
 
 THIS_MACHINE = "this machine"
 _ANSWER_S = 10.0
@@ -72,12 +75,12 @@ class Cluster:
 
 
 def quiet_ray() -> None:
-    """Keeps Ray's, RLlib's and their dependencies' noise from the user.
+    """Keeps Ray's, RLlib's and their dependencies' noise from the user; gives Ray time to start.
 
     To be called before anything imports Ray: it imports Ray itself, which sets up its loggers,
     and quiets these after.
     """
-    for key, value in _QUIET.items():
+    for key, value in (_QUIET | _START_S).items():
         os.environ.setdefault(key, value)
     warnings.filterwarnings("ignore")
     import ray.rllib  # noqa: F401  # sets the level of the loggers below

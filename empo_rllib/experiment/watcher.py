@@ -42,9 +42,13 @@ def watch(folder: str, driver: int) -> None:
 
 
 def end_processes(folder: str) -> None:
-    """Kills the processes of a run, and those that they start meanwhile."""
-    deadline = time.monotonic() + _GIVE_UP_S
-    while _kill_processes(folder) and time.monotonic() < deadline:
+    """Kills the processes of a run, and those that they start meanwhile.
+
+    Until none is found twice: what is just being started has no variables for a moment.
+    """
+    deadline, num_without = time.monotonic() + _GIVE_UP_S, 0
+    while num_without < 2 and time.monotonic() < deadline:
+        num_without = 0 if _kill_processes(folder) else num_without + 1
         time.sleep(_POLL_S)
 
 
@@ -81,11 +85,15 @@ def _belongs(pid: str, folder: str) -> bool:
 
 
 def _writes_in(pid: str, folder: str) -> bool:
-    return any(
-        os.readlink(f"/proc/{pid}/fd/{number}").startswith(f"{folder}/")
-        and _is_writable(pid, number)
-        for number in os.listdir(f"/proc/{pid}/fd")
-    )
+    return any(_is_written(pid, number, folder) for number in os.listdir(f"/proc/{pid}/fd"))
+
+
+def _is_written(pid: str, number: str, folder: str) -> bool:
+    try:
+        target = os.readlink(f"/proc/{pid}/fd/{number}")
+        return target.startswith(f"{folder}/") and _is_writable(pid, number)
+    except OSError:  # it was closed meanwhile; the dashboard's agents open and close many
+        return False
 
 
 def _is_writable(pid: str, number: str) -> bool:

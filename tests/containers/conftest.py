@@ -78,5 +78,11 @@ def cluster(clone: Clone, image: float) -> Iterator[Clone]:
         clone.compose("--profile", "*", "down", "--volumes", check=False)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The time limit is each test's own: the first one's set-up makes the image."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(1800, func_only=True))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     SUITE.show(terminalreporter)

@@ -37,7 +37,8 @@ def seen(cluster: Clone, job: str, open_folder: Path) -> dict:
     token = folder / "token"
     token.write_text(cluster.in_head("cat", "/run/empo_rllib/token").stdout)
     token.chmod(0o600)
-    arguments = ["http://127.0.0.1:8265", str(token), str(folder), job]
+    worker = cluster.container("ray-worker")[:12]
+    arguments = ["http://127.0.0.1:8265", str(token), str(folder), job, worker]
     done = cluster.engine.on_host([sys.executable, str(LOOK), *arguments])
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     for picture in folder.glob("*.png"):

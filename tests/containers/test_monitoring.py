@@ -187,4 +187,4 @@ def running(engine: Engine, programs: Path, folder: Path) -> Iterator[Path]:
         yield log
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(180)

@@ -68,7 +68,10 @@ def joins(token: str) -> bool:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         succeeds([*NODE, *own], {**environment(token), "RAY_TMPDIR": folder})
         listed = subprocess.run(
-            ["ray", "list", "nodes", "--format=json"], capture_output=True, text=True, check=True
+            ["ray", "list", "nodes", "--format=json", "--timeout=120"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         end_node(folder)
     return name in listed.stdout
@@ -91,7 +94,7 @@ def reads_dashboard(env: dict[str, str]) -> bool:
             headers = {"Authorization": f"Bearer {file.read().strip()}"}
     request = urllib.request.Request("http://127.0.0.1:8265/api/jobs/", headers=headers)
     try:
-        return urllib.request.urlopen(request, timeout=10).status == 200
+        return urllib.request.urlopen(request, timeout=120).status == 200
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             return False

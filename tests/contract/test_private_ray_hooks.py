@@ -8,6 +8,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,6 +69,20 @@ def test_ray_can_be_told_to_start_no_workers_in_advance() -> None:
         "for each CPU that nothing here uses (RAY_prestart_worker_first_driver in cluster.py, "
         "cluster/slurm/node.sh and docker-compose.yml)"
     )
+
+
+def test_ray_can_be_given_more_time_to_start() -> None:
+    """On a busy machine its own 10 s and 60 s were too short."""
+    code = """
+from empo_rllib.experiment.cluster import quiet_ray
+quiet_ray()
+from ray._private.ray_constants import RAY_DASHBOARD_STARTUP_TIMEOUT_S
+print(RAY_DASHBOARD_STARTUP_TIMEOUT_S)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "300\n"
+    raylet = Path(ray.__file__).parent / "_raylet.so"
+    assert b"RAY_raylet_start_wait_time_s" in raylet.read_bytes()
 
 
 LOST_ADVICE = (

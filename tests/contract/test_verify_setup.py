@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "cluster" / "verify_setup.sh"
@@ -118,12 +119,6 @@ class Machine:
         assert len(found) == 1, lines
         assert code == (1 if any(line.startswith("FAIL") for line in lines) else 0)
         return found[0]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture

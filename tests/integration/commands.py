@@ -35,7 +35,7 @@ TUNE = (PYTHON, "-m", "empo_rllib.tune")
 MAINS = {"empo_rllib": cli.main, "empo_rllib.tune": tune.main, "empo_rllib.bundle": bundle.main}
 
 # Generous: only a hang reaches it.
-_TIMEOUT_S = 400.0
+_TIMEOUT_S = 1200.0
 # What is promised; without it Ray's agents live on for 40 s.
 _END_S = 15.0
 # What would make a command behave otherwise than in a plain shell.

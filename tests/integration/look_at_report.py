@@ -12,6 +12,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+_PATIENCE_MS = 180_000
 
 
 class Look:
@@ -23,6 +24,7 @@ class Look:
             color_scheme=scheme,
             reduced_motion="reduce",
         )
+        self.context.set_default_timeout(_PATIENCE_MS)
         self.page: Page = self.context.new_page()
         self.console: list[str] = []
         self.requests: list[str] = []
@@ -30,6 +32,11 @@ class Look:
         self.page.on("pageerror", lambda error: self.console.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(report.as_uri())
+
+    def wait_for_console(self, text: str) -> None:
+        """Waits until the console has said this; some of it comes after the page."""
+        if not any(text in line for line in self.console):
+            self.page.wait_for_event("console", lambda message: text in message.text)
 
     def column(self, caption: str, name: str) -> list[str]:
         """The texts of a table's column, from the top."""
@@ -75,7 +82,9 @@ class Look:
 def browser() -> Iterator[Browser]:
     """Chromium, without a window."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=_ARGUMENTS)
+        chromium = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=_ARGUMENTS, timeout=_PATIENCE_MS
+        )
         try:
             yield chromium
         finally:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from commands import PYTHON, Outcome, Running, Workplace
+from ports import free_port
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ def start_head(
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_prestart_worker_first_driver": "0",
+        "RAY_raylet_start_wait_time_s": "120",
+        "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
         "AUTOSCALER_METRIC_PORT": str(free_port()),
         # Jobs run `python`.
         "PATH": f"{Path(PYTHON).parent}:{place.env['PATH']}",
@@ -105,9 +107,3 @@ def start_head(
         metrics_url=f"http://127.0.0.1:{metrics_port}/metrics",
         token_file=token,
     )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

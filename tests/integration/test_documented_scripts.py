@@ -75,7 +75,7 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Done
         script = SCRIPTS[name].replace("/tmp/runs", str(folder))
         script += f"\nprint({HERE_IT_ENDS!r})\n{AFTERWARDS.get(name, '')}"
         command = [sys.executable, "-c", script]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
         assert done.returncode == 0, done.stderr
         printed, _, afterwards = done.stdout.partition(HERE_IT_ENDS)
         return Done(printed, afterwards.strip(), folder)

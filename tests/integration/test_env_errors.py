@@ -113,5 +113,4 @@ def test_no_process_stays_after_a_failure(outcome, place, own_cluster):
     wait_until(
         lambda: not any(text.startswith(actors) for text in processes().values()),
         "the end of the trials' processes",
-        timeout_s=60,
     )

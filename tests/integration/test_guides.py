@@ -23,10 +23,7 @@ from empo_rllib.config.load import load_config
 from empo_rllib.doctor import examine
 from empo_rllib.doctor.limits import Limits
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore"),  # RLlib warns about its own parts
-    pytest.mark.timeout(1500),  # the first step of a page comes after what it needs of the tutorial
-]
+pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 
 TUTORIAL = "docs/tutorial.md"
 # They tell of a command, shown on the tutorial's runs.

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 from commands import PYTHON, Outcome, Run, Running, Workplace
-from ray_head import Head, free_port, ray_head
+from ports import free_port
+from ray_head import Head, ray_head
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's client warns about its own parts
 
@@ -204,8 +205,7 @@ def held(cluster: Cluster) -> Held:
 
     hold.touch()
     try:
-        row = wait_for_last_row(run)
-        metrics = wait_for_metrics(cluster.head, float(row["env_steps"]))
+        metrics, row = wait_for_metrics(cluster.head, run)
         stopping = cluster.start("stop", running["id"])
         logs = ("logs", running["id"])
         stopping.wait_until(
@@ -235,24 +235,19 @@ def resumed(cluster: Cluster, held: Held) -> Outcome:
     return cluster.type(*command, "--resume", "--set", f"stop.env_steps={steps}", "--follow")
 
 
-def wait_for_last_row(run: Run) -> dict[str, str]:
-    """Returns the newest row when no more are written; an iteration takes a fraction of this."""
-    while True:
-        seen = run.trial().num_rows()
-        time.sleep(1.0)
-        if run.trial().num_rows() == seen:
-            return run.trial().rows()[-1]
+def wait_for_metrics(head: Head, run: Run) -> tuple[dict[str, float], dict[str, str]]:
+    """Scrapes the node until it has the steps of the newest row; returns our metrics, and that.
 
-
-def wait_for_metrics(head: Head, env_steps: float) -> dict[str, float]:
-    """Scrapes the node until it has counted these steps; returns our metrics of the run."""
-    deadline = time.monotonic() + 120
+    The run is held up, which lets the iteration under way write one row more.
+    """
+    deadline = time.monotonic() + 600
     while True:
-        with urllib.request.urlopen(head.metrics_url, timeout=30) as answer:
+        with urllib.request.urlopen(head.metrics_url, timeout=120) as answer:
             metrics = parse_metrics(answer.read().decode(), "held")
-        if metrics.get("ray_empo_env_steps_total") == env_steps:
-            return metrics
-        assert time.monotonic() < deadline, metrics
+        row = run.trial().rows()[-1]
+        if metrics.get("ray_empo_env_steps_total") == float(row["env_steps"]):
+            return metrics, row
+        assert time.monotonic() < deadline, (metrics, row)
         time.sleep(0.5)
 
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import pytest
 from commands import Outcome, Run, Workplace
 
-# A second stands for the minute after which a call is reported.
+# A second stands for the minute after which a call is reported; but only of the one call: on a busy
+# machine others take as long.
 ENV = """
 import time
 
 from empo_rllib import make_env
 from empo_rllib.envs import slow_calls
-
-slow_calls.REPORT_AFTER_S = 1.0
 
 
 def sleepy(num_agents=2):
@@ -23,6 +22,7 @@ def sleepy(num_agents=2):
 
     def step_until_tired(actions):
         if next(steps) == 50:
+            slow_calls.REPORT_AFTER_S = 1.0
             time.sleep(100_000)
         return step(actions)
 

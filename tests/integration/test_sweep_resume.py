@@ -64,10 +64,9 @@ def experiment(place: Workplace) -> str:
 
 @pytest.fixture(scope="module")
 def interrupted(place: Workplace, cluster: Head, experiment: str) -> Outcome:
+    hang, hanging = place.folder / "hang", place.folder / "hanging"
+    hang.touch()  # for all but the first trial
     running = cluster.start(place, "--config", experiment)
-    run, hang, hanging = place.run("sweep"), place.folder / "hang", place.folder / "hanging"
-    running.wait_until(lambda: run.trial(0).num_rows() > 0, "the first trial's rows")
-    hang.touch()
     running.wait_until(hanging.exists, "the second trial's first iteration")
     running.process.send_signal(signal.SIGTERM)
     running.wait_until(lambda: "SIGTERM: saving" in running.stderr, "it has seen the signal")

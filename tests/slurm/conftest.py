@@ -102,7 +102,7 @@ def clean(slurm: Slurm) -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The time limit is each test's own: the first one's set-up makes the image."""
     for item in items:
-        item.add_marker(pytest.mark.timeout(600, func_only=True))
+        item.add_marker(pytest.mark.timeout(1800, func_only=True))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

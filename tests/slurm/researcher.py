@@ -59,7 +59,7 @@ class Job:
 
     def is_queued(self) -> bool:
         listed = self._researcher.type("squeue", "--noheader", f"--job={self.number}", check=False)
-        return bool(listed.stdout.strip())
+        return listed.returncode != 0 or bool(listed.stdout.strip())  # a busy SLURM may not answer
 
     def wait(self) -> Job:
         """Waits until SLURM is done with it, on all of its nodes."""
@@ -99,6 +99,8 @@ class Researcher:
         self.folder = slurm.home / user / "empo_rllib"
         self.where = Path(f"/home/{user}/empo_rllib")
         self.env = {"EMPO_RLLIB_SIF": IMAGE, "EMPO_RLLIB_CACHE": f"{SHARED}/cache"}
+        # All nodes of this cluster share the CPUs of one machine.
+        self.env["EMPO_RLLIB_START_S"] = "240"
         copy_repository(self.folder)
         own(self.folder, USERS[user])
 

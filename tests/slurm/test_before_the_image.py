@@ -51,6 +51,7 @@ def test_a_head_that_does_not_start(ada: Researcher) -> None:
 
 def test_a_head_that_hangs(ada: Researcher) -> None:
     env = fake_venv(ada, "echo 'waiting for its files'; exec sleep 1000")
+    env["EMPO_RLLIB_START_S"] = ""  # the default
     job = ada.sbatch("--", "--no-container", *SMOKE, env=env).check(1)
     assert "the Ray head did not start within 45 s" in the_error(job)
 
@@ -101,7 +102,6 @@ def test_submit_without_a_container(slurm: Slurm) -> None:
     root = Researcher(slurm, "root")
     submit = [sys.executable, "-m", "empo_rllib", "submit", "--slurm", "--no-container"]
     env = {"EMPO_RLLIB_VENV": sys.prefix, "EMPO_RLLIB_SBATCH_OPTIONS": "--comment='a site'"}
-    env["EMPO_RLLIB_START_S"] = "180"  # beside a build
     options = ("--nodes", "2", "--cpus-per-node", "3", "--time", "10:00")
     # Kernels would have to be compiled for this clone.
     run = (*SMOKE, "--set", "name=venv", "--set", "resources.sampler=python")

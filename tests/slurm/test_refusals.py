@@ -39,7 +39,7 @@ def full_disk(slurm: Slurm) -> Iterator[str]:
         host.run(["bash", "-c", f"{fill}; mkdir {where}/tmp; chmod 1777 {where}/tmp"], check=False)
     yield where
     for host in slurm.nodes.values():
-        host.run(["umount", where])
+        host.run(["umount", "--lazy", where])  # the job's last processes may just be ending
 
 
 def test_an_image_that_is_none(ada: Researcher) -> None:

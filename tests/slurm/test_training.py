@@ -91,14 +91,12 @@ def three(slurm: Slurm, ada: Researcher, ben: Researcher) -> dict[str, Researche
     The second has GPUs. SLURM's GPUs here are pretended ones: nothing is trained on them.
     """
     on_cpu = ("--set", "resources.num_gpus_per_learner=0")
-    # Together they have more CPUs than there are.
-    slow = {"EMPO_RLLIB_START_S": "200"}
     first, third = (
-        user.sbatch("--nodes=2", "--", *SMOKE, *SPREAD, "--set", f"name={name}", env=slow)
+        user.sbatch("--nodes=2", "--", *SMOKE, *SPREAD, "--set", f"name={name}")
         for user, name in ((ada, "first"), (ben, "third"))
     )
     options = ("--nodes=2", "--gpus-per-node=2", "--", *SMOKE, *SPREAD, *on_cpu)
-    env = {**slow, **with_gpus(slurm, 2), "EMPO_RLLIB_INTERFACE": "eth0"}
+    env = {**with_gpus(slurm, 2), "EMPO_RLLIB_INTERFACE": "eth0"}
     jobs = [first, ada.sbatch(*options, "--set", "name=second", env=env), third]
     wait_until(lambda: all(job.state == "RUNNING" for job in jobs), "all three to run")
     for job in jobs:

@@ -15,7 +15,8 @@ from pathlib import Path
 import grpc
 
 _LISTENS = "0A"
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 30.0
+_NO_ANSWER = "no answer"
 # One of each of Ray's services; a process has some of them.
 _CALLS = (
     "NodeInfoGcsService/GetAllNodeInfo",
@@ -39,13 +40,19 @@ class Door:
         address: Where it listens; `0.0.0.0` or `::` for everywhere.
         port: As said.
         answers: `UNAUTHENTICATED` and other codes of gRPC, or `HTTP 401` and other ones, or
-            `metrics`.
+            `metrics`, or why there is none.
     """
 
     process: str
     address: str
     port: int
     answers: frozenset[str]
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it has not answered all that it was asked: it was busy, or has ended."""
+        silent = (_NO_ANSWER, "DEADLINE_EXCEEDED", "UNAVAILABLE")
+        return any(answer.startswith(silent) for answer in self.answers)
 
 
 def try_doors(processes: Mapping[int, str]) -> list[Door]:
@@ -100,10 +107,10 @@ def _answers(address: str, port: int) -> Iterator[str]:
     except urllib.error.HTTPError as error:
         error.close()
         yield f"HTTP {error.code}"
-    except http.client.HTTPException:
+    except (http.client.HTTPException, ConnectionResetError):
         yield from _grpc_answers(host, port)
     except OSError as error:
-        yield f"no answer: {error}"
+        yield f"{_NO_ANSWER}: {error}"
 
 
 def _grpc_answers(host: str, port: int) -> Iterator[str]:

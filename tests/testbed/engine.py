@@ -18,7 +18,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-_START_S = 30.0
+# Each ends by itself: only a hang reaches them.
+_START_S, _END_S, _COMMAND_S = 180.0, 120.0, 3600.0
 # A stand-in for NVIDIA's runtime hook: it lets device reservations through and mounts nothing.
 _GPU_HOOK = "#!/bin/sh\ncat >/dev/null\n"
 
@@ -103,7 +104,7 @@ class Engine:
         for process in reversed(self._processes):
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(20)
+                process.wait(_END_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -173,7 +174,13 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end; with `check` a failure shows what it printed."""
     done = subprocess.run(
-        command, env=dict(env), cwd=cwd, input=input, capture_output=True, text=True, timeout=900
+        command,
+        env=dict(env),
+        cwd=cwd,
+        input=input,
+        capture_output=True,
+        text=True,
+        timeout=_COMMAND_S,
     )
     if check and done.returncode:
         raise AssertionError(

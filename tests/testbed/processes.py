@@ -28,7 +28,13 @@ def _is_of(process: Path, temp: Path) -> bool:
     values = (process / "environ").read_bytes().split(b"\0")
     if any(value == marker or value.startswith(marker + b"/") for value in values):
         return True
-    return any(os.readlink(file).startswith(f"{temp}/") for file in (process / "fd").iterdir())
+    return any(_leads_to(file, temp) for file in (process / "fd").iterdir())
+
+
+def _leads_to(descriptor: Path, temp: Path) -> bool:
+    with contextlib.suppress(OSError):  # it was closed meanwhile
+        return os.readlink(descriptor).startswith(f"{temp}/")
+    return False
 
 
 def end_processes_of(temp: Path) -> None:

@@ -41,7 +41,7 @@ def running_registry(
     )
     ask = on_host(["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/5000"])
     try:
-        wait_until(lambda: run(ask, os.environ, check=False).returncode == 0, "the registry", 30)
+        wait_until(lambda: run(ask, os.environ, check=False).returncode == 0, "the registry")
         yield
     finally:
         process.terminate()

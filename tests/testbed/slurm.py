@@ -20,7 +20,6 @@ from repository import wait_until
 
 USERS = {"root": 0, "ada": 1234, "ben": 1235}
 _NETWORK = "10.77.0"
-_START_S = 60.0
 # Each node says that it has these, whatever the machine has: jobs must fit side by side.
 CPUS, MEMORY_MB = 16, 64_000
 
@@ -50,7 +49,7 @@ DefMemPerCPU=2048
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 ReturnToService=2
-SlurmdTimeout=10
+SlurmdTimeout=30
 MinJobAge=3600
 KillWait=30
 MessageTimeout=30
@@ -209,7 +208,7 @@ class Slurm:
         self.login.boot(self.env, None)
         for node in self.nodes.values():
             node.boot(self.env, self.login.pid)
-        wait_until(lambda: self.idle() == set(self.nodes), "idle nodes", _START_S)
+        wait_until(lambda: self.nodes_that_are("idle") == set(self.nodes), "idle nodes")
 
     def stop(self) -> None:
         for host in (*self.nodes.values(), self.login):
@@ -220,13 +219,14 @@ class Slurm:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def reboot(self, name: str) -> None:
-        """Brings a killed node back."""
+        """Brings a killed node back; a job that waits for it may have it at once."""
         self.nodes[name].boot(self.env, self.login.pid)
-        wait_until(lambda: name in self.idle(), f"{name} to be idle", _START_S)
+        up = "idle,mixed,allocated"
+        wait_until(lambda: name in self.nodes_that_are(up), f"{name} to be up")
 
-    def idle(self) -> set[str]:
+    def nodes_that_are(self, states: str) -> set[str]:
         shown = self.login.run(
-            ["sinfo", "-h", "-N", "-t", "idle", "-o", "%N"], self.env, check=False
+            ["sinfo", "-h", "-N", "-t", states, "-o", "%N"], self.env, check=False
         )
         return set(shown.stdout.split())
 

@@ -118,19 +118,20 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(command, arguments, mess
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "call_s", "words"),
     [
-        ("time.sleep(60)", "was not made within 0.2 s"),
-        ("sys.exit('no licence')", "could not be made: SystemExit: no licence"),
+        ("time.sleep(600)", 0.2, "was not made within 0.2 s"),
+        ("sys.exit('no licence')", 60, "could not be made: SystemExit: no licence"),
     ],
 )
-def test_an_environment_that_is_not_made_is_refused(tmp_path, monkeypatch, body, words):
+def test_an_environment_that_is_not_made_is_refused(tmp_path, monkeypatch, body, call_s, words):
     source = f"import sys, time\nimport pettingzoo\n\ndef make():\n    {body}\n"
     (tmp_path / "late_envs.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "late_envs", raising=False)
+    experiment = experiment_of("late_envs:make", None, None, [])
     with pytest.raises(EnvError) as caught:
-        examine_module.examine(experiment_of("late_envs:make", None, None, []), Limits(call_s=0.2))
+        examine_module.examine(experiment, Limits(call_s=call_s))
     assert words in str(caught.value)
 
 

@@ -8,6 +8,7 @@ import time
 
 import numba
 import pytest
+from numba.extending import overload
 
 from empo_rllib.doctor.limits import TimeUp, time_limit
 
@@ -32,14 +33,26 @@ def test_what_does_not_return_is_interrupted(work):
 
 
 def test_compiling_is_let_come_to_its_end_and_is_no_part_of_the_call():
+    def twice(x):
+        """Is what `compile_twice` makes of it."""
+
+    @overload(twice)
+    def compile_twice(x):
+        time.sleep(0.5)
+        return lambda x: 2.0 * x
+
     @numba.njit
     def double(x):
-        return 2.0 * x
+        return twice(x)
 
-    with time_limit(0.01):  # compiling takes longer
-        assert double(1.0) == 2.0
-        with pytest.raises(TimeUp):
-            wait_for_ever()
+    def work():
+        results.append(double(1.0))
+        wait_for_ever()
+
+    results = []
+    with time_limit(0.2), pytest.raises(TimeUp):
+        work()
+    assert results == [2.0]
     assert double(3.0) == 6.0
 
 

@@ -177,12 +177,12 @@ with cluster.local_cluster({"CPU": 1, "GPU": 0}):
 def test_a_gcs_that_dies_while_ray_starts_is_an_error_and_nothing_stays(tmp_path):
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_GCS], env=env, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", WITHOUT_GCS], env=env, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == ResourceError.exit_code, done.stderr
     assert done.stderr.startswith("error: Ray cannot be started on this machine: its gcs_server")
     assert done.stderr.count("\n") == 1
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (left := list(tmp_path.glob("empo-*"))) and time.monotonic() < deadline:
         time.sleep(0.1)  # the watcher removes it
     assert not left

@@ -107,6 +107,15 @@ def test_a_process_that_is_started_while_they_end_goes_too(folder, driver):
         assert not list(watcher.processes_of(str(folder)))
 
 
+def test_a_process_that_shows_no_variables_when_it_is_started_goes_too(folder, monkeypatch):
+    found = iter([[1, 2], [], [3], [], [], [4]])
+    killed = []
+    monkeypatch.setattr(watcher, "processes_of", lambda folder: next(found))
+    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append(pid))
+    watcher.end_processes(str(folder))
+    assert killed == [1, 2, 3]
+
+
 def test_nothing_else_is_ended(folder, driver, tmp_path):
     (tmp_path / "empo-012345678").mkdir()
     (tmp_path / "empo-012345678/log").touch()
@@ -131,6 +140,20 @@ def test_processes_of_other_users_are_not_seen(folder, monkeypatch):
         assert list(watcher.processes_of(str(folder))) == [process.pid]
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
         assert not list(watcher.processes_of(str(folder)))
+
+
+def test_a_process_that_closes_other_files_meanwhile_is_seen(folder, monkeypatch):
+    readlink = os.readlink
+
+    def closed_meanwhile(path):
+        if path.endswith("/fd/0"):
+            raise FileNotFoundError(path)
+        return readlink(path)
+
+    with running(*PYTHON, "-c", HOLDER, str(folder / "ray/log"), "a") as process:
+        assert process.stdout.readline() == "open\n"
+        monkeypatch.setattr(os, "readlink", closed_meanwhile)
+        assert list(watcher.processes_of(str(folder))) == [process.pid]
 
 
 def test_a_driver_that_has_cleaned_up_leaves_nothing_to_do(folder, driver):

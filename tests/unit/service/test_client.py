@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from ports import free_port
 
 from empo_rllib.errors import ServiceError
 from empo_rllib.service import client
@@ -135,11 +136,8 @@ def test_a_server_that_is_no_dashboard_is_told(status, body):
 
 
 def test_a_port_that_nobody_listens_on_is_told():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with pytest.raises(ServiceError, match="no Ray cluster answers: Connection refused"):
-        connect(f"http://127.0.0.1:{port}", None)
+        connect(f"http://127.0.0.1:{free_port()}", None)
 
 
 def test_a_port_that_never_answers_is_given_up(monkeypatch):
