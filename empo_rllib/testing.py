@@ -28,8 +28,8 @@ def check_env(env: Any, *, ignore: Collection[str] = ()) -> Report:
 
     Args:
         env: an `env.id` (`"my_envs:make_maze"`), a class or function that makes the environment, or
-            an environment, of which copies are played. Of any kind that training takes: PettingZoo's
-            `ParallelEnv` or `AECEnv`, a `MultiGridEnv`, RLlib's `MultiAgentEnv`, a `gymnasium.Env`.
+            an environment, of which copies are played. Of any kind that training takes: a
+            `ParallelEnv`, an `AECEnv`, a `MultiGridEnv`, a `MultiAgentEnv`, a `gymnasium.Env`.
         ignore: names of findings that are no errors here; docs/doctor.md lists them all.
 
     Returns:

@@ -4,7 +4,6 @@
     spaces.py         agents, metadata and spaces, before anything is played
     episode.py        one episode, whose every reset and step is checked
       transitions.py      what a reset or step returned: agents, rewards, ends, infos
-      observations.py     observations against their spaces
     play.py           episodes of a random policy: lengths, returns, what never happens
     repeat.py         the same seed, the same episode; copies that leave each other alone
     times.py          where the time of a step goes

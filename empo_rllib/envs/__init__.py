@@ -5,7 +5,12 @@
     arguments.py        calling a constructor with a readable message for a wrong argument
     multigrid.py        MultiGridEnv -> ParallelEnv
     gymnasium_env.py    gymnasium.Env -> ParallelEnv with one agent
-    multi_agent_env.py  ParallelEnv -> ray.rllib.env.MultiAgentEnv
+    tuple_env.py        gymnasium.Env of several agents -> ParallelEnv
+    rllib_env.py        ray.rllib.env.MultiAgentEnv -> ParallelEnv
+    named_agents.py     agents of any id -> agents named by text
+    multi_agent_env.py  ParallelEnv -> ray.rllib.env.MultiAgentEnv: the gate that all pass
+      actions.py            what a policy chooses from, and what the environment gets of it
+      returned.py           what the environment returns, checked at every step
     encoding.py         observations -> flat float32 vectors
 
 Importing this package imports neither Ray nor torch nor multigrid.

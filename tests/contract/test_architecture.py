@@ -86,6 +86,7 @@ MAY_IMPORT = {
         "seeding",
     },
     "doctor": {"errors", "config", "envs", "algorithms", "trials"},
+    "testing": {"config", "doctor", "envs"},
     "service": {"errors", "files", "json_text", "terminal", "command_line", "config", "experiment"},
     "commands": {
         "errors",
