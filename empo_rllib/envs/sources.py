@@ -83,7 +83,8 @@ def build_registered(
 
     Args:
         env_id: `Id-v0`, or `module:Id-v0`.
-        num_agents: as everywhere here, and so are `kwargs`.
+        num_agents: as everywhere here.
+        kwargs: the same.
         module_name: the module, where `env_id` does not name it.
     """
     import gymnasium as gym

@@ -6,8 +6,21 @@ from pettingzoo import ParallelEnv
 
 from empo_rllib.envs.gymnasium_env import GymnasiumParallelEnv
 
+#: Env steps after which an episode is cut that is evaluated, where its environment has no higher
+#: limit; and one that is recorded, whose pictures are kept in memory.
+EPISODE_LIMIT = 10_000
+FILM_LIMIT = 2_000
+
 # PettingZoo's and MultiGrid's names for it; environments of users follow either.
 _NAMES = ("max_cycles", "max_steps")
+
+
+def cut_limit(env: ParallelEnv, default: int = EPISODE_LIMIT) -> int:
+    """Returns after how many env steps an episode is cut.
+
+    A limit of the environment's own that is lower is left to the environment.
+    """
+    return max(step_limit(env) or 0, default)
 
 
 def step_limit(env: ParallelEnv) -> int | None:

@@ -203,7 +203,8 @@ def watch(evaluation: Evaluation) -> Watched:
                 env = open_checked_env(trained.config.env)
                 env.copy_index = n
                 envs.append(_WatchedEnv(env))
-            played = play_episodes(policies, envs, seeds, protocol.greedy)
+            limit = protocol.episode_limit
+            played = play_episodes(policies, envs, seeds, protocol.greedy, limit)
         traces = {key: trace for env in envs for key, trace in env.traces.items()}
         grids = [grid for env in envs for grid in env.grids]
         return Watched(

@@ -119,6 +119,7 @@ def test_result_holds_returns_per_agent_and_policy_success_and_length():
         "episode_return": 22.0,
         "episode_length": 2,
         "success": True,
+        "cut": False,
         "agent_return": {"short": 2.0, "long": 20.0},
         "agent_length": {"short": 2, "long": 2},
     }
