@@ -6,11 +6,13 @@ import functools
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.acting.memory import Memory
 from empo_rllib.acting.teams import ActingPolicies
+from empo_rllib.envs.blame import blaming_env
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv, episode_success
 from empo_rllib.envs.step_limit import EPISODE_LIMIT
 
@@ -47,14 +49,16 @@ class LiveEpisode:
         self.lengths: Counter[str] = Counter()
         self.memories: dict[str, Memory] = {}
         self.length = 0
-        self.observations, self._infos = env.reset(seed=seed)
+        with self._blaming_env("reset()"):
+            self.observations, self._infos = env.reset(seed=seed)
         self.returns = dict.fromkeys(self.observations, 0.0)
         self.over = not env.agents
         self.cut = False
 
     def step(self, actions: dict[str, Any]) -> None:
         """Plays one step."""
-        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        with self._blaming_env("step()"):
+            observations, rewards, terminated, truncated, infos = self.env.step(actions)
         self.actions.update(actions)
         self.lengths.update(dict.fromkeys(actions, 1))
         self._infos.update(infos)
@@ -69,6 +73,10 @@ class LiveEpisode:
             for agent, seen in observations.items()
             if not (self.over or terminated.get(agent) or truncated.get(agent))
         }
+
+    def _blaming_env(self, call: str) -> AbstractContextManager[None]:
+        when = f"in step {self.length + 1} of the episode" if call == "step()" else "of the episode"
+        return blaming_env(self.env, call, f"{when} with seed {self.seed}")
 
     @property
     def success(self) -> bool | None:

@@ -11,6 +11,7 @@ from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.acting.play import play_episodes
 from empo_rllib.acting.teams import ActingPolicies
 from empo_rllib.envs.batched import why_not_batched
+from empo_rllib.envs.blame import blaming_env
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv, number_copies
 from empo_rllib.envs.step_limit import cut_limit
 
@@ -61,7 +62,8 @@ class Stage:
         if self.played_in == "batched":
             from empo_rllib.acting.batched import play_batched_episodes
 
-            return play_batched_episodes(team, self._grids(), seeds, greedy)
+            with blaming_env(self.env, "reset()"):
+                return play_batched_episodes(team, self._grids(), seeds, greedy)
         episodes = play_episodes(team, self._envs(), seeds, greedy, self.limit)
         return [episode.finished() for episode in episodes]
 

@@ -193,18 +193,26 @@ class Camera:
 
 
 def _render(env: ParallelMultiAgentEnv) -> np.ndarray:
-    import numpy as np
-
+    from empo_rllib.envs.blame import blaming_env, env_name
     from empo_rllib.results.grid_picture import all_agents_shown
+    from empo_rllib.results.picture import as_picture
 
-    with all_agents_shown(env.env):
-        picture = env.render()
-    if not (isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == 3):
+    with blaming_env(env, "render()"), all_agents_shown(env.env):
+        rendered = env.render()
+    picture = as_picture(rendered)
+    if picture is None:
         raise EnvError(
-            f"{env.metadata.get('name', env.env)} cannot be filmed: with render_mode rgb_array its "
-            "render() returns no picture (uint8, height by width by 3)."
+            f"{env_name(env)} cannot be filmed: with render_mode rgb_array its render() returned "
+            f"{_kind_of(rendered)}, which is no picture (uint8, height by width by 3)."
         )
-    return picture.astype(np.uint8)
+    return picture
+
+
+def _kind_of(rendered: Any) -> str:
+    shape = getattr(rendered, "shape", None)
+    if shape is None:
+        return "None" if rendered is None else f"a {type(rendered).__name__}"
+    return f"an array of shape {shape} and dtype {rendered.dtype}"
 
 
 def _caption(title: str, episode: LiveEpisode) -> Caption:

@@ -60,3 +60,40 @@ class SometimesEndless(Room):
     def reset(self, seed=None, options=None):
         self.length = -1 if seed % 2 else 5
         return super().reset(seed, options)
+
+
+class BrokenReset(Room):
+    """Needs a screen."""
+
+    def reset(self, seed=None, options=None):
+        raise RuntimeError("No available video device: cannot connect to display")
+
+
+class BrokenStep(Room):
+    """Fails in its third step."""
+
+    def step(self, actions):
+        if self.moment == 2:
+            raise ZeroDivisionError("the sensor is unplugged")
+        return super().step(actions)
+
+
+class BrokenRender(Room):
+    """Needs a package to draw that nobody has."""
+
+    def render(self):
+        import package_that_nobody_has  # noqa: F401
+
+
+class NoPicture(Room):
+    """Draws nothing."""
+
+    def render(self):
+        return None
+
+
+class Fractions(Room):
+    """Draws with numbers from 0 to 1, as plots do."""
+
+    def render(self):
+        return np.full((40, 60, 3), 0.5)

@@ -153,6 +153,7 @@ class _WatchedEnv:
 
     def __init__(self, env: ParallelMultiAgentEnv) -> None:
         self._env = env
+        self.metadata = env.metadata
         self.traces: dict[int, Trace] = {}
         self._trace = Trace([], [])
         self.grids: list[Grid] = []

@@ -189,6 +189,7 @@ def test_evaluate_says_what_it_did_and_starts_no_ray(run_folder):
         "settings": [],
         "played_in": "batched",
         "num_envs": 3,
+        "episode_limit": 10_000,
         "package_version": empo_rllib.__version__,
     }
     assert written["source"] == {
