@@ -113,6 +113,14 @@ class TestKinds:
         assert len(make_env("sisl/pursuit-v5", n_pursuers=2).possible_agents) == 2
 
     @pytest.mark.parametrize(
+        "env_id", ["butterfly/cooperative_pong-v6", "pettingzoo.butterfly.cooperative_pong_v6"]
+    )
+    def test_arguments_reach_what_an_environment_makes_only_when_it_is_made(self, env_id):
+        env = make_env(env_id, max_cycles=50, render_mode="rgb_array")
+        assert env.render_mode == "rgb_array"
+        assert step_limit(env) == 50
+
+    @pytest.mark.parametrize(
         ("factory", "agents"),
         [("SmallRoom", 1), ("room", 3), ("turns", 4), ("parallel", 4), ("single", 1)],
     )
@@ -295,6 +303,8 @@ class TestMistakes:
             ("butterfly/knights_archers_zombies-v11", "num_archer", "num_archers"),
             ("mpe2.simple_spread_v3", "continous_actions", "continuous_actions"),
             ("CartPole-v1", "sutton_barto_rewards", "sutton_barto_reward"),
+            ("butterfly/cooperative_pong-v6", "max_cycle", "max_cycles"),
+            ("pettingzoo.butterfly.cooperative_pong_v6", "ball_sped", "ball_speed"),
         ],
     )
     def test_an_unknown_argument_is_named_with_the_nearest(self, factories, env_id, wrong, right):
