@@ -125,3 +125,28 @@ def test_bar_broken_envs_are_named_and_multigrid_has_no_errors(reports, multigri
     asked = "at least 15 broken envs named, all of them; 0 errors on the 13 MultiGrid ids"
     record_bar("make test", "doctor", asked, measured, met)
     assert met, f"{measured}: {missed} {errors}"
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "found"),
+    [
+        # Time is up at once, as on a machine with too much to do.
+        ("Healthy", {"play_s": 0.0}, False),
+        ("Endless", {"play_s": 0.0}, True),
+        # Too few steps to tell.
+        ("Endless", {"play_s": 0.0, "episode_s": 0.0}, False),
+    ],
+)
+def test_whether_episodes_end_depends_on_steps_and_not_on_time(
+    examine_quickly, name, limits, found
+):
+    names = {finding.name for finding in examine_quickly(f"broken_envs:{name}", **limits).findings}
+    assert ("never-ends" in names) is found
+
+
+def test_an_environment_that_states_a_higher_limit_is_not_called_endless(
+    examine_quickly, monkeypatch
+):
+    monkeypatch.setattr(broken_envs.Endless, "max_steps", 301, raising=False)
+    names = {finding.name for finding in examine_quickly("broken_envs:Endless").findings}
+    assert "never-ends" not in names
