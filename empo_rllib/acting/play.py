@@ -13,8 +13,9 @@ from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.acting.memory import Memory
 from empo_rllib.acting.teams import ActingPolicies
 from empo_rllib.envs.blame import blaming_env
-from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv, episode_success
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.step_limit import EPISODE_LIMIT
+from empo_rllib.envs.success import episode_success
 
 _LOG = logging.getLogger(__name__)
 # When to say that no episode has ended yet.
