@@ -9,8 +9,12 @@ import broken_envs
 import pytest
 from bars import record_bar
 from broken_envs import BROKEN
+from gymnasium import spaces
 
+from empo_rllib.doctor.findings import Findings
 from empo_rllib.doctor.kinds import KINDS, level_of
+from empo_rllib.doctor.places import Places
+from empo_rllib.doctor.spaces import check_declarations
 from empo_rllib.envs.registry import MULTIGRID_IDS
 
 _FAST_CALLS = {"Hangs": 0.5}
@@ -150,3 +154,20 @@ def test_an_environment_that_states_a_higher_limit_is_not_called_endless(
     monkeypatch.setattr(broken_envs.Endless, "max_steps", 301, raising=False)
     names = {finding.name for finding in examine_quickly("broken_envs:Endless").findings}
     assert "never-ends" not in names
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (spaces.Box(0, 1, (0,)), "observation is a Box of shape (0,), which holds no number"),
+        (spaces.Discrete(1_000_000), "observation is a Discrete of 1,000,000 categories"),
+    ],
+)
+def test_a_space_that_is_too_small_or_too_large_is_named(space, words):
+    env = broken_envs.Healthy()
+    env._seen = dict.fromkeys(env.possible_agents, space)
+    findings = Findings(Places(env))
+    check_declarations(env, findings)
+    (finding,) = findings
+    assert finding.name == "space-unsupported"
+    assert words in finding.seen
