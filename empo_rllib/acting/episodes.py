@@ -21,6 +21,7 @@ class FinishedEpisode:
         lengths: in how many steps each of them acted.
         length: env steps.
         success: whether it succeeded; None where the environment does not tell.
+        cut: whether it was cut at a limit that is not the environment's.
     """
 
     seed: int | None
@@ -28,6 +29,7 @@ class FinishedEpisode:
     lengths: dict[str, int]
     length: int
     success: bool | None
+    cut: bool = False
 
     @property
     def episode_return(self) -> float:
@@ -41,6 +43,7 @@ class FinishedEpisode:
             "episode_return": self.episode_return,
             "episode_length": self.length,
             "success": self.success,
+            "cut": self.cut,
             "agent_return": self.returns,
             "agent_length": self.lengths,
         }

@@ -11,7 +11,9 @@ from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.acting.play import play_episodes
 from empo_rllib.acting.teams import ActingPolicies
 from empo_rllib.envs.batched import why_not_batched
+from empo_rllib.envs.blame import blaming_env
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv, number_copies
+from empo_rllib.envs.step_limit import cut_limit
 
 # More environments make larger batches, which pays until about so many.
 MAX_ENVS = {"batched": 256, "python": 32}
@@ -30,6 +32,7 @@ class Stage:
         env: one instance, which is not played in.
         played_in: `batched` (kernels) or `python`.
         num_envs: how many copies there are.
+        limit: env steps after which an episode is cut that does not end.
 
     Raises:
         EnvError: the environment cannot be made.
@@ -49,17 +52,20 @@ class Stage:
         in_python = any(team.recurrent for team in teams) or why_not_batched(self.env)
         self.played_in: Literal["batched", "python"] = "python" if in_python else "batched"
         self.num_envs = min(episodes, MAX_ENVS[self.played_in])
+        self.limit = cut_limit(self.env)
         self._copies: Any = None
 
     def play(
         self, team: ActingPolicies, seeds: Sequence[int], greedy: bool
     ) -> list[FinishedEpisode]:
-        """Plays one episode per seed to its end; returns them in the order of the seeds."""
+        """Plays one episode per seed to its end or to `limit`; returns them in their order."""
         if self.played_in == "batched":
             from empo_rllib.acting.batched import play_batched_episodes
 
-            return play_batched_episodes(team, self._grids(), seeds, greedy)
-        return [episode.finished() for episode in play_episodes(team, self._envs(), seeds, greedy)]
+            with blaming_env(self.env, "reset()"):
+                return play_batched_episodes(team, self._grids(), seeds, greedy)
+        episodes = play_episodes(team, self._envs(), seeds, greedy, self.limit)
+        return [episode.finished() for episode in episodes]
 
     def close(self) -> None:
         """Closes all environments."""

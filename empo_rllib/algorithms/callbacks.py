@@ -7,7 +7,8 @@ from typing import Any
 
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
-from empo_rllib.envs.multi_agent_env import episode_success, number_copies
+from empo_rllib.envs.multi_agent_env import number_copies
+from empo_rllib.envs.success import episode_success
 from empo_rllib.sampling.episode_window import (
     SAMPLED_EPISODES,
     EpisodeNumbers,

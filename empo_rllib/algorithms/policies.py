@@ -14,6 +14,7 @@ from empo_rllib.config.policies import resolve_policies
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.adapting import adapt_observation, agents_of
+from empo_rllib.envs.space_sizes import empty_part, too_many_categories
 from empo_rllib.errors import ConfigError, EnvError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def build_policies(config: ExperimentConfig, env: Any) -> dict[str, Policy]:
     agents = agents_of(env)
     table = resolve_policies(config.policies, agents)
     _check_names(table)
+    for agent in agents:
+        _check_sizes(config, env, agent)
     built = {}
     for name, entry in table.items():
         with_id = _agent_id_input(config, len(entry.agents))
@@ -133,6 +136,15 @@ def _check_action_spaces(
                 f"algorithm.name = {config.algorithm.name!r} acts in {kinds} spaces; "
                 f"{policy.agents[0]!r} has {_space(env, 'action_space', policy.agents[0])}."
             )
+
+
+def _check_sizes(config: ExperimentConfig, env: Any, agent: str) -> None:
+    seen, acts = _space(env, "observation_space", agent), _space(env, "action_space", agent)
+    problem = empty_part(seen)
+    if problem is None and config.model.class_ is None:
+        problem = too_many_categories(seen, "observation") or too_many_categories(acts, "action")
+    if problem is not None:
+        raise EnvError(f"{config.env.id}: {agent}: {problem}")
 
 
 def _action_space(env: Any, agent: str) -> gym.Space:

@@ -1,7 +1,8 @@
 """YAML in and out, with the numbers people write and one error per mistake.
 
 PyYAML follows YAML 1.1, where `1e-4` is a string and a key that stands twice silently wins the
-second time. Learning rates are written `1e-4`, so both are mended here.
+second time. Learning rates are written `1e-4`, so both are mended here. Its `010` is 8 and its
+`1:30` is 90, where YAML 1.2 has 10 and text: both are refused.
 
 A file may come from a stranger. Size, depth and the number of values are bounded, with aliases
 (`*name`) expanded: a few lines of nested aliases can stand for billions of values.
@@ -22,6 +23,8 @@ MAX_VALUES = 20_000
 MAX_DEPTH = 50
 # Of a number; PyYAML takes quadratic time for `1:59:59:...`.
 _MAX_DIGITS = 100
+
+_OCTAL = re.compile(r"[-+]?0[0-9_]+")
 
 _FLOAT = re.compile(
     r"""^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
@@ -94,7 +97,20 @@ class _Loader(yaml.SafeLoader):
         is_int = node.tag.endswith(":int")
         construct = self.construct_yaml_int if is_int else self.construct_yaml_float
         number: int | float = construct(node)
+        if base := _unexpected_base(node.value):
+            raise _refused(
+                f"{node.value} would be {number}, a number to base {base}. Write {number}, or "
+                f'"{node.value}" for text',
+                node.start_mark,
+            )
         return number
+
+
+def _unexpected_base(text: str) -> int | None:
+    """Returns the base that YAML 1.1 alone takes a number to be written in; None for all others."""
+    if ":" in text:
+        return 60
+    return 8 if _OCTAL.fullmatch(text) else None
 
 
 def _children(node: yaml.Node | None) -> Iterable[yaml.Node]:

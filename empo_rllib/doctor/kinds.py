@@ -195,6 +195,12 @@ _WARNINGS = {
         "Only agents that acted or appear are given something: the rest is dropped, rewards too.",
         "Pay what is left in the step in which the agent ends.",
     ),
+    "success-not-a-boolean": Kind(
+        "step",
+        "`success` and `is_success` in infos are true or false, or 1 or 0: with anything else the "
+        "episode counts as one that does not tell whether it succeeded.",
+        "Return True or False, or use another key.",
+    ),
     "actions-modified": Kind(
         "step",
         "step() does not write into the actions: the sampler `rllib` learns from these arrays.",

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
+from empo_rllib.envs.step_limit import EPISODE_LIMIT
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -19,6 +21,8 @@ class Limits:
         episodes: of the random policy.
         env_steps: of the random policy, over all episodes.
         play_s: for playing them.
+        episode_steps: env steps until the first episode counts as endless, however long they take.
+        episode_s: for these, at most.
         repeat_steps: env steps that are repeated with the same seed.
         repeat_s: for playing them once.
         call_s: for one call of the environment.
@@ -27,6 +31,8 @@ class Limits:
     episodes: int = 20
     env_steps: int = 20_000
     play_s: float = 8.0
+    episode_steps: int = EPISODE_LIMIT
+    episode_s: float = 60.0
     repeat_steps: int = 100
     repeat_s: float = 1.0
     call_s: float = 30.0

@@ -19,6 +19,7 @@ from empo_rllib.doctor.places import render_place
 from empo_rllib.doctor.spaces import check_spaces_kept, spaces_of
 from empo_rllib.doctor.subject import Subject
 from empo_rllib.envs.observations import arrays_of
+from empo_rllib.envs.step_limit import cut_limit
 
 _KEPT_OBSERVATIONS = 200
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")  # Gymnasium's warnings are yellow
@@ -59,10 +60,14 @@ def play(subject: Subject, limits: Limits, played: Played) -> None:
     """
     known = spaces_of(subject.env)
     actions = RandomActions(subject, seed=0)
-    ends_at = time.monotonic() + limits.play_s
+    endless_steps = min(limits.episode_steps, limits.env_steps)
+    started = time.monotonic()
 
     def more() -> bool:
-        return played.env_steps < limits.env_steps and time.monotonic() < ends_at
+        # Whether the first episode ends must not depend on the load of the machine.
+        in_first = not played.episodes and played.env_steps < endless_steps
+        limit_s = limits.episode_s if in_first else limits.play_s
+        return played.env_steps < limits.env_steps and time.monotonic() < started + limit_s
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
@@ -72,7 +77,7 @@ def play(subject: Subject, limits: Limits, played: Played) -> None:
                 check_spaces_kept(subject.env, known, subject.findings)
         finally:
             _note_warnings(caught, subject.findings)
-    _check_ends(played, subject.findings)
+    _check_ends(played, cut_limit(subject.env, endless_steps), subject.findings)
     _check_returns(played, subject.findings)
     _check_agents(subject, played)
 
@@ -121,9 +126,10 @@ def _same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
     )
 
 
-def _check_ends(played: Played, findings: Findings) -> None:
+def _check_ends(played: Played, endless_steps: int, findings: Findings) -> None:
     if not played.episodes:
-        findings.add("never-ends", f"no episode ended in {played.env_steps:,} env steps")
+        if played.env_steps >= endless_steps:
+            findings.add("never-ends", f"no episode ended in {played.env_steps:,} env steps")
         return
     lengths = {episode.length for episode in played.episodes}
     terminated = all(e.terminated >= set(e.rewards) for e in played.episodes)

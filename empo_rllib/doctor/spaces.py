@@ -12,6 +12,7 @@ from empo_rllib.doctor.findings import Findings, GaveUp
 from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.arguments import describe
 from empo_rllib.envs.observations import short
+from empo_rllib.envs.space_sizes import empty_part, too_many_categories
 from empo_rllib.envs.vector_env import ARRAY_SPACES, ObservationLeaves
 from empo_rllib.errors import EnvError
 
@@ -91,6 +92,14 @@ def _check_space(env: ParallelEnv, agent: str, method: str, findings: Findings) 
         findings.add("space-made-anew", f"{method}({agent!r}) is a new object at each call", place)
     if kind := unsupported_kind(method, first):
         findings.add("space-unsupported", f"{method}({agent!r}) holds a {kind}", place)
+    elif problem := _size_problem(method, first):
+        findings.add("space-unsupported", f"{method}({agent!r}): {problem}", place)
+
+
+def _size_problem(method: str, space: spaces.Space) -> str | None:
+    if method == "action_space":
+        return too_many_categories(space, "action")
+    return empty_part(space) or too_many_categories(space, "observation")
 
 
 def unsupported_kind(method: str, space: spaces.Space) -> str | None:

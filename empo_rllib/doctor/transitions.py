@@ -9,6 +9,7 @@ import numpy as np
 
 from empo_rllib.envs.observations import Problem, short
 from empo_rllib.envs.returned import is_number
+from empo_rllib.envs.success import SUCCESS_KEYS, as_flag
 
 RESET_PARTS = ("observations", "infos")
 STEP_PARTS = ("observations", "rewards", "terminations", "truncations", "infos")
@@ -97,6 +98,15 @@ def info_problems(agents: Iterable[str], infos: Mapping[str, Any]) -> Iterator[P
             yield "infos-missing-agent", f"{agent} is not in infos"
         elif not isinstance(infos[agent], Mapping):
             yield "info-not-a-dict", f"infos[{agent!r}] = {short(infos[agent])}"
+        else:
+            yield from _success_problems(agent, infos[agent])
+
+
+def _success_problems(agent: str, info: Mapping[str, Any]) -> Iterator[Problem]:
+    for key in SUCCESS_KEYS:
+        if info.get(key) is not None and as_flag(info[key]) is None:
+            seen = f"infos[{agent!r}][{key!r}] = {short(info[key])}"
+            yield "success-not-a-boolean", seen
 
 
 def set_flags(flags: Mapping[str, Any], agents: Iterable[str]) -> set[str]:

@@ -21,16 +21,19 @@ def accepted_arguments(function: Callable[..., Any]) -> tuple[set[str], bool]:
 
     A class is followed along its bases as far as `**kwargs` hands arguments on. A function with
     `**kwargs`, or a class with `*args, **kwargs`, may hand them anywhere: its list is not complete.
+    Neither is that of a class whose bases take none: it uses `**kwargs` otherwise.
     """
     if not inspect.isclass(function):
         return _named_arguments(function)[:2]
     names: set[str] = set()
+    is_open = False
     for base in function.__mro__:
         if "__init__" in vars(base):
             own, complete, hands_on = _named_arguments(vars(base)["__init__"])
-            names |= own - {"self"}
+            own -= {"self"}
             if complete or not hands_on:
-                return names, complete
+                return names | own, complete and bool(own or not is_open)
+            names, is_open = names | own, True
     return names, False
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from gymnasium import spaces
@@ -223,18 +223,6 @@ def number_copies(envs: Iterable[ParallelMultiAgentEnv]) -> None:
     """Sets the `copy_index` of copies that are played together."""
     for n, env in enumerate(envs):
         env.copy_index = n
-
-
-def episode_success(infos: Mapping[str, Mapping[str, Any]]) -> bool | None:
-    """Whether an episode succeeded, from its agents' last infos.
-
-    Environments say so under `success` (MultiGrid here) or `is_success` (the Gymnasium
-    robotics convention). None where the environment does not tell.
-    """
-    flags = [
-        info[key] for info in infos.values() for key in ("success", "is_success") if key in info
-    ]
-    return any(flags) if flags else None
 
 
 def _ends(

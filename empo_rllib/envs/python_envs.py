@@ -7,11 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from empo_rllib.envs.multi_agent_env import (
-    ParallelMultiAgentEnv,
-    episode_success,
-    number_copies,
-)
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv, number_copies
+from empo_rllib.envs.success import episode_success
 from empo_rllib.envs.vector_env import Leaves, VectorEnv, group_agents
 
 

@@ -4,6 +4,8 @@
     sisl/pursuit-v5                 PettingZoo's registry
     pettingzoo.sisl.pursuit_v5      a module with `parallel_env`, from any package
     CartPole-v1                     Gymnasium's registry; one agent, `agent_0`
+    MiniGrid-DoorKey-5x5-v0         an id that a package of `packages.py` registers
+    package.module:Id-v0            an id that another module registers when it is imported
     package.module:factory          a function or class of your own
     anything else                   what this program registered with `ray.tune.register_env`
 
@@ -20,6 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from empo_rllib.envs import sources
+from empo_rllib.envs.packages import package_of
 from empo_rllib.errors import EnvError, belongs_to_python, nearest
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ MODULE_PACKAGES = ("mpe2",)
 
 _MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _FACTORY_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+# As `gymnasium.make` reads it; what is a name in Python is a factory.
+_REGISTERED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:([\w-]+/)?[\w.-]+")
 
 Builder = Callable[[str, int | None, dict[str, Any]], "ParallelEnv"]
 
@@ -137,13 +142,15 @@ def _find_builder(id: str) -> Builder:
 
     if id in MULTIGRID_IDS:
         return sources.build_multigrid
-    if (_FACTORY_NAME.fullmatch(id) or _MODULE_NAME.fullmatch(id)) and belongs_to_python(id):
+    if (_REGISTERED_NAME.fullmatch(id) or _MODULE_NAME.fullmatch(id)) and belongs_to_python(id):
         raise EnvError(
             f"env.id = {id!r} is not imported: it belongs to Python's own library, which has no "
             "environments. A package of your own needs another name."
         )
     if _FACTORY_NAME.fullmatch(id):
         return sources.build_from_factory
+    if _REGISTERED_NAME.fullmatch(id):
+        return sources.build_registered
     if _in_pettingzoo(id):
         return sources.build_from_registry
     if id in _gymnasium_ids():
@@ -152,10 +159,12 @@ def _find_builder(id: str) -> Builder:
         return sources.build_from_module
     if registered_creator(id) is not None:
         return sources.build_from_rllib
+    if package := package_of(id):
+        return partial(sources.build_registered, module_name=package.module)
     raise EnvError(
         f"env.id = {id!r} is not a known environment.{nearest(id, env_ids())} It may be a "
-        "MultiGrid, PettingZoo or Gymnasium id, a module with parallel_env, or "
-        "package.module:factory."
+        "MultiGrid, PettingZoo or Gymnasium id, a module with parallel_env, "
+        "package.module:factory, or package:Id-v0, where importing the package registers Id-v0."
     )
 
 

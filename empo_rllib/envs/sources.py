@@ -68,10 +68,35 @@ def build_gymnasium(env_id: str, num_agents: int | None, kwargs: dict[str, Any])
     """Builds a Gymnasium environment, which gets the one agent `agent_0`."""
     import gymnasium as gym
 
+    gym_id = env_id.rpartition(":")[2]
+
     def make(**arguments: Any) -> gym.Env:
-        return gym.make(env_id, disable_env_checker=True, **arguments)
+        return gym.make(gym_id, disable_env_checker=True, **arguments)
 
     return _build_from_callable(env_id, make, num_agents, kwargs)
+
+
+def build_registered(
+    env_id: str, num_agents: int | None, kwargs: dict[str, Any], module_name: str = ""
+) -> ParallelEnv:
+    """Builds a Gymnasium environment that a module registers when it is imported.
+
+    Args:
+        env_id: `Id-v0`, or `module:Id-v0`.
+        num_agents: as everywhere here.
+        kwargs: the same.
+        module_name: the module, where `env_id` does not name it.
+    """
+    import gymnasium as gym
+
+    named, _, gym_id = env_id.rpartition(":")
+    module = import_module(env_id, module_name or named)
+    if gym_id not in gym.registry:
+        raise EnvError(
+            f"env.id = {env_id!r}: importing {module.__name__} registers no environment "
+            f"{gym_id!r} with Gymnasium." + nearest(gym_id, gym.registry)
+        )
+    return build_gymnasium(env_id, num_agents, kwargs)
 
 
 def build_from_factory(env_id: str, num_agents: int | None, kwargs: dict[str, Any]) -> ParallelEnv:

@@ -5,9 +5,24 @@ from __future__ import annotations
 from pettingzoo import ParallelEnv
 
 from empo_rllib.envs.gymnasium_env import GymnasiumParallelEnv
+from empo_rllib.envs.tuple_env import TupleParallelEnv
 
-# PettingZoo's and MultiGrid's names for it; environments of users follow either.
-_NAMES = ("max_cycles", "max_steps")
+#: Env steps after which an episode is cut that is evaluated, where its environment has no higher
+#: limit; and one that is recorded, whose pictures are kept in memory.
+EPISODE_LIMIT = 10_000
+FILM_LIMIT = 2_000
+
+# PettingZoo's and MultiGrid's names for it; environments of users follow either. The last is
+# that of older Gym environments.
+_NAMES = ("max_cycles", "max_steps", "_max_episode_steps")
+
+
+def cut_limit(env: ParallelEnv, default: int = EPISODE_LIMIT) -> int:
+    """Returns after how many env steps an episode is cut.
+
+    A limit of the environment's own that is lower is left to the environment.
+    """
+    return max(step_limit(env) or 0, default)
 
 
 def step_limit(env: ParallelEnv) -> int | None:
@@ -15,9 +30,11 @@ def step_limit(env: ParallelEnv) -> int | None:
     from empo_rllib.envs.multigrid import MultiGridParallelEnv
 
     env = env.unwrapped
-    if isinstance(env, GymnasiumParallelEnv):
-        return env.env.spec.max_episode_steps if env.env.spec else None
-    if isinstance(env, MultiGridParallelEnv):
+    if isinstance(env, GymnasiumParallelEnv | TupleParallelEnv):
+        spec = env.env.spec
+        if spec is not None and spec.max_episode_steps is not None:
+            return int(spec.max_episode_steps)
+    if isinstance(env, GymnasiumParallelEnv | TupleParallelEnv | MultiGridParallelEnv):
         env = env.env.unwrapped
     # The environments of sisl keep it one level below what PettingZoo calls unwrapped.
     places = (env, getattr(env, "env", None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from empo_rllib.algorithms.builder import build_algorithm_config, required_resources
@@ -12,8 +13,13 @@ from empo_rllib.algorithms.networks import build_rl_modules
 from empo_rllib.algorithms.setup import TrialSetup, open_env, set_up_trial
 from empo_rllib.config.policies import check_metric
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.errors import ConfigError
-from empo_rllib.experiment.checkpoints import load_weights
+from empo_rllib.errors import CheckpointError, ConfigError, RunError
+from empo_rllib.experiment.checkpoints import (
+    POLICIES,
+    load_weights,
+    newest_intact,
+    read_policy,
+)
 from empo_rllib.experiment.run_folder import absolute_source, resolve_checkpoint_policy
 from empo_rllib.experiment.summary import ExperimentResult
 from empo_rllib.rl_modules.encoders import SMALLEST_CNN_IMAGE, ImageCNN
@@ -49,6 +55,28 @@ def plan_trials(config: ExperimentConfig) -> list[PlannedTrial]:
 def plan_resumed_trials(config: ExperimentConfig, result: ExperimentResult) -> list[PlannedTrial]:
     """Plans the same trials that the run was started with, read from its summary."""
     return _plan(config, [trial.spec for trial in result.trials])
+
+
+def check_continues(planned: PlannedTrial, trial_folder: Path) -> None:
+    """Refuses a trial whose networks are not those of its newest checkpoint.
+
+    Raises:
+        RunError: the environment has other spaces or agents now, or the network is another one.
+    """
+    checkpoint = newest_intact(trial_folder, within=POLICIES)
+    if checkpoint is None:
+        return
+    setup = planned.setup
+    modules = build_rl_modules(build_algorithm_config(setup), setup.policies)
+    try:
+        for name in setup.policies:
+            load_weights(modules[name], read_policy(checkpoint, name), f"policy {name!r}")
+    except CheckpointError as error:
+        raise RunError(
+            f"{trial_folder} cannot be resumed from {checkpoint.name}: the spaces or agents of "
+            f"{setup.config.env.id}, or the network, have changed since. Change them back, or use "
+            f"another name.\n{error}"
+        ) from error
 
 
 def num_gpus_per_learner(config: ExperimentConfig, available: Mapping[str, float]) -> float:

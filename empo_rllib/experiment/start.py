@@ -11,7 +11,12 @@ from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig, differences
 from empo_rllib.errors import RunError
 from empo_rllib.experiment.metrics import stop_reason
-from empo_rllib.experiment.plan import PlannedTrial, describe_samplers
+from empo_rllib.experiment.plan import (
+    PlannedTrial,
+    check_continues,
+    describe_samplers,
+    plan_resumed_trials,
+)
 from empo_rllib.experiment.run_folder import (
     CONFIG_FILE,
     LOCK_FILE,
@@ -97,6 +102,21 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
         for trial in unfinished_trials(config, result):
             check_trial(folder / trial.trial_id)
         yield result
+
+
+def plan_unfinished(config: ExperimentConfig, result: ExperimentResult) -> list[PlannedTrial]:
+    """Plans the trials of a run that `--resume` continues, and checks that it can.
+
+    Raises:
+        RunError: the networks of a trial are no longer those of its checkpoint.
+        ConfigError, CheckpointError: as for `plan_trials`.
+    """
+    planned = plan_resumed_trials(config, result)
+    continued = {trial.trial_id for trial in unfinished_trials(config, result)}
+    for trial in planned:
+        if trial.spec.trial_id in continued:
+            check_continues(trial, Path(result.folder) / trial.spec.trial_id)
+    return planned
 
 
 def resume_run(

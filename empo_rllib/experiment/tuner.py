@@ -32,7 +32,6 @@ from empo_rllib.experiment.plan import (
     PlannedTrial,
     describe_samplers,
     num_gpus_per_learner,
-    plan_resumed_trials,
     plan_trials,
     trial_resources,
 )
@@ -53,6 +52,7 @@ from empo_rllib.experiment.slow_calls import SlowCalls
 from empo_rllib.experiment.start import (
     check_can_start,
     opened_run,
+    plan_unfinished,
     resume_run,
     start_run,
     unfinished_trials,
@@ -128,7 +128,7 @@ def run_on(
         if resume:
             with opened_run(config) as result:
                 if unfinished_trials(config, result):
-                    planned = plan_resumed_trials(config, result)
+                    planned = plan_unfinished(config, result)
                     with _prepared(running, config, planned, display) as (cluster, gpus):
                         with refusing_unwritable(config):
                             resume_run(config, planned, result)

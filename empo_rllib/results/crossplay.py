@@ -86,6 +86,8 @@ class CrossplayResult:
         random_second: the other way round.
         groups: of players that differ only in the seed.
         left_out: the names of trials of run folders that have no checkpoint.
+        episodes_played: how many there were in all.
+        episodes_cut: how many of them were cut at the protocol's `episode_limit`.
     """
 
     env: dict[str, Any]
@@ -99,6 +101,8 @@ class CrossplayResult:
     random_second: list[Estimate]
     groups: list[PlayerGroup] = field(default_factory=list)
     left_out: tuple[str, ...] = ()
+    episodes_played: int = 0
+    episodes_cut: int = 0
 
     @property
     def means(self) -> list[list[float]]:
@@ -171,6 +175,8 @@ class CrossplayResult:
                 for group in self.groups
             ],
             "left_out": list(self.left_out),
+            "episodes_played": self.episodes_played,
+            "episodes_cut": self.episodes_cut,
         }
 
     def to_json(self) -> str:
@@ -239,6 +245,7 @@ def crossplay(
             "settings": list(settings),
             "played_in": stage.played_in,
             "num_envs": stage.num_envs,
+            "episode_limit": stage.limit,
         },
         players=[
             Player(name, str(one.run), one.trial.trial_id, str(one.checkpoint))
@@ -298,6 +305,9 @@ class _Pairs:
         """Plays everybody with everybody; returns the numbers of a `CrossplayResult`."""
         players = range(len(self._teams))
         table = [[self.play(i, j) for j in players] for i in players]
+        random_first = [_returns(self.play(None, i)) for i in players]
+        random_second = [_returns(self.play(i, None)) for i in players]
+        every = [episode for played in self._played.values() for episode in played]
         return {
             "returns": [[_returns(cell) for cell in row] for row in table],
             "returns_by_sides": [
@@ -305,8 +315,10 @@ class _Pairs:
                 for sides in self.sides
             ],
             "success_rates": [[success_rate(cell) for cell in row] for row in table],
-            "random_first": [_returns(self.play(None, i)) for i in players],
-            "random_second": [_returns(self.play(i, None)) for i in players],
+            "random_first": random_first,
+            "random_second": random_second,
+            "episodes_played": len(every),
+            "episodes_cut": sum(episode.cut for episode in every),
         }
 
     def play(self, first: int | None, second: int | None) -> list[FinishedEpisode]:

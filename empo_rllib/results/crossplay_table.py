@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from empo_rllib.results.crossplay import CrossplayResult
+from empo_rllib.results.evaluation import cut_sentence
 from empo_rllib.results.labels import label_of
 from empo_rllib.results.table import new_table, render_left_out
 
@@ -24,6 +25,9 @@ def render_crossplay(result: CrossplayResult) -> RenderableType:
     lines += [Text(), _players_table(result)]
     if result.groups:
         lines.append(Text(_GROUPS))
+    if result.episodes_cut:
+        limit = f"{result.protocol['episode_limit']:,}"
+        lines.append(Text(cut_sentence(result.episodes_cut, result.episodes_played, limit)))
     if result.left_out:
         lines.append(render_left_out(result.left_out))
     return Group(*lines)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from empo_rllib.acting.episodes import FinishedEpisode
+from empo_rllib.envs.step_limit import EPISODE_LIMIT
 from empo_rllib.statistics import Estimate, estimate, share_interval
 from empo_rllib.version import __version__
 
@@ -28,6 +29,7 @@ class Protocol:
         played_in: `batched` (kernels) or `python`; the episodes are the same in both, to the last
             digit, but actions are drawn in another order.
         num_envs: episodes under way at a time, which decides that order too.
+        episode_limit: env steps after which an episode was cut that did not end.
         package_version: of `empo_rllib`.
     """
 
@@ -39,6 +41,7 @@ class Protocol:
     settings: tuple[str, ...] = ()
     played_in: str = "python"
     num_envs: int = 1
+    episode_limit: int = EPISODE_LIMIT
     package_version: str = __version__
 
 
@@ -52,6 +55,7 @@ class RandomReference:
         episode_length: its env steps.
         success_rate: share of episodes that succeeded; None where the environment does not tell.
         success_interval_95: its 95 % interval (Wilson).
+        episodes_cut: how many were cut at the protocol's `episode_limit`.
     """
 
     episodes: int
@@ -59,11 +63,13 @@ class RandomReference:
     episode_length: Estimate
     success_rate: float | None
     success_interval_95: tuple[float, float] | None = None
+    episodes_cut: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Returns it as plain data."""
         return {
             "episodes": self.episodes,
+            "episodes_cut": self.episodes_cut,
             "episode_return": self.episode_return.to_dict(),
             "episode_length": self.episode_length.to_dict(),
             "success_rate": self.success_rate,
@@ -125,7 +131,7 @@ class EvaluationResult:
         policy_return: of each policy, the sum over its agents.
         episode_length: env steps of an episode.
         success_rate: share of episodes that succeeded; None where the environment does not tell.
-        episodes: `seed`, `episode_return`, `episode_length`, `success`, `agent_return` and
+        episodes: `seed`, `episode_return`, `episode_length`, `success`, `cut`, `agent_return` and
             `agent_length` of each.
         success_interval_95: the 95 % interval of `success_rate` (Wilson).
         agent_length: of each agent, the steps of an episode that it acted in.
@@ -151,6 +157,11 @@ class EvaluationResult:
     references: References | None = None
     source: Source = Source()
 
+    @property
+    def episodes_cut(self) -> int:
+        """How many episodes were cut at the protocol's `episode_limit`."""
+        return sum(episode["cut"] for episode in self.episodes)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the result as plain data."""
         return {
@@ -163,6 +174,7 @@ class EvaluationResult:
             "episode_length": self.episode_length.to_dict(),
             "agent_length": _to_dicts(self.agent_length),
             "policy_length": _to_dicts(self.policy_length),
+            "episodes_cut": self.episodes_cut,
             "success_rate": self.success_rate,
             "success_interval_95": self.success_interval_95,
             "agent_success_rate": self.agent_success_rate,
@@ -233,6 +245,26 @@ def references_by_env(results: Sequence[EvaluationResult]) -> list[tuple[str, Re
             where += " with " + ", ".join(f"{key} {value}" for key, value in arguments.items())
         named.append((where, references))
     return named
+
+
+def describe_cut(results: Sequence[EvaluationResult]) -> str:
+    """Returns a sentence about episodes that did not end; "" where all did."""
+    chance = {id(r.references): r.references.random_policy for r in results if r.references}
+    cut = sum(r.episodes_cut for r in results) + sum(r.episodes_cut for r in chance.values())
+    if not cut:
+        return ""
+    total = sum(len(r.episodes) for r in results) + sum(r.episodes for r in chance.values())
+    limits = dict.fromkeys(f"{r.protocol.episode_limit:,}" for r in results)
+    return cut_sentence(cut, total, " or ".join(limits))
+
+
+def cut_sentence(cut: int, total: int, limit: str) -> str:
+    """Returns what it means that so many of all episodes were cut."""
+    return (
+        f"{cut:,} of {total:,} episodes did not end and were cut after {limit} env steps. Returns "
+        "and lengths are those until then. An attribute max_steps of the environment raises the "
+        "limit."
+    )
 
 
 def success_rate(played: Sequence[FinishedEpisode]) -> float | None:

@@ -87,6 +87,7 @@ class Evaluator:
             settings=tuple(settings),
             played_in=stage.played_in,
             num_envs=stage.num_envs,
+            episode_limit=stage.limit,
         )
         source = Source(
             name or trained.config.name,
@@ -127,5 +128,6 @@ def find_references(stage: Stage, seeds: range) -> References:
         episode_length=estimate([episode.length for episode in played]),
         success_rate=success_rate(played),
         success_interval_95=success_interval(played),
+        episodes_cut=sum(episode.cut for episode in played),
     )
     return References(random_policy, optimal_return(env, seeds))

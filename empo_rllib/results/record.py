@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
     from empo_rllib.results.captions import Caption, Colour, Layout
 
+_LOG = logging.getLogger(__name__)
+
 # In a grid world every step is a decision to look at.
 GRID_FPS = 5.0
 OTHER_FPS = 15.0
@@ -52,7 +55,7 @@ def record(
     Args:
         run_or_checkpoint: A run folder (its best trial), a trial or a checkpoint.
         out: The file, whose suffix .gif or .mp4 says the format; replaced if it exists.
-        episodes: How many, each to its end.
+        episodes: How many, each to its end or to `FILM_LIMIT` env steps.
         seed: Episode i is played on an environment reset with `seed + i`.
         greedy: Take the most likely actions; otherwise draw them as in training. None: draw them
             where the policies are stochastic; DQN takes the best.
@@ -136,10 +139,12 @@ def _film(
     tell: Tell,
 ) -> Iterator[Frame]:
     from empo_rllib.acting.play import LiveEpisode, act_in
+    from empo_rllib.envs.step_limit import FILM_LIMIT, cut_limit
 
+    limit = cut_limit(camera.env.env, FILM_LIMIT)
     for number, seed in enumerate(seeds, start=1):
         tell(f"Recording episode {number} of {len(seeds)}")
-        episode = LiveEpisode(camera.env, seed)
+        episode = LiveEpisode(camera.env, seed, limit)
         title = f"Episode {number} of {len(seeds)} (seed {seed})"
         while True:
             frame = camera.draw(title, episode)
@@ -148,6 +153,8 @@ def _film(
                 break
             yield Frame(frame)
             act_in([episode], policies, greedy)
+        if episode.cut:
+            _LOG.warning("%s did not end and was cut after %s env steps.", title, f"{limit:,}")
 
 
 class Camera:
@@ -186,18 +193,26 @@ class Camera:
 
 
 def _render(env: ParallelMultiAgentEnv) -> np.ndarray:
-    import numpy as np
-
+    from empo_rllib.envs.blame import blaming_env, env_name
     from empo_rllib.results.grid_picture import all_agents_shown
+    from empo_rllib.results.picture import as_picture
 
-    with all_agents_shown(env.env):
-        picture = env.render()
-    if not (isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == 3):
+    with blaming_env(env, "render()"), all_agents_shown(env.env):
+        rendered = env.render()
+    picture = as_picture(rendered)
+    if picture is None:
         raise EnvError(
-            f"{env.metadata.get('name', env.env)} cannot be filmed: with render_mode rgb_array its "
-            "render() returns no picture (uint8, height by width by 3)."
+            f"{env_name(env)} cannot be filmed: with render_mode rgb_array its render() returned "
+            f"{_kind_of(rendered)}, which is no picture (uint8, height by width by 3)."
         )
-    return picture.astype(np.uint8)
+    return picture
+
+
+def _kind_of(rendered: Any) -> str:
+    shape = getattr(rendered, "shape", None)
+    if shape is None:
+        return "None" if rendered is None else f"a {type(rendered).__name__}"
+    return f"an array of shape {shape} and dtype {rendered.dtype}"
 
 
 def _caption(title: str, episode: LiveEpisode) -> Caption:
@@ -234,6 +249,8 @@ def _env_action(episode: LiveEpisode, agent: str) -> Any:
 def _outcome(episode: LiveEpisode) -> str:
     if not episode.over:
         return ""
+    if episode.cut:
+        return "cut"
     return {True: "ended in success", False: "ended in failure", None: "ended"}[episode.success]
 
 

@@ -14,6 +14,7 @@ from empo_rllib.results.evaluation import (
     Protocol,
     RandomReference,
     References,
+    describe_cut,
     references_by_env,
 )
 from empo_rllib.results.labels import label_of
@@ -106,7 +107,10 @@ def _how(protocol: Protocol, *others: Protocol) -> str:
 def _remarks(results: Sequence[EvaluationResult]) -> list[RenderableType]:
     greedy = [result for result in results if result.protocol.greedy]
     failed = any(r.success_rate is not None and r.success_rate < 1 for r in greedy)
-    return [Text(_STUCK)] if failed else []
+    remarks = [_STUCK] if failed else []
+    if cut := describe_cut(results):
+        remarks.append(cut)
+    return [Text(remark) for remark in remarks]
 
 
 def _table(result: EvaluationResult) -> Table:

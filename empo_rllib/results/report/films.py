@@ -89,7 +89,7 @@ def _replay(
 ) -> list[Image.Image]:
     from empo_rllib.acting.play import LiveEpisode
 
-    again, frames = LiveEpisode(env, episode.seed), []
+    again, frames = LiveEpisode(env, episode.seed, episode.limit), []
     for step, actions in enumerate(trace.actions):
         if again.over or set(again.observations) != set(actions):
             break

@@ -153,6 +153,7 @@ class _WatchedEnv:
 
     def __init__(self, env: ParallelMultiAgentEnv) -> None:
         self._env = env
+        self.metadata = env.metadata
         self.traces: dict[int, Trace] = {}
         self._trace = Trace([], [])
         self.grids: list[Grid] = []
@@ -203,7 +204,8 @@ def watch(evaluation: Evaluation) -> Watched:
                 env = open_checked_env(trained.config.env)
                 env.copy_index = n
                 envs.append(_WatchedEnv(env))
-            played = play_episodes(policies, envs, seeds, protocol.greedy)
+            limit = protocol.episode_limit
+            played = play_episodes(policies, envs, seeds, protocol.greedy, limit)
         traces = {key: trace for env in envs for key, trace in env.traces.items()}
         grids = [grid for env in envs for grid in env.grids]
         return Watched(

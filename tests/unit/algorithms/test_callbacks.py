@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from empo_rllib.algorithms.callbacks import (
-    EpisodeMetrics,
-    episode_success,
-)
+from empo_rllib.algorithms.callbacks import EpisodeMetrics
+from empo_rllib.envs.success import episode_success
 from empo_rllib.sampling.episode_window import SAMPLED_EPISODES, EpisodeNumbers
 
 
@@ -23,10 +22,26 @@ from empo_rllib.sampling.episode_window import SAMPLED_EPISODES, EpisodeNumbers
         ({"a": {"success": False}, "b": {"success": True}}, True),
         ({"a": {}, "b": {"success": False}}, False),
         ({"a": {"is_success": 1.0}}, True),
+        ({"a": {"success": np.bool_(True)}, "b": {"success": np.float32(0)}}, True),
+        ({"a": {"success": np.array([0])}}, False),
+        ({"a": {"success": None}}, None),
+        ({"a": {"success": "no"}}, None),
+        ({"a": {"success": 0.3}}, None),
+        ({"a": {"success": float("nan")}}, None),
+        ({"a": {"success": [False]}}, None),
+        ({"a": {"success": np.array([True, False])}}, None),
+        ({"a": {"success": "no"}, "b": {"success": False}}, False),
     ],
 )
 def test_an_episode_succeeds_when_an_agent_says_so(infos, expected):
     assert episode_success(infos) is expected
+
+
+def test_a_success_that_is_neither_true_nor_false_is_told_once(caplog):
+    for _ in range(3):
+        episode_success({"a": {"success": "nearly"}})
+    (record,) = caplog.records
+    assert "infos[...]['success'] = 'nearly' is neither true nor false" in record.getMessage()
 
 
 class Part(list):

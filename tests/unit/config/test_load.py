@@ -84,6 +84,9 @@ CHAIN = aliases(lambda i: f"n{i}: &n{i} [*n{i - 1}]\n", 100)
         pytest.param(b"- 1\n" * 30_000, [":20000:", "more than 20,000 keys"], id="long list"),
         pytest.param(b"#" * 300_000, ["more than 262,144 bytes"], id="large"),
         pytest.param(b"a: 1" + b":59" * 50_000, [":1:", "more than 100 char"], id="long number"),
+        pytest.param(b"a: 1\nseed: 010\n", [":2:", "010 would be 8", "base 8"], id="octal"),
+        pytest.param(b"seed: 1:30\n", ["1:30 would be 90", "base 60", '"1:30"'], id="sexagesimal"),
+        pytest.param(b"seed: -1:30.5\n", ["would be -90.5"], id="sexagesimal fraction"),
         pytest.param(b"name: 2024-99-99\n", ["invalid YAML"], id="impossible date"),
     ],
 )
@@ -135,6 +138,7 @@ def test_an_override_replaces_a_search_space(experiment: Path) -> None:
         pytest.param(
             f"env.kwargs={BOMB.decode()}", ["--set env.kwargs=n0:", ":5:", "20,000"], id="bomb"
         ),
+        pytest.param("seed=010", ["--set seed=010", "Write 8, or"], id="octal"),
         pytest.param("a" + ".a" * 99 + "=1", ["the key has more than 50 parts"], id="deep key"),
         pytest.param("name.x=1", ["name = 'run' is not a section"], id="below a value"),
         pytest.param("seed=x", ["--set: seed = 'x' must be an integer"], id="wrong type"),

@@ -259,6 +259,11 @@ class NoInfo(Healthy):
         return dict.fromkeys(AGENTS)
 
 
+class SucceedsALittle(Healthy):
+    def infos(self):
+        return {agent: {"success": 0.3} for agent in AGENTS}
+
+
 class SharesState(Healthy):
     position = dict.fromkeys(AGENTS, 0.0)
 
@@ -506,6 +511,7 @@ BROKEN = {
     "PaysNaN": "reward-not-finite",
     "FlagsAsText": "flag-not-a-boolean",
     "NoInfo": "info-not-a-dict",
+    "SucceedsALittle": "success-not-a-boolean",
     "Alone": "second-copy-fails",
     "TwoAtMost": "second-copy-fails",
     "SharesState": "instances-share-state",

@@ -9,8 +9,12 @@ import broken_envs
 import pytest
 from bars import record_bar
 from broken_envs import BROKEN
+from gymnasium import spaces
 
+from empo_rllib.doctor.findings import Findings
 from empo_rllib.doctor.kinds import KINDS, level_of
+from empo_rllib.doctor.places import Places
+from empo_rllib.doctor.spaces import check_declarations
 from empo_rllib.envs.registry import MULTIGRID_IDS
 
 _FAST_CALLS = {"Hangs": 0.5}
@@ -125,3 +129,45 @@ def test_bar_broken_envs_are_named_and_multigrid_has_no_errors(reports, multigri
     asked = "at least 15 broken envs named, all of them; 0 errors on the 13 MultiGrid ids"
     record_bar("make test", "doctor", asked, measured, met)
     assert met, f"{measured}: {missed} {errors}"
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "found"),
+    [
+        # Time is up at once, as on a machine with too much to do.
+        ("Healthy", {"play_s": 0.0}, False),
+        ("Endless", {"play_s": 0.0}, True),
+        # Too few steps to tell.
+        ("Endless", {"play_s": 0.0, "episode_s": 0.0}, False),
+    ],
+)
+def test_whether_episodes_end_depends_on_steps_and_not_on_time(
+    examine_quickly, name, limits, found
+):
+    names = {finding.name for finding in examine_quickly(f"broken_envs:{name}", **limits).findings}
+    assert ("never-ends" in names) is found
+
+
+def test_an_environment_that_states_a_higher_limit_is_not_called_endless(
+    examine_quickly, monkeypatch
+):
+    monkeypatch.setattr(broken_envs.Endless, "max_steps", 301, raising=False)
+    names = {finding.name for finding in examine_quickly("broken_envs:Endless").findings}
+    assert "never-ends" not in names
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (spaces.Box(0, 1, (0,)), "observation is a Box of shape (0,), which holds no number"),
+        (spaces.Discrete(1_000_000), "observation is a Discrete of 1,000,000 categories"),
+    ],
+)
+def test_a_space_that_is_too_small_or_too_large_is_named(space, words):
+    env = broken_envs.Healthy()
+    env._seen = dict.fromkeys(env.possible_agents, space)
+    findings = Findings(Places(env))
+    check_declarations(env, findings)
+    (finding,) = findings
+    assert finding.name == "space-unsupported"
+    assert words in finding.seen

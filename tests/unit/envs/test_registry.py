@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
+import gymnasium as gym
 import pytest
 from multigrid.envs import CONFIGURATIONS
 from pettingzoo import ParallelEnv
@@ -14,6 +16,7 @@ from empo_rllib.envs.registry import (
     make_env,
     registered_ids,
 )
+from empo_rllib.envs.step_limit import step_limit
 from empo_rllib.errors import EnvError
 
 EMPTY = "MultiGrid-Empty-5x5-v0"
@@ -110,6 +113,14 @@ class TestKinds:
         assert len(make_env("sisl/pursuit-v5", n_pursuers=2).possible_agents) == 2
 
     @pytest.mark.parametrize(
+        "env_id", ["butterfly/cooperative_pong-v6", "pettingzoo.butterfly.cooperative_pong_v6"]
+    )
+    def test_arguments_reach_what_an_environment_makes_only_when_it_is_made(self, env_id):
+        env = make_env(env_id, max_cycles=50, render_mode="rgb_array")
+        assert env.render_mode == "rgb_array"
+        assert step_limit(env) == 50
+
+    @pytest.mark.parametrize(
         ("factory", "agents"),
         [("SmallRoom", 1), ("room", 3), ("turns", 4), ("parallel", 4), ("single", 1)],
     )
@@ -123,6 +134,76 @@ class TestKinds:
     def test_a_factory_is_told_the_agent_count_if_it_takes_one(self, factories):
         assert len(make_env(f"{factories}:room", 2).possible_agents) == 2
         assert len(make_env(f"{factories}:SmallRoom", 2, goal_bonus=1.0).possible_agents) == 2
+
+
+REGISTERS = """
+import gymnasium as gym
+
+gym.register("{id}", "gymnasium.envs.classic_control.cartpole:CartPoleEnv", max_episode_steps=7)
+"""
+
+
+@pytest.fixture
+def register(tmp_path, monkeypatch):
+    """Returns what puts a module on the path that registers an id when it is imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before, written = dict(gym.registry), []
+
+    def write(module, env_id):
+        written.append(module)
+        (tmp_path / f"{module}.py").write_text(REGISTERS.format(id=env_id))
+        importlib.invalidate_caches()
+
+    yield write
+    gym.registry.clear()
+    gym.registry.update(before)
+    for module in written:
+        sys.modules.pop(module, None)
+
+
+class TestRegisteredByAPackage:
+    @pytest.mark.parametrize(
+        ("module", "env_id"),
+        [
+            ("minigrid", "MiniGrid-DoorKey-5x5-v0"),
+            ("lbforaging", "Foraging-8x8-2p-1f-v3"),
+            ("rware", "rware-tiny-2ag-v2"),
+            ("ale_py", "ALE/Pong-v5"),
+            ("ale_py", "PongNoFrameskip-v4"),
+            ("mosaic_multigrid", "MosaicMultiGrid-AF-1v1-IndAgObs-v1"),
+        ],
+    )
+    def test_the_package_of_a_known_id_is_imported(self, register, module, env_id):
+        register(module, env_id)
+        check_env_id(env_id)
+        assert make_env(env_id).possible_agents == ["agent_0"]
+
+    @pytest.mark.parametrize("env_id", ["Room-5x5-v0", "lab/Room-v2", "Room_1.5-v0"])
+    def test_any_other_is_named_before_a_colon_as_for_gymnasium(self, register, env_id):
+        register("lab_rooms", env_id)
+        check_env_id(f"lab_rooms:{env_id}")
+        assert step_limit(make_env(f"lab_rooms:{env_id}", sutton_barto_reward=True)) == 7
+
+    @pytest.mark.parametrize(
+        ("env_id", "words"),
+        [
+            ("MiniGrid-DorKey-5x5-v0", "Did you mean 'MiniGrid-DoorKey-5x5-v0'?"),
+            ("minigrid:MiniGrid-DorKey-5x5-v0", "importing minigrid registers no environment"),
+            ("nobodys:Room-v0", "there is no module 'nobodys' here"),
+            ("Foraging-8x8-2p-1f-v3", "Run: pip install lbforaging"),
+            ("ALE/Pong-v5", "is registered by the package ale_py, which is not installed"),
+        ],
+    )
+    def test_one_that_is_not_there_is_refused_with_the_reason(self, register, env_id, words):
+        register("minigrid", "MiniGrid-DoorKey-5x5-v0")
+        with pytest.raises(EnvError) as caught:
+            make_env(env_id)
+        assert words in str(caught.value)
+        assert "'MultiGrid-" not in str(caught.value)
+
+    def test_a_module_of_python_is_not_imported(self):
+        with pytest.raises(EnvError, match="belongs to Python's own library"):
+            make_env("idlelib.idle:Room-v0")
 
 
 class TestLists:
@@ -222,6 +303,8 @@ class TestMistakes:
             ("butterfly/knights_archers_zombies-v11", "num_archer", "num_archers"),
             ("mpe2.simple_spread_v3", "continous_actions", "continuous_actions"),
             ("CartPole-v1", "sutton_barto_rewards", "sutton_barto_reward"),
+            ("butterfly/cooperative_pong-v6", "max_cycle", "max_cycles"),
+            ("pettingzoo.butterfly.cooperative_pong_v6", "ball_sped", "ball_speed"),
         ],
     )
     def test_an_unknown_argument_is_named_with_the_nearest(self, factories, env_id, wrong, right):

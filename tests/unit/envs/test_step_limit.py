@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import gymnasium as gym
 import pytest
+from gymnasium import spaces
 
 from empo_rllib import make_env
+from empo_rllib.envs.gymnasium_env import GymnasiumParallelEnv
 from empo_rllib.envs.step_limit import step_limit
+from empo_rllib.envs.tuple_env import TupleParallelEnv
 
 
 @pytest.mark.parametrize(
@@ -31,3 +35,14 @@ def test_an_environment_that_does_not_tell_has_no_known_limit():
             return self
 
     assert step_limit(Env()) is None
+
+
+@pytest.mark.parametrize("name", ["max_steps", "_max_episode_steps"])
+@pytest.mark.parametrize("adapter", [GymnasiumParallelEnv, TupleParallelEnv])
+def test_a_gymnasium_environment_may_keep_the_limit_itself(adapter, name):
+    class Env(gym.Env):
+        observation_space = action_space = spaces.Tuple([spaces.Discrete(2)])
+
+    env = Env()
+    setattr(env, name, 250)
+    assert step_limit(adapter(env)) == 250

@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 
+import odd_envs
 import pytest
 import ray
 
 from empo_rllib.config.load import load_config
 from empo_rllib.errors import CheckpointError, ConfigError, RunError
-from empo_rllib.experiment import start
+from empo_rllib.experiment import start, tuner
 from empo_rllib.experiment.plan import plan_resumed_trials, plan_trials
 from empo_rllib.experiment.run_folder import CONFIG_FILE, LOCK_FILE, run_folder_of
 from empo_rllib.experiment.start import (
@@ -288,3 +289,25 @@ def test_a_resume_reads_the_run_once(experiment, run_folder, monkeypatch):
     resume(experiment())
     assert sorted(read) == ["load_config", "read_summary"]
     assert folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"width": 3}, r"policy 'a': the weights are not of the network"),
+        ({"agents_there": ("a", "c")}, r"no policy 'c'; it holds a, b"),
+    ],
+)
+def test_a_space_that_changed_since_the_checkpoint_is_refused(
+    write_run, tmp_path, monkeypatch, files, changed, words
+):
+    folder = write_run(tmp_path / "run", env={"id": "odd_envs:Room"}, storage_path=str(tmp_path))
+    before = files()
+    for name, value in changed.items():
+        monkeypatch.setattr(odd_envs.Room, name, value)
+    with pytest.raises(RunError, match=words) as caught:
+        tuner.run(load_config(folder / CONFIG_FILE), resume=True)
+    assert "the spaces or agents of odd_envs:Room, or the network, have changed" in str(
+        caught.value
+    )
+    assert files() == before

@@ -119,6 +119,7 @@ def test_result_holds_returns_per_agent_and_policy_success_and_length():
         "episode_return": 22.0,
         "episode_length": 2,
         "success": True,
+        "cut": False,
         "agent_return": {"short": 2.0, "long": 20.0},
         "agent_length": {"short": 2, "long": 2},
     }
@@ -188,6 +189,7 @@ def test_evaluate_says_what_it_did_and_starts_no_ray(run_folder):
         "settings": [],
         "played_in": "batched",
         "num_envs": 3,
+        "episode_limit": 10_000,
         "package_version": empo_rllib.__version__,
     }
     assert written["source"] == {

@@ -74,6 +74,8 @@ def _film(filmer: Filmer, watched: Watched, name: str, index: int) -> Film:
     )
     if episode.success is not None:
         caption += f", {_SUCCESS[episode.success]}"
+    if episode.cut:
+        caption += ", cut there"
     if every > 1:
         caption += f"; one picture every {every} steps"
     title = f"{watched.run.label}: {name} episode"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from empo_rllib.results.evaluation import references_by_env
+from empo_rllib.results.evaluation import describe_cut, references_by_env
 from empo_rllib.results.labels import label_of
 from empo_rllib.results.report.groups import trial_label
 from empo_rllib.results.report.numbers import (
@@ -32,6 +32,8 @@ def build_evaluation(runs: Sequence[ReportedRun], played: PlayedTrials) -> Repor
     if not played.evaluations:
         return ReportSection("evaluation", title, [Paragraph(why_not_played(played))])
     parts: list[Part] = [Paragraph(_explain(runs, played)), _table(runs, played.evaluations)]
+    if cut := describe_cut([one.result for one in played.evaluations]):
+        parts.insert(1, Paragraph(cut))
     if groups := _groups(runs, played.evaluations):
         parts.append(groups)
     if details := _details(runs, played.evaluations):
