@@ -7,16 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from pettingzoo import ParallelEnv
 
-from empo_rllib.envs.batched.rules import read_rule
-from empo_rllib.envs.batched.state import (
-    CLASSES,
-    UnsupportedLayoutError,
-    allocate,
-    read_layout,
-)
+from empo_rllib.envs.batched.history import history_problem, snapshot
+from empo_rllib.envs.batched.layouts import has_native_layout
+from empo_rllib.envs.batched.state import CLASSES, UnsupportedLayoutError
 from empo_rllib.envs.batched.view import MAX_VIEW_SIZE
 from empo_rllib.envs.multigrid import MultiGridParallelEnv
 
@@ -86,13 +81,18 @@ _READ = {
 
 
 def batched_problem(env: ParallelEnv) -> str | None:
-    """Tells why `BatchedMultiGrid` cannot run `env`, in a sentence; None if it can.
+    """Tells why `BatchedMultiGrid` should not run `env`, in a sentence; None if it should.
 
-    The environment is reset, to see a layout.
+    The environment is reset and played, to see layouts.
 
     Raises:
         EnvError: its layout has no room for what it asks for.
     """
+    return class_problem(env) or _layout_problem(env)
+
+
+def class_problem(env: ParallelEnv) -> str | None:
+    """Tells what of `env`, whatever its layouts, `BatchedMultiGrid` cannot run; None if nothing."""
     if type(env) is not MultiGridParallelEnv:
         return f"{_name(env)} is not a MultiGrid environment"
     if isinstance(env.env, gym.Wrapper):
@@ -103,7 +103,7 @@ def batched_problem(env: ParallelEnv) -> str | None:
     for problem in (_replaced, _objects_problem, _agents_problem):
         if reason := problem(env.env):
             return reason
-    return _layout_problem(env)
+    return None
 
 
 def _name(instance: object) -> str:
@@ -162,12 +162,11 @@ def _agents_problem(grid: MultiGridEnv) -> str | None:
 
 
 def _layout_problem(env: MultiGridParallelEnv) -> str | None:
-    """Tells what in a layout the kernels do not know."""
-    env.reset()
-    worlds = allocate(env, 1, missions=np.zeros((1, len(env.agents), 0), np.int64))
+    """Tells what in layouts the kernels do not know, or what these follow from but the seed."""
     try:
-        catalogue = read_layout(worlds, 0, env)
-        read_rule(worlds.episodes[0], env.env, catalogue)
+        if has_native_layout(env):
+            snapshot(env, env.reset()[0])
+            return None
+        return history_problem(env)
     except UnsupportedLayoutError as error:
         return f"{_name(env.env)}: {error}"
-    return None
