@@ -18,7 +18,6 @@ from empo_rllib.envs.multigrid import MultiGridParallelEnv
 from multigrid.base import MultiGridEnv  # isort: skip
 from multigrid.core.agent import Agent  # isort: skip
 from multigrid.core.roomgrid import RoomGrid  # isort: skip
-from multigrid.core.world_object import WorldObjMeta  # isort: skip
 from multigrid.envs import (  # isort: skip
     BlockedUnlockPickupEnv,
     EmptyEnv,
@@ -100,10 +99,7 @@ def class_problem(env: ParallelEnv) -> str | None:
     for name in vars(env):
         if callable(getattr(MultiGridParallelEnv, name, None)):
             return f"{name}() of the environment was replaced on the instance"
-    for problem in (_replaced, _objects_problem, _agents_problem):
-        if reason := problem(env.env):
-            return reason
-    return None
+    return _replaced(env.env) or _objects_problem(env) or _agents_problem(env.env)
 
 
 def _name(instance: object) -> str:
@@ -140,10 +136,10 @@ def _call_of(attribute: object) -> str:
     return "()" if isinstance(attribute, types.FunctionType) else ""
 
 
-def _objects_problem(_: MultiGridEnv) -> str | None:
+def _objects_problem(env: MultiGridParallelEnv) -> str | None:
     """Tells of a class of the user's that upstream takes for one of its own kinds of objects."""
     for cls, kind in CLASSES.items():
-        found = WorldObjMeta._TYPE_IDX_TO_CLASS[kind]
+        found = env.object_types.classes[kind]
         if found is not cls:
             return f"{found.__name__} takes the place of multigrid's {cls.__name__}"
     return None

@@ -336,11 +336,12 @@ def test_a_class_in_the_place_of_upstreams_is_found():
         class MyGoal(Ball):
             type_name = "goal"
 
-        reason = batched_problem(MultiGridParallelEnv(EmptyEnv()))
+        reason = batched_problem(MultiGridParallelEnv(Mixed()))
+        of_another = batched_problem(MultiGridParallelEnv(EmptyEnv()))
     finally:
         WorldObjMeta._TYPE_IDX_TO_CLASS.update(known)
     assert reason == "MyGoal takes the place of multigrid's Goal"
-    assert batched_problem(MultiGridParallelEnv(EmptyEnv())) is None
+    assert of_another is None
 
 
 def test_a_hallway_needs_its_rooms():
