@@ -25,6 +25,17 @@ _MULTI_AGENT_REPLAY = {
 # Read by RLlib's old API stack only: off-policy algorithms draw their batches from the buffer.
 _NO_MINIBATCHES = frozenset({"minibatch_size", "num_epochs", "shuffle_batch_per_epoch"})
 _THREE_LEARNING_RATES = {"lr": "use actor_lr, critic_lr and alpha_lr"}
+# Read by RLlib's learners from the config of each policy (Ray 2.60).
+_GRADIENTS = frozenset({"grad_clip", "grad_clip_by", "log_gradients"})
+_TARGET_NETWORK = frozenset({"tau", "target_network_update_freq"})
+_PPO_LOSS = frozenset({"clip_param", "entropy_coeff", "kl_coeff", "kl_target", "use_kl_loss"})
+_V_TRACE = frozenset(
+    {"entropy_coeff", "gamma", "lr", "vf_loss_coeff"}
+    | {"vtrace_clip_pg_rho_threshold", "vtrace_clip_rho_threshold"}
+)
+_SAC_LOSS = frozenset(
+    {"actor_lr", "alpha_lr", "critic_lr", "gamma", "initial_alpha", "target_entropy"}
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,8 @@ class Algorithm:
         defaults: parameters of RLlib's `training` that have another default here.
         elsewhere: parameters of RLlib that cannot be set, and what to set instead.
         ineffective: parameters that RLlib accepts and does not read.
+        by_policy: parameters that may differ by policy (`algorithm_config_overrides_per_module`).
+        by_policy_in_fragments: those that may differ by policy in `learner_class` only.
     """
 
     config_class: str
@@ -53,6 +66,8 @@ class Algorithm:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     ineffective: frozenset[str] = frozenset()
+    by_policy: frozenset[str] = frozenset()
+    by_policy_in_fragments: frozenset[str] = frozenset()
 
 
 ALGORITHMS: Mapping[str, Algorithm] = {
@@ -60,16 +75,20 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         "ray.rllib.algorithms.ppo:PPOConfig",
         learner_class="empo_rllib.learning.ppo.learner:FragmentPPOLearner",
         rl_module_class=_ACTOR_CRITIC,
+        by_policy=_GRADIENTS | _PPO_LOSS | {"lr", "use_critic", "vf_clip_param", "vf_loss_coeff"},
+        by_policy_in_fragments=frozenset({"gamma", "lambda_"}),
     ),
     "APPO": Algorithm(
         "ray.rllib.algorithms.appo:APPOConfig",
         rl_module_class=f"{_ACTOR_CRITIC}WithTarget",
         ineffective=frozenset({"epsilon", "learner_queue_size"}),
+        by_policy=_GRADIENTS | _TARGET_NETWORK | _PPO_LOSS | _V_TRACE,
     ),
     "IMPALA": Algorithm(
         "ray.rllib.algorithms.impala:IMPALAConfig",
         rl_module_class=_ACTOR_CRITIC,
         ineffective=frozenset({"epsilon"}),
+        by_policy=_GRADIENTS | _V_TRACE,
     ),
     "DQN": Algorithm(
         "ray.rllib.algorithms.dqn:DQNConfig",
@@ -77,6 +96,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         greedy=True,
         defaults=_MULTI_AGENT_REPLAY,
         ineffective=_NO_MINIBATCHES,
+        by_policy=_GRADIENTS | _TARGET_NETWORK | {"gamma", "lr", "td_error_loss_fn"},
     ),
     "SAC": Algorithm(
         "ray.rllib.algorithms.sac:SACConfig",
@@ -84,6 +104,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         defaults=_MULTI_AGENT_REPLAY,
         elsewhere=_THREE_LEARNING_RATES,
         ineffective=_NO_MINIBATCHES,
+        by_policy=_GRADIENTS | _TARGET_NETWORK | _SAC_LOSS,
     ),
     "TQC": Algorithm(
         "ray.rllib.algorithms.tqc:TQCConfig",
@@ -91,6 +112,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         defaults=_MULTI_AGENT_REPLAY,
         elsewhere=_THREE_LEARNING_RATES,
         ineffective=_NO_MINIBATCHES,
+        by_policy=_GRADIENTS | _TARGET_NETWORK | _SAC_LOSS,
     ),
 }
 

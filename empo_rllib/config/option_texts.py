@@ -41,6 +41,16 @@ algorithms]({page}).
 Those that matter, with RLlib's default for each algorithm that has them:
 """
 
+BY_POLICY = """
+`algorithm_config_overrides_per_module: {{walker: {{gamma: 0.9}}}}` gives the policy `walker` values
+of its own. They follow the same rules. Every name must be that of a trained policy. These
+parameters may differ by policy; all others are refused there:
+
+{lines}
+
+`gamma` of DQN, SAC and TQC needs `n_step: 1`.
+"""
+
 # Those that people set. PPO's come first, in the order in which one thinks of them.
 PARAM_MEANINGS = {
     "lr": "learning rate; may be a schedule",

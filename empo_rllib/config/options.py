@@ -16,8 +16,15 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Tag
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.fields import class_path, plain_name
-from empo_rllib.config.option_texts import BETWEEN_KEYS, INTRODUCTION, PARAM_MEANINGS, PARAMS
+from empo_rllib.config.option_texts import (
+    BETWEEN_KEYS,
+    BY_POLICY,
+    INTRODUCTION,
+    PARAM_MEANINGS,
+    PARAMS,
+)
 from empo_rllib.config.param_limits import CHOICES, ELSEWHERE, RANGES
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_space import SEARCH_SPACE_SCHEMA, Searchable
@@ -191,7 +198,8 @@ def _render_params(params_table: Mapping[str, Any]) -> str:
             _table(rows, header),
             "\nAlso taken, under the method of `AlgorithmConfig` that documents them:\n",
             *lines,
-            "\nNot taken here, because this package sets them:\n",
+            BY_POLICY.format(lines="\n".join(map(_by_policy_line, params_table))),
+            "Not taken here, because this package sets them:\n",
             _table(elsewhere, ["parameter", "instead"]),
         ]
     )
@@ -217,6 +225,13 @@ def _other_line(method: str, names: Mapping[str, list[str]], num_algorithms: int
         for name, whose in sorted(names.items())
     )
     return f"- [{method}]({_METHOD_PAGE.format(method)}.html): {listed}"
+
+
+def _by_policy_line(algorithm: str) -> str:
+    row = ALGORITHMS[algorithm]
+    names = ", ".join(f"`{name}`" for name in sorted(row.by_policy))
+    fast = " and ".join(f"`{name}`" for name in sorted(row.by_policy_in_fragments))
+    return f"- {algorithm}: {names}" + (f"; with the fast samplers also {fast}" if fast else "")
 
 
 def _render_search_spaces() -> str:

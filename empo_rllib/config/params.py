@@ -29,6 +29,8 @@ from empo_rllib.config.search_space import (
 from empo_rllib.errors import nearest
 
 _BATCH, _MINIBATCH = "train_batch_size_per_learner", "minibatch_size"
+#: The parameter that holds other values of parameters for single policies.
+OVERRIDES = "algorithm_config_overrides_per_module"
 
 _KIND_NAMES = {
     "bool": "true or false",
@@ -90,6 +92,8 @@ def check_params(algorithm: str, params: Mapping[str, Any]) -> list[Problem]:
             problems += _check_value(name, value, known[name])
         else:
             problems.append(Problem((name,), value, _unknown(algorithm, name)))
+    if not problems:
+        problems = _check_overrides(algorithm, params.get(OVERRIDES, {}))
     sizes = {_BATCH, _MINIBATCH} & params.keys()
     if sizes and sizes.isdisjoint(problem.path[0] for problem in problems):
         problems += _check_minibatch(known, params)
@@ -131,6 +135,49 @@ def _check_value(name: str, value: Any, param: Param) -> list[Problem]:
     if any(_broken_rule(name, fraction, param) for fraction in between(value)):
         return [Problem((name,), value, NEEDS_INTEGERS)]
     return []
+
+
+def _check_overrides(algorithm: str, overrides: Mapping[str, Any]) -> list[Problem]:
+    """Checks the parameters of single policies; the policies' names are not known here."""
+    problems = []
+    for options in _options(overrides):
+        for policy, given in options.items():
+            for params in _options(given):
+                found = _check_params_of_policy(algorithm, params)
+                problems += [
+                    Problem((OVERRIDES, str(policy), *each.path), each.value, each.rule)
+                    for each in found
+                ]
+    return problems
+
+
+def _check_params_of_policy(algorithm: str, params: Any) -> list[Problem]:
+    if not isinstance(params, dict):
+        return [Problem((), params, " must be a mapping of parameters to values.")]
+    return [
+        problem
+        for name, value in params.items()
+        for problem in _check_override(algorithm, name, value)
+    ]
+
+
+def _options(value: Any) -> list[Any]:
+    """Returns all values that a trial may have, or the extremes of a range."""
+    return candidates(value) if is_search_space(value) else [value]
+
+
+def _check_override(algorithm: str, name: str, value: Any) -> list[Problem]:
+    row, known = ALGORITHMS[algorithm], known_params(algorithm)
+    may_differ = row.by_policy | row.by_policy_in_fragments
+    if name in may_differ:
+        return _check_value(name, value, known[name])
+    if name not in known:
+        return [Problem((name,), value, _unknown(algorithm, name))]
+    rule = (
+        f" cannot differ by policy: {algorithm} has one value for all. Move it to algorithm.params."
+        f"\n    By policy it takes {', '.join(sorted(may_differ))}."
+    )
+    return [Problem((name,), value, rule)]
 
 
 def _check_nested(name: str, value: Any) -> list[Problem]:
@@ -192,5 +239,4 @@ def _check_minibatch(known: Mapping[str, Param], params: Mapping[str, Any]) -> l
 def _sizes(name: str, known: Mapping[str, Param], params: Mapping[str, Any]) -> list[float]:
     """Returns every size that a trial may have; none where it is null or does not exist."""
     value: Any = params.get(name, known[name].default) if name in known else None
-    options = candidates(value) if is_search_space(value) else [value]
-    return [option for option in options if option is not None]
+    return [option for option in _options(value) if option is not None]

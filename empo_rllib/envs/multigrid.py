@@ -15,13 +15,15 @@ import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
+from empo_rllib.envs.object_types import ObjectTypes
 from empo_rllib.errors import EnvError
 
 # `multigrid` imports pygame, whose greeting `pettingzoo` switches off: keep this order.
 from multigrid.base import MultiGridEnv  # isort: skip
 from multigrid.core.actions import Action  # isort: skip
-from multigrid.core.constants import Color, Direction, State, Type  # isort: skip
+from multigrid.core.constants import Color, Direction, State  # isort: skip
 from multigrid.core.mission import MissionSpace  # isort: skip
+from multigrid.core.world_object import WorldObj  # isort: skip
 
 #: Tries to find a free cell for one object before a layout counts as impossible. Upstream tries
 #: for ever, so that too many agents would hang the reset.
@@ -54,6 +56,9 @@ class MultiGridParallelEnv(ParallelEnv):
     Args:
         env: the environment to wrap, or a Gymnasium wrapper around one; closed with this one.
         name: what `metadata["name"]` says; the class's name by default.
+
+    Attributes:
+        object_types: the types of objects that there may be, whatever else the process imports.
     """
 
     def __init__(self, env: MultiGridEnv | gym.Wrapper, name: str | None = None) -> None:
@@ -71,6 +76,7 @@ class MultiGridParallelEnv(ParallelEnv):
         self._episode_seeds = np.random.default_rng()
         self._missions = _mission_indices(self._grid.mission_space)
         self._mission: np.ndarray | None = None
+        self.object_types = ObjectTypes(type(self._grid))
         self._observation_spaces = self._build_observation_spaces()
         self._action_spaces: dict[str, spaces.Discrete] = {
             agent: spaces.Discrete(len(Action)) for agent in self.possible_agents
@@ -107,7 +113,8 @@ class MultiGridParallelEnv(ParallelEnv):
         if seed is not None:
             self._episode_seeds = np.random.default_rng(seed)
         try:
-            upstream, _ = self.env.reset(seed=self._seed_episode())
+            with self.object_types.active():
+                upstream, _ = self.env.reset(seed=self._seed_episode())
         except RecursionError as error:
             raise self.no_room(error) from error
         self.agents = self.possible_agents[:]
@@ -124,7 +131,8 @@ class MultiGridParallelEnv(ParallelEnv):
         upstream_actions = self._all_done.copy()
         for agent in agents:
             upstream_actions[index[agent]] = int(actions[agent])
-        seen, paid, ended, timed_out, _ = self.env.step(upstream_actions)
+        with self.object_types.active():
+            seen, paid, ended, timed_out, _ = self.env.step(upstream_actions)
         observations, rewards, terminations, truncations = {}, {}, {}, {}
         remaining = []
         for agent in agents:  # one loop, since this runs at every step
@@ -143,7 +151,10 @@ class MultiGridParallelEnv(ParallelEnv):
 
     def render(self) -> np.ndarray | None:
         """Returns the whole grid as uint8 pixels of shape (height, width, 3); `human` shows it."""
-        return None if self.render_mode is None else self.env.render()
+        if self.render_mode is None:
+            return None
+        with self.object_types.active():
+            return self.env.render()
 
     def no_room(self, reason: object) -> EnvError:
         """Returns the error for layouts that could not be placed."""
@@ -170,7 +181,7 @@ class MultiGridParallelEnv(ParallelEnv):
             upstream = self._grid.agents[self._index[agent]].observation_space
             parts: dict[str, spaces.Space] = {
                 "direction": spaces.Discrete(len(Direction)),
-                "image": _image_space(upstream["image"].shape),
+                "image": _image_space(upstream["image"].shape, self.object_types.count),
             }
             if self._missions:
                 parts["mission"] = spaces.MultiDiscrete(self._grid.mission_space.nvec)
@@ -179,10 +190,11 @@ class MultiGridParallelEnv(ParallelEnv):
 
     def _observe(self, upstream: dict[str, Any]) -> dict[str, Any]:
         """Returns one agent's observation; the image is a copy of its own, 8 times smaller."""
-        observation = {
-            "direction": upstream["direction"],
-            "image": upstream["image"].astype(np.uint8),
-        }
+        image = upstream["image"].astype(np.uint8)
+        numbers = self.object_types.numbers
+        if numbers is not None and image.shape[-1] == WorldObj.dim:
+            image[..., WorldObj.TYPE] = numbers[image[..., WorldObj.TYPE]]
+        observation = {"direction": upstream["direction"], "image": image}
         if self._mission is not None:
             observation["mission"] = self._mission
         return observation
@@ -226,9 +238,9 @@ class MultiGridParallelEnv(ParallelEnv):
         return not failed or (one_is_enough and self._outcomes["on_success"] > 0)
 
 
-def _image_space(shape: tuple[int, ...]) -> spaces.Box:
+def _image_space(shape: tuple[int, ...], num_types: int) -> spaces.Box:
     """Returns a uint8 Box with the true upper bound of each channel of a cell's encoding."""
-    top = [len(Type) - 1, len(Color) - 1, max(len(State), len(Direction)) - 1]
+    top = [num_types - 1, len(Color) - 1, max(len(State), len(Direction)) - 1]
     high = np.broadcast_to(top if shape[-1] == len(top) else [255], shape).astype(np.uint8)
     return spaces.Box(np.zeros_like(high), high, dtype=np.uint8)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from empo_rllib.algorithms.builder import build_algorithm_config, required_resources
 from empo_rllib.algorithms.networks import build_rl_modules
+from empo_rllib.algorithms.overrides import check_overrides
 from empo_rllib.algorithms.setup import TrialSetup, open_env, set_up_trial
 from empo_rllib.config.policies import check_metric
 from empo_rllib.config.schema import ExperimentConfig
@@ -45,6 +46,7 @@ def plan_trials(config: ExperimentConfig) -> list[PlannedTrial]:
     """
     planned = _plan(config, sample_trials(config))
     for trial in planned:
+        check_overrides(trial.setup)
         _check_networks(trial.setup)
     policies = planned[0].setup.policies
     agents = [agent for policy in policies.values() for agent in policy.agents]

@@ -3,6 +3,7 @@
 multigrid.py   BatchedMultiGrid, the `VectorEnv`
 seeded.py      SeededMultiGrid, which plays the episodes of given seeds as the Python environment
 support.py     which environments it can run, and why not the others
+history.py     whether layouts follow from the seed alone
 state.py       the arrays, and how a Python environment's state gets into them
 step.py        one step: actions, then what it pays and who leaves
 rules.py       success, failure, and what single environments add to a step
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 def why_not_batched(env: ParallelEnv) -> str | None:
     """Tells why `env` cannot be batched, in a sentence; None if it can.
 
-    It is reset, to see a layout. Neither multigrid nor numba is imported for other environments.
+    It is reset and played, to see layouts. Neither multigrid nor numba is imported for other
+    environments.
     """
     if type(env).__module__ != "empo_rllib.envs.multigrid":
         return "only MultiGrid environments can be batched"

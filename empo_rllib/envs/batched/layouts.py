@@ -95,12 +95,16 @@ class NativeLayout:
             raise self._template.no_room(_FAILURES[failure])
 
 
+def has_native_layout(env: MultiGridParallelEnv) -> bool:
+    """Whether kernels draw the layouts of `env`."""
+    return type(env.env) in _PLANS and len(Color) == NUM_COLORS
+
+
 def native_layout(template: MultiGridParallelEnv) -> NativeLayout | None:
     """Returns the layouts of exactly the class of `template`; None where only Python has them."""
-    plan = _PLANS.get(type(template.env))
-    if plan is None or len(Color) != NUM_COLORS:
+    if not has_native_layout(template):
         return None
-    kernel, parameters, num_things = plan(template.env)
+    kernel, parameters, num_things = _PLANS[type(template.env)](template.env)
     return NativeLayout(kernel, parameters, num_things, template)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -19,13 +20,13 @@ from empo_rllib.envs.batched.state import (
     write_things,
 )
 from empo_rllib.envs.batched.step import Outcome, play
-from empo_rllib.envs.batched.support import batched_problem
+from empo_rllib.envs.batched.support import class_problem
 from empo_rllib.envs.batched.view import observe_chosen
 from empo_rllib.envs.multigrid import MultiGridParallelEnv
 from empo_rllib.envs.vector_env import VectorEnv, group_agents
 from empo_rllib.errors import EnvError
 
-_ADVICE = "Set `resources.sampler: python` to step Python environments instead."
+_LOG = logging.getLogger(__name__)
 
 
 class BatchedMultiGrid(VectorEnv):
@@ -33,21 +34,23 @@ class BatchedMultiGrid(VectorEnv):
 
     First states of upstream's own environments are drawn by kernels too, from the same
     distribution. Those of other classes come from their own `_gen_grid`: each copy has a Python
-    environment for that, which is reset as if it were played, and then only read.
+    environment for that, which is reset as if it were played, and then only read. Where such a
+    layout has something that kernels do not know, its Python environment plays the episode.
 
     Args:
         make: Makes the Python environment.
         num_envs: N.
 
     Raises:
-        EnvError: `batched_problem` has something against the environment, or its layout has no
+        EnvError: `class_problem` has something against the environment, or its layout has no
             room for what it asks for.
     """
 
     def __init__(self, make: Callable[[], MultiGridParallelEnv], num_envs: int) -> None:
         template = make()
-        if problem := batched_problem(template):
-            raise EnvError(f"{problem}. {_ADVICE}")
+        if problem := class_problem(template):
+            raise EnvError(f"{problem}. Set `resources.sampler: python`.")
+        template.reset()
         agents = template.possible_agents
         (group,) = group_agents(
             agents,
@@ -70,6 +73,8 @@ class BatchedMultiGrid(VectorEnv):
         )
         self._rule = rule_of(template.env)
         self._templates = [template]
+        self._told = False
+        self._in_python: dict[int, MultiGridParallelEnv] = {}  # by copy, who plays its episode
         self._native: NativeLayout | None = None
         self._prepare_layouts(make)
         self._compile()
@@ -96,7 +101,10 @@ class BatchedMultiGrid(VectorEnv):
 
     def _play(self, actions: Sequence[np.ndarray], draw_order: bool) -> None:
         played = np.ascontiguousarray(actions[0], np.int64)
+        self.present[list(self._in_python)] = False
         play(self._worlds, self._rule, played, draw_order, self._outcome, *self._views)
+        for n in list(self._in_python):
+            self._play_in_python(n, played[n])
         if self.episode_over.any():
             for final, seen in zip(self.final_observations[0], self.observations[0], strict=True):
                 np.copyto(final, seen)
@@ -115,20 +123,67 @@ class BatchedMultiGrid(VectorEnv):
     def _look(self, chosen: np.ndarray) -> None:
         """Lets all agents of the `chosen` copies, bool [N], be there and see."""
         self.present[chosen] = True
-        observe_chosen(self._worlds, chosen, self.present, *self._views)
+        seen = chosen.copy()
+        seen[list(self._in_python)] = False
+        observe_chosen(self._worlds, seen, self.present, *self._views)
 
     def _load(
         self, n: int, template: MultiGridParallelEnv, observations: dict[str, dict[str, Any]]
     ) -> None:
         """Copies the state of a Python environment, just reset, into copy `n`."""
+        self._in_python.pop(n, None)
         try:
             catalogue = read_layout(self._worlds, n, template)
             read_rule(self._worlds.episodes[n], template.env, catalogue)
         except UnsupportedLayoutError as error:
-            raise EnvError(f"{template.metadata['name']}: {error}. {_ADVICE}") from error
+            self._leave_to_python(n, template, observations, error)
+            return
         self._worlds = write_things(self._worlds, n, catalogue)
         if self._worlds.missions.shape[-1]:
             self._worlds.missions[n] = observations[self.agents[0]]["mission"]
+
+    def _leave_to_python(
+        self,
+        n: int,
+        env: MultiGridParallelEnv,
+        observations: dict[str, dict[str, Any]],
+        reason: UnsupportedLayoutError,
+    ) -> None:
+        """Lets `env`, which has been reset, play the episode of copy `n`."""
+        if not self._told:
+            self._told = True
+            _LOG.warning(
+                "%s: %s. Episodes with such a layout are played in Python. If there are many, "
+                "`resources.sampler: python` is faster.",
+                env.metadata["name"],
+                reason,
+            )
+        self._in_python[n] = env
+        self._worlds.agents[n]["terminated"] = True  # kernels then neither move nor draw them
+        self._write(n, observations)
+
+    def _play_in_python(self, n: int, actions: np.ndarray) -> None:
+        """Plays one step of copy `n` in its Python environment."""
+        env = self._in_python[n]
+        chosen = {agent: actions[self.agents.index(agent)] for agent in env.agents}
+        observations, *results, infos = env.step(chosen)
+        self._write(n, observations)
+        for target, found in zip(
+            (self.rewards, self.terminated, self.truncated), results, strict=True
+        ):
+            target[n] = [found.get(agent, 0) for agent in self.agents]
+        self._worlds.agents[n]["reward"] = [results[0].get(agent, 0.0) for agent in self.agents]
+        self.present[n] = [agent in env.agents for agent in self.agents]
+        self.episode_over[n] = over = not env.agents
+        self.success[n] = next(iter(infos.values()))["success"] if over else -1
+        if over:
+            del self._in_python[n]
+
+    def _write(self, n: int, observations: dict[str, dict[str, Any]]) -> None:
+        for agent, observation in observations.items():
+            values = self.groups[0].leaves.flatten(observation)
+            for leaf, value in zip(self.observations[0], values, strict=True):
+                leaf[n, self.agents.index(agent)] = value
 
     def _compile(self) -> None:
         """Calls the kernels without copies, lest the first step take seconds."""

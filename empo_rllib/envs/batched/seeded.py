@@ -32,6 +32,7 @@ class SeededMultiGrid(BatchedMultiGrid):
     """
 
     def __init__(self, make: Callable[[], MultiGridParallelEnv], num_envs: int) -> None:
+        self._make = make
         super().__init__(make, num_envs)
         shape = num_envs, len(self.agents)
         self.paid = np.zeros(shape)
@@ -46,11 +47,12 @@ class SeededMultiGrid(BatchedMultiGrid):
     def begin(self, copies: Sequence[int], seeds: Sequence[int]) -> None:
         """Starts an episode in each of `copies`, as `reset(seed)` does in Python."""
         chosen = np.zeros(self.num_envs, bool)
-        template = self._templates[0]
         for n, seed in zip(copies, seeds, strict=True):
+            template = self._idle_template()
             observations, _ = template.reset(seed=seed)
             self._load(n, template, observations)
-            self._generators[n] = template.env.np_random  # a reset makes a new one
+            if n not in self._in_python:  # which draws from it itself
+                self._generators[n] = template.env.np_random  # a reset makes a new one
             chosen[n] = True
         self._look(chosen)
 
@@ -64,6 +66,15 @@ class SeededMultiGrid(BatchedMultiGrid):
 
     def _prepare_layouts(self, make: Callable[[], MultiGridParallelEnv]) -> None:
         """One Python environment is enough: it is read before the next seed resets it."""
+
+    def _idle_template(self) -> MultiGridParallelEnv:
+        """Returns a Python environment that plays no episode itself."""
+        busy = self._in_python.values()
+        idle = next((template for template in self._templates if template not in busy), None)
+        if idle is None:
+            idle = self._make()
+            self._templates.append(idle)
+        return idle
 
     def _start(self, chosen: np.ndarray, seeds: Sequence[int] | None = None) -> None:
         """Nothing follows an episode by itself."""

@@ -204,7 +204,8 @@ def read_layout(worlds: Worlds, n: int, env: MultiGridParallelEnv) -> Catalogue:
     """
     grid = env.env
     catalogue = Catalogue()
-    _read_grid(worlds, n, grid.grid, catalogue)
+    with env.object_types.active():
+        _read_grid(worlds, n, grid.grid, catalogue)
     for agent, source in zip(worlds.agents[n], grid.agents, strict=True):
         state = source.state
         agent["x"], agent["y"] = state.pos

@@ -7,23 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from pettingzoo import ParallelEnv
 
-from empo_rllib.envs.batched.rules import read_rule
-from empo_rllib.envs.batched.state import (
-    CLASSES,
-    UnsupportedLayoutError,
-    allocate,
-    read_layout,
-)
+from empo_rllib.envs.batched.history import history_problem, snapshot
+from empo_rllib.envs.batched.layouts import has_native_layout
+from empo_rllib.envs.batched.state import CLASSES, UnsupportedLayoutError
 from empo_rllib.envs.batched.view import MAX_VIEW_SIZE
 from empo_rllib.envs.multigrid import MultiGridParallelEnv
 
 from multigrid.base import MultiGridEnv  # isort: skip
 from multigrid.core.agent import Agent  # isort: skip
 from multigrid.core.roomgrid import RoomGrid  # isort: skip
-from multigrid.core.world_object import WorldObjMeta  # isort: skip
 from multigrid.envs import (  # isort: skip
     BlockedUnlockPickupEnv,
     EmptyEnv,
@@ -86,13 +80,18 @@ _READ = {
 
 
 def batched_problem(env: ParallelEnv) -> str | None:
-    """Tells why `BatchedMultiGrid` cannot run `env`, in a sentence; None if it can.
+    """Tells why `BatchedMultiGrid` should not run `env`, in a sentence; None if it should.
 
-    The environment is reset, to see a layout.
+    The environment is reset and played, to see layouts.
 
     Raises:
         EnvError: its layout has no room for what it asks for.
     """
+    return class_problem(env) or _layout_problem(env)
+
+
+def class_problem(env: ParallelEnv) -> str | None:
+    """Tells what of `env`, whatever its layouts, `BatchedMultiGrid` cannot run; None if nothing."""
     if type(env) is not MultiGridParallelEnv:
         return f"{_name(env)} is not a MultiGrid environment"
     if isinstance(env.env, gym.Wrapper):
@@ -100,10 +99,7 @@ def batched_problem(env: ParallelEnv) -> str | None:
     for name in vars(env):
         if callable(getattr(MultiGridParallelEnv, name, None)):
             return f"{name}() of the environment was replaced on the instance"
-    for problem in (_replaced, _objects_problem, _agents_problem):
-        if reason := problem(env.env):
-            return reason
-    return _layout_problem(env)
+    return _replaced(env.env) or _objects_problem(env) or _agents_problem(env.env)
 
 
 def _name(instance: object) -> str:
@@ -140,10 +136,10 @@ def _call_of(attribute: object) -> str:
     return "()" if isinstance(attribute, types.FunctionType) else ""
 
 
-def _objects_problem(_: MultiGridEnv) -> str | None:
+def _objects_problem(env: MultiGridParallelEnv) -> str | None:
     """Tells of a class of the user's that upstream takes for one of its own kinds of objects."""
     for cls, kind in CLASSES.items():
-        found = WorldObjMeta._TYPE_IDX_TO_CLASS[kind]
+        found = env.object_types.classes[kind]
         if found is not cls:
             return f"{found.__name__} takes the place of multigrid's {cls.__name__}"
     return None
@@ -162,12 +158,11 @@ def _agents_problem(grid: MultiGridEnv) -> str | None:
 
 
 def _layout_problem(env: MultiGridParallelEnv) -> str | None:
-    """Tells what in a layout the kernels do not know."""
-    env.reset()
-    worlds = allocate(env, 1, missions=np.zeros((1, len(env.agents), 0), np.int64))
+    """Tells what in layouts the kernels do not know, or what these follow from but the seed."""
     try:
-        catalogue = read_layout(worlds, 0, env)
-        read_rule(worlds.episodes[0], env.env, catalogue)
+        if has_native_layout(env):
+            snapshot(env, env.reset()[0])
+            return None
+        return history_problem(env)
     except UnsupportedLayoutError as error:
         return f"{_name(env.env)}: {error}"
-    return None

@@ -159,12 +159,13 @@ class FragmentPPOLearner(PPOTorchLearner):
         module = self.module[policy].unwrapped()
         if module.is_stateful():
             raise ValueError(f"the RLModule of {policy} is recurrent: it learns from episodes only")
+        config = self.config.get_config_for_module(policy)
         return build_batch(
             fragments,
             policy,
             lambda observations: module.compute_values({Columns.OBS: observations}),
-            self.config.gamma,
-            self.config.lambda_,
+            config.gamma,
+            config.lambda_,
             self._deduplicates(policy),
             self.device,
         )

@@ -18,12 +18,20 @@ from empo_rllib.learning.ppo.learner import FragmentPPOLearner
 from empo_rllib.rl_modules.actor_critic import ActorCritic
 from empo_rllib.sampling.env_runner import FRAGMENT_SOURCE, FragmentEnvRunner
 
+from multigrid.core.world_object import Ball  # isort: skip
 from multigrid.envs import EmptyEnv  # isort: skip
 
 
 class OwnLayout(EmptyEnv):
     def _gen_grid(self, width, height):
         super()._gen_grid(width, height)
+
+
+class OwnCurriculum(EmptyEnv):
+    def _gen_grid(self, width, height):
+        slow = getattr(self, "step_count", 0) > 50
+        super()._gen_grid(width, height)
+        self.put_obj(Ball("red" if slow else "blue"), 1, 2)
 
 
 class OwnStep(EmptyEnv):
@@ -86,6 +94,13 @@ def test_a_class_with_a_step_of_its_own_runs_in_python_and_the_reason_says_so(ow
     own_code.Mine = OwnStep
     sampler = pick(multigrid("own_code:Mine"))
     assert (sampler.name, sampler.reason) == ("python", "OwnStep overrides step()")
+
+
+def test_a_class_whose_layouts_follow_from_the_episode_before_runs_in_python(own_code):
+    own_code.Mine = OwnCurriculum
+    sampler = pick(multigrid("own_code:Mine"))
+    reason = "the layouts of OwnCurriculum read step_count of the episode before"
+    assert (sampler.name, sampler.reason) == ("python", reason)
 
 
 def broken_step():

@@ -127,6 +127,49 @@ def test_a_minibatch_larger_than_its_batch_is_refused(params: dict[str, Any], pa
     assert "Lower the first or raise the second." in message
 
 
+OVERRIDES = "algorithm_config_overrides_per_module"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_what_may_differ_by_policy_is_a_parameter_of_its_algorithm(algorithm: str) -> None:
+    row = ALGORITHMS[algorithm]
+    assert row.by_policy | row.by_policy_in_fragments <= known_params(algorithm).keys()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_parameter_may_differ_by_policy_or_is_refused_by_name(algorithm: str) -> None:
+    row = ALGORITHMS[algorithm]
+    for name, param in known_params(algorithm).items():
+        value = {"clip_param": 0.1, "lr": 1e-3}.get(name, param.default)
+        message = rules(algorithm, **{OVERRIDES: {"a": {name: value}}})
+        may_differ = name in row.by_policy | row.by_policy_in_fragments
+        refused = f"{OVERRIDES}.a.{name} = {value} cannot differ by policy: {algorithm} has one"
+        assert (refused in message) is not may_differ
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        ({"a": {"gama": 0.1}}, ".a.gama = 0.1 is an unknown key: PPO has no such parameter. Did"),
+        ({"a": {"gamma": 1.1}}, ".a.gamma = 1.1 must be between 0 and 1."),
+        ({"a": {"lr": {"choice": [1e-3, -1]}}}, ".a.lr = -1 must be greater than 0."),
+        ({"a": {"num_sgd_iter": 3}}, ".a.num_sgd_iter = 3 is not accepted here: use num_epochs."),
+        ({"a": 0.1}, ".a = 0.1 must be a mapping of parameters to values."),
+        ({"grid_search": [{"a": {"lr": 0}}, {}]}, ".a.lr = 0 must be greater than 0."),
+        ({"a": {"choice": [{"lr": 1}, {"lr": 0}]}}, ".a.lr = 0 must be greater than 0."),
+    ],
+)
+def test_parameters_of_single_policies_follow_the_same_rules(
+    overrides: dict[str, Any], part: str
+) -> None:
+    assert f"{OVERRIDES}{part}" in rules("PPO", **{OVERRIDES: overrides})
+
+
+def test_parameters_of_single_policies_may_be_search_spaces_and_schedules() -> None:
+    params = {"lr": [[0, 1e-3], [1000, 0.0]], "gamma": {"uniform": [0.9, 0.99]}, "grad_clip": None}
+    assert rules("PPO", **{OVERRIDES: {"a": params}}) == ""
+
+
 def test_params_are_grouped_by_the_method_that_takes_them() -> None:
     params = {"lr": 1e-4, "gamma": 0.9, "rollout_fragment_length": 10, "log_gradients": True}
     assert params_by_method("PPO", params) == {

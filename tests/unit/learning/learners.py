@@ -42,6 +42,7 @@ def build(
     train: list[str] | None = None,
     deduplicate: bool = True,
     log_gradients: bool = False,
+    overrides: dict[str, dict[str, Any]] | None = None,
     **training: Any,
 ) -> PPOTorchLearner:
     """Returns a learner whose networks are the same for the same arguments."""
@@ -53,6 +54,7 @@ def build(
     config.training(**{"gamma": 0.97, "lambda_": 0.9, **training})
     config.learners(learner_config_dict={"deduplicate": deduplicate})
     config.reporting(log_gradients=log_gradients)
+    config.rl_module(algorithm_config_overrides_per_module=overrides or {})
     sizes = {"hidden_sizes": [16, 8], "conv_filters": None, "shared_trunk": shared_trunk}
     spec = MultiRLModuleSpec(
         rl_module_specs={

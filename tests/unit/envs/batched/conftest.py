@@ -11,6 +11,7 @@ from empo_rllib.envs.batched.multigrid import BatchedMultiGrid
 
 from multigrid.core.actions import Action  # isort: skip
 from multigrid.core.constants import State, Type  # isort: skip
+from multigrid.core.world_object import Ball, WorldObjMeta  # isort: skip
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = map(int, Action)
 DOOR, OPEN = int(Type.door), int(State.open)
@@ -40,6 +41,19 @@ class Order:
         numbers = self._generator.random(size)
         self.drawn = numbers.argsort()
         return numbers
+
+
+@pytest.fixture
+def toy_class():
+    """Returns a class of objects of the user's own; multigrid forgets it afterwards."""
+    known = dict(WorldObjMeta._TYPE_IDX_TO_CLASS)
+
+    class Toy(Ball):
+        type_name = "ball"
+
+    WorldObjMeta._TYPE_IDX_TO_CLASS.clear()
+    WorldObjMeta._TYPE_IDX_TO_CLASS.update(known)
+    return Toy
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from empo_rllib.envs.batched.multigrid import BatchedMultiGrid
 from empo_rllib.envs.batched.seeded import SeededMultiGrid
 from empo_rllib.envs.multigrid import MultiGridParallelEnv
 from empo_rllib.envs.registry import MULTIGRID_IDS, make_env
 
-from multigrid.core.world_object import Key  # isort: skip
+from multigrid.core.world_object import Ball, Key  # isort: skip
 from multigrid.envs import EmptyEnv  # isort: skip
 
 SEEDS = (7, 3, 2**32 - 1)
@@ -121,3 +122,45 @@ def test_one_python_environment_serves_all_copies():
 
     SeededMultiGrid(make, 50)
     assert len(made) == 1
+
+
+def test_episodes_with_objects_of_ones_own_are_played_in_python(toy_class, caplog):
+    class SomeToys(OwnLayout):
+        def _gen_grid(self, width, height):
+            super()._gen_grid(width, height)
+            if self._rand_bool():
+                self.put_obj(Ball().view(toy_class), 1, 2)
+
+    def make():
+        return MultiGridParallelEnv(SomeToys(agents=2, size=6, max_steps=MANY_STEPS))
+
+    assert_plays_as_python(make, tuple(range(8)))
+    assert len(caplog.records) == 1
+    assert "SomeToys: its layout has objects of type Toy" in caplog.text
+
+
+def test_a_copy_plays_in_kernels_again_after_an_episode_in_python(toy_class):
+    class ToysInOddOnes(OwnLayout):
+        layouts = 0
+
+        def _gen_grid(self, width, height):
+            super()._gen_grid(width, height)
+            self.layouts += 1
+            if self.layouts % 2:
+                self.put_obj(Ball().view(toy_class), 1, 2)
+
+    def make():
+        return MultiGridParallelEnv(ToysInOddOnes(agents=2, size=6, max_steps=3))
+
+    batched = BatchedMultiGrid(make, 3)
+    batched.reset(0)
+    for episode in range(5):
+        in_python = set(batched._in_python)
+        assert len(in_python) in (0, 1, 2, 3)
+        assert batched.present.all()
+        for step in range(3):
+            batched.step([np.full((3, 2), 6)])
+            assert (batched.episode_over == (step == 2)).all()
+        assert batched.truncated.all(), episode
+        assert (batched.success == 0).all()
+        assert in_python.isdisjoint(batched._in_python)

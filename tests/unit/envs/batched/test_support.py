@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from empo_rllib.envs.batched.layouts import native_layout
-from empo_rllib.envs.batched.multigrid import BatchedMultiGrid
 from empo_rllib.envs.batched.support import batched_problem
 from empo_rllib.envs.multigrid import MultiGridParallelEnv
 from empo_rllib.envs.registry import MULTIGRID_IDS, make_env
-from empo_rllib.errors import EnvError
 
 from multigrid.base import MultiGridEnv  # isort: skip
 from multigrid.core.agent import Agent  # isort: skip
@@ -23,19 +22,6 @@ from multigrid.envs import (  # isort: skip
     RedBlueDoorsEnv,
 )
 from multigrid.wrappers import FullyObsWrapper  # isort: skip
-
-
-@pytest.fixture
-def toy_class():
-    """Returns a class of objects of the user's own; multigrid forgets it afterwards."""
-    known = dict(WorldObjMeta._TYPE_IDX_TO_CLASS)
-
-    class Toy(Ball):
-        type_name = "ball"
-
-    WorldObjMeta._TYPE_IDX_TO_CLASS.clear()
-    WorldObjMeta._TYPE_IDX_TO_CLASS.update(known)
-    return Toy
 
 
 class OwnLayout(EmptyEnv):
@@ -246,23 +232,101 @@ def test_objects_of_ones_own_are_found_in_the_first_layout(toy_class):
 
     reason = "Toys: its layout has objects of type Toy"
     assert batched_problem(MultiGridParallelEnv(Toys())) == reason
-    with pytest.raises(EnvError, match=f"{reason}. Set `resources.sampler: python`"):
-        BatchedMultiGrid(lambda: MultiGridParallelEnv(Toys()), 1)
 
 
-def test_objects_of_ones_own_in_a_later_layout_are_an_error_then(toy_class):
-    class LateToys(EmptyEnv):
-        layouts = 0
-
+def test_objects_of_ones_own_in_some_layouts_are_found(toy_class):
+    class RareToys(EmptyEnv):
         def _gen_grid(self, width, height):
             super()._gen_grid(width, height)
-            self.layouts += 1
-            if self.layouts > 1:
+            if self._rand_float(0, 1) < 0.1:
                 self.put_obj(Ball().view(toy_class), 3, 3)
 
-    batched = BatchedMultiGrid(lambda: MultiGridParallelEnv(LateToys()), 2)
-    with pytest.raises(EnvError, match=r"LateToys: .* type Toy. Set `resources.sampler: python`"):
-        batched.reset(0)
+    reason = "RareToys: its layout has objects of type Toy"
+    assert batched_problem(MultiGridParallelEnv(RareToys())) == reason
+
+
+class LongerWhenSlow(EmptyEnv):
+    def _gen_grid(self, width, height):
+        super()._gen_grid(width, height)
+        if getattr(self, "step_count", 0) > 50:
+            self.put_obj(Ball(), 3, 3)
+
+
+class HarderAfterManyWins(EmptyEnv):
+    wins = 0
+
+    def _gen_grid(self, width, height):
+        self.wins += getattr(self, "step_count", self.max_steps) < self.max_steps
+        super()._gen_grid(width, height)
+        if self.wins > 1000:
+            self.put_obj(Ball(), 3, 3)
+
+
+class OnTheLastGrid(EmptyEnv):
+    def _gen_grid(self, width, height):
+        before = self.grid
+        super()._gen_grid(width, height)
+        if before.get(3, 3) is not None:
+            self.put_obj(Ball(), 3, 3)
+
+
+class OneDoorForAll(EmptyEnv):
+    def __init__(self, **kwargs):
+        self.door = Door()
+        super().__init__(**kwargs)
+
+    def _gen_grid(self, width, height):
+        super()._gen_grid(width, height)
+        self.put_obj(self.door, 3, 3)
+
+
+class NoticesTheKey(RoomGrid):
+    def __init__(self, **kwargs):
+        self.ball = None
+        super().__init__(mission_space="wander", num_cols=2, num_rows=1, **kwargs)
+
+    def _gen_grid(self, width, height):
+        taken = self.ball is not None and self.ball in [a.carrying for a in self.agents]
+        opened = self.ball is not None and self.door.is_open
+        super()._gen_grid(width, height)
+        self.door, _ = self.add_door(0, 0, locked=False, dir=0)
+        self.ball, _ = self.add_object(0, 0, "ball", "red" if taken or opened else "blue")
+
+
+class OwnRandomNumbers(EmptyEnv):
+    random = np.random.default_rng(0)
+
+    def _gen_grid(self, width, height):
+        super()._gen_grid(width, height)
+        self.put_obj(Ball(), 3, int(self.random.integers(2, 6)))
+
+
+@pytest.mark.parametrize(
+    ("env_class", "reason"),
+    [
+        (LongerWhenSlow, "LongerWhenSlow read step_count of the episode before"),
+        (HarderAfterManyWins, "HarderAfterManyWins read step_count of the episode before"),
+        (OnTheLastGrid, "OnTheLastGrid read grid of the episode before"),
+        (OneDoorForAll, "OneDoorForAll depend on the episode before"),
+        (NoticesTheKey, "NoticesTheKey depend on the episode before"),
+        (OwnRandomNumbers, "OwnRandomNumbers differ where the seed is the same"),
+    ],
+)
+def test_a_layout_that_follows_from_more_than_the_seed_is_found(env_class, reason):
+    env = MultiGridParallelEnv(env_class(agents=2))
+    assert f"the layouts of {reason}" in batched_problem(env)
+    assert type(env.env) is env_class
+
+
+def test_looking_at_layouts_leaves_the_seed_of_the_next_episodes_as_it_was():
+    def next_layouts(look):
+        env = MultiGridParallelEnv(OwnRooms(agents=2))
+        env.reset(seed=5)
+        if look:
+            assert batched_problem(env) is None
+        return [env.reset()[0]["agent_0"]["image"].tolist() for _ in range(3)]
+
+    assert next_layouts(look=True) == next_layouts(look=False)
 
 
 def test_a_class_in_the_place_of_upstreams_is_found():
@@ -272,11 +336,12 @@ def test_a_class_in_the_place_of_upstreams_is_found():
         class MyGoal(Ball):
             type_name = "goal"
 
-        reason = batched_problem(MultiGridParallelEnv(EmptyEnv()))
+        reason = batched_problem(MultiGridParallelEnv(Mixed()))
+        of_another = batched_problem(MultiGridParallelEnv(EmptyEnv()))
     finally:
         WorldObjMeta._TYPE_IDX_TO_CLASS.update(known)
     assert reason == "MyGoal takes the place of multigrid's Goal"
-    assert batched_problem(MultiGridParallelEnv(EmptyEnv())) is None
+    assert of_another is None
 
 
 def test_a_hallway_needs_its_rooms():

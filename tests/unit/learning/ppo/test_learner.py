@@ -9,9 +9,10 @@ import pytest
 import torch
 import tree
 from fragments import random_fragment
-from learners import TEAMS, build, metrics_of
+from learners import TEAMS, build, metrics_of, weights_of
 from torch import nn
 
+from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.learning.ppo.learner import FragmentPPOLearner
 from empo_rllib.rl_modules.actor_critic import ActorCritic
 
@@ -129,6 +130,50 @@ def test_fragments_from_the_object_store_which_are_read_only_are_learned_from():
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
     learner.update(episodes=[fragment], num_epochs=2)
+
+
+#: Values that make a difference in the second update.
+OTHER_VALUES = {
+    "clip_param": 0.01,
+    "entropy_coeff": 0.5,
+    "gamma": 0.1,
+    "grad_clip": 1e-3,
+    "grad_clip_by": "value",
+    "kl_coeff": 5.0,
+    "kl_target": 1.0,
+    "lambda_": 0.1,
+    "lr": 1e-4,
+    "use_critic": False,
+    "use_kl_loss": False,
+    "vf_clip_param": 1e-3,
+    "vf_loss_coeff": 0.1,
+}
+
+
+def weights_after_updates(**overrides):
+    team = TEAMS["a policy each"]
+    learner = build(FragmentPPOLearner, team, lr=1e-3, grad_clip=0.1, overrides=overrides)
+    for seed in range(2):
+        torch.manual_seed(seed)
+        update(learner, team)
+    return weights_of(learner)
+
+
+@pytest.fixture(scope="module")
+def plain_weights():
+    return weights_after_updates()
+
+
+def test_every_parameter_that_may_differ_by_policy_is_tried():
+    row = ALGORITHMS["PPO"]
+    assert OTHER_VALUES.keys() | {"log_gradients"} == row.by_policy | row.by_policy_in_fragments
+
+
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_a_parameter_of_one_policy_acts_on_it_and_on_no_other(plain_weights, name):
+    changed = weights_after_updates(first={name: OTHER_VALUES[name]})
+    differs = {key.split("/")[0] for key, w in changed.items() if not w.equal(plain_weights[key])}
+    assert differs == {"first"}
 
 
 def test_a_recurrent_network_is_refused():
