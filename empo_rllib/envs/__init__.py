@@ -5,7 +5,7 @@
     arguments.py        calling a constructor with a readable message for a wrong argument
     multigrid.py        MultiGridEnv -> ParallelEnv
     gymnasium_env.py    gymnasium.Env -> ParallelEnv with one agent
-    tuple_env.py        gymnasium.Env of several agents -> ParallelEnv
+    joint_env.py        gymnasium.Env of several agents -> ParallelEnv
     rllib_env.py        ray.rllib.env.MultiAgentEnv -> ParallelEnv
     named_agents.py     agents of any id -> agents named by text
     multi_agent_env.py  ParallelEnv -> ray.rllib.env.MultiAgentEnv: the gate that all pass

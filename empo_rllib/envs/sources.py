@@ -203,8 +203,8 @@ def _as_parallel_env(env_id: str, made: Any) -> ParallelEnv:
     import gymnasium as gym
     from pettingzoo import AECEnv, ParallelEnv
 
+    from empo_rllib.envs.joint_env import JointParallelEnv, is_joint_env
     from empo_rllib.envs.rllib_env import RllibParallelEnv, is_rllib_env
-    from empo_rllib.envs.tuple_env import TupleParallelEnv, is_tuple_env
 
     if isinstance(made, ParallelEnv):
         if not hasattr(made, "possible_agents"):
@@ -218,8 +218,8 @@ def _as_parallel_env(env_id: str, made: Any) -> ParallelEnv:
         return _with_layout(MultiGridParallelEnv(made))
     if is_rllib_env(made):
         return RllibParallelEnv(made)
-    if isinstance(made, gym.Env) and is_tuple_env(made):
-        return TupleParallelEnv(made)
+    if isinstance(made, gym.Env) and is_joint_env(made):
+        return JointParallelEnv(made)
     if isinstance(made, gym.Env):
         from empo_rllib.envs.gymnasium_env import GymnasiumParallelEnv
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pettingzoo import ParallelEnv
 
 from empo_rllib.envs.gymnasium_env import GymnasiumParallelEnv
-from empo_rllib.envs.tuple_env import TupleParallelEnv
+from empo_rllib.envs.joint_env import JointParallelEnv
 
 #: Env steps after which an episode is cut that is evaluated, where its environment has no higher
 #: limit; and one that is recorded, whose pictures are kept in memory.
@@ -30,11 +30,11 @@ def step_limit(env: ParallelEnv) -> int | None:
     from empo_rllib.envs.multigrid import MultiGridParallelEnv
 
     env = env.unwrapped
-    if isinstance(env, GymnasiumParallelEnv | TupleParallelEnv):
+    if isinstance(env, GymnasiumParallelEnv | JointParallelEnv):
         spec = env.env.spec
         if spec is not None and spec.max_episode_steps is not None:
             return int(spec.max_episode_steps)
-    if isinstance(env, GymnasiumParallelEnv | TupleParallelEnv | MultiGridParallelEnv):
+    if isinstance(env, GymnasiumParallelEnv | JointParallelEnv | MultiGridParallelEnv):
         env = env.env.unwrapped
     # The environments of sisl keep it one level below what PettingZoo calls unwrapped.
     places = (env, getattr(env, "env", None))

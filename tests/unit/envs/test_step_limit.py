@@ -6,8 +6,8 @@ from gymnasium import spaces
 
 from empo_rllib import make_env
 from empo_rllib.envs.gymnasium_env import GymnasiumParallelEnv
+from empo_rllib.envs.joint_env import JointParallelEnv
 from empo_rllib.envs.step_limit import step_limit
-from empo_rllib.envs.tuple_env import TupleParallelEnv
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_an_environment_that_does_not_tell_has_no_known_limit():
 
 
 @pytest.mark.parametrize("name", ["max_steps", "_max_episode_steps"])
-@pytest.mark.parametrize("adapter", [GymnasiumParallelEnv, TupleParallelEnv])
+@pytest.mark.parametrize("adapter", [GymnasiumParallelEnv, JointParallelEnv])
 def test_a_gymnasium_environment_may_keep_the_limit_itself(adapter, name):
     class Env(gym.Env):
         observation_space = action_space = spaces.Tuple([spaces.Discrete(2)])

@@ -78,3 +78,30 @@ def test_spaces_may_differ():
 def test_parts_for_other_agents_are_told():
     with pytest.raises(EnvError, match="3 parts for 2 agents"):
         played(paid="three")
+
+
+class ByAgent(Foraging):
+    """The same with Dicts by agent, who are numbers; __all__ tells the end."""
+
+    observation_space = spaces.Dict({0: spaces.Box(0.0, 9.0, (2,)), 1: spaces.Box(0.0, 9.0, (3,))})
+    action_space = spaces.Dict({0: spaces.Discrete(4), 1: spaces.Discrete(2, start=1)})
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.moment += 1
+        over = self.moment == self.length
+        ends = {0: over, 1: over}
+        return self._look(), {0: 1.0, 1: 2.0}, ends, {0: False, 1: False}, {0: {}, 1: {}}
+
+    def _look(self):
+        return {
+            agent: np.full(space.shape, self.moment, np.float32)
+            for agent, space in self.observation_space.items()
+        }
+
+
+def test_parts_may_come_in_dicts_by_agent():
+    env = ParallelMultiAgentEnv(make_env(f"{__name__}:ByAgent"))
+    (episode,) = play_episodes(random_team(env.env, 0), [env], [0], greedy=False)
+    assert episode.returns == {"0": 4.0, "1": 8.0}
+    assert dict(episode.lengths) == {"0": 4, "1": 4}

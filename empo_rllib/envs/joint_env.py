@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -12,20 +12,18 @@ from pettingzoo import ParallelEnv
 from empo_rllib.errors import EnvError
 
 
-def is_tuple_env(env: gym.Env) -> bool:
-    """Tells whether observations and actions of `env` are Tuples of one part for each agent."""
-    spaces = env.observation_space, env.action_space
-    return all(isinstance(space, gym.spaces.Tuple) for space in spaces) and (
-        len(spaces[0].spaces) == len(spaces[1].spaces) > 0  # type: ignore[attr-defined]
-    )
+def is_joint_env(env: gym.Env) -> bool:
+    """Tells whether observations and actions of `env` consist of one part for each agent."""
+    observations, actions = _parts(env.observation_space), _parts(env.action_space)
+    return bool(actions) and observations.keys() == actions.keys()
 
 
-class TupleParallelEnv(ParallelEnv):
-    """A `ParallelEnv` with the agents `agent_0`, `agent_1`, ... of a `gymnasium.Env`.
+class JointParallelEnv(ParallelEnv):
+    """A `ParallelEnv` with the agents of a `gymnasium.Env` that all observe and do a part of.
 
-    Each has its part of the Tuples that are observed and done, as in level-based foraging (LBF),
-    the multi-robot warehouse (RWARE) and VMAS's wrapper. Rewards, ends and infos may come one for
-    each agent or one for all, who then get the same.
+    The parts are those of Tuples, for `agent_0`, `agent_1`, ..., as in level-based foraging (LBF),
+    the multi-robot warehouse (RWARE) and VMAS's wrapper, or of Dicts by agent. Rewards, ends and
+    infos may come one for each agent or one for all, who then get the same.
 
     Args:
         env: the environment to wrap; closed with this one.
@@ -36,37 +34,37 @@ class TupleParallelEnv(ParallelEnv):
         name = env.spec.id if env.spec else type(env.unwrapped).__name__
         self.metadata = {**env.metadata, "name": name, "is_parallelizable": True}
         self.render_mode = env.render_mode
-        self._spaces: dict[str, tuple[gym.Space, ...]] = {
-            kind: tuple(getattr(env, kind).spaces) for kind in ("observation_space", "action_space")
-        }
-        self.possible_agents = [f"agent_{n}" for n in range(len(self._spaces["action_space"]))]
-        self.agents: list[str] = []
+        self._observations, self._actions = _parts(env.observation_space), _parts(env.action_space)
+        self.possible_agents = list(self._actions)
+        self.agents: list[Any] = []
         # What those that have left do: the environment wants an action of everybody.
-        self._idle = [_lowest(space) for space in self._spaces["action_space"]]
+        self._idle = {agent: _lowest(space) for agent, space in self._actions.items()}
 
-    def observation_space(self, agent: str) -> gym.Space:
+    def observation_space(self, agent: Any) -> gym.Space:
         """Returns the agent's part of the observation space."""
-        return self._spaces["observation_space"][self.possible_agents.index(agent)]
+        return self._observations[agent]
 
-    def action_space(self, agent: str) -> gym.Space:
+    def action_space(self, agent: Any) -> gym.Space:
         """Returns the agent's part of the action space."""
-        return self._spaces["action_space"][self.possible_agents.index(agent)]
+        return self._actions[agent]
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, dict]]:
+    ) -> tuple[dict[Any, Any], dict[Any, dict]]:
         """Starts an episode; a seed repeats it."""
         observations, infos = self.env.reset(seed=seed, options=options)
         self.agents = list(self.possible_agents)
         return self._part(observations, self.agents), self._part(infos, self.agents)
 
-    def step(self, actions: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
+    def step(self, actions: dict[Any, Any]) -> tuple[dict, dict, dict, dict, dict]:
         """Plays the actions of all agents."""
-        agents = zip(self.possible_agents, self._idle, strict=True)
-        joint = tuple(actions.get(agent, idle) for agent, idle in agents)
+        of_all = self._idle | actions
+        is_tuple = isinstance(self.env.action_space, gym.spaces.Tuple)
+        joint = tuple(of_all[agent] for agent in self.possible_agents) if is_tuple else of_all
         parts = [self._part(part, self.agents) for part in self.env.step(joint)]
         terminations, truncations = parts[2:4]
-        self.agents = [a for a in self.agents if not (terminations[a] or truncations[a])]
+        ended = {a for a in self.agents if terminations.get(a) or truncations.get(a)}
+        self.agents = [agent for agent in self.agents if agent not in ended]
         return tuple(parts)  # type: ignore[return-value]
 
     def render(self) -> Any:
@@ -77,8 +75,10 @@ class TupleParallelEnv(ParallelEnv):
         """Closes the wrapped environment."""
         self.env.close()
 
-    def _part(self, joint: Any, agents: Sequence[str]) -> dict[str, Any]:
+    def _part(self, joint: Any, agents: Sequence[Any]) -> dict[Any, Any]:
         """Returns the part of each of `agents`; what is one for all is everybody's."""
+        if isinstance(joint, Mapping) and joint.keys() & set(agents):
+            return {agent: joint[agent] for agent in agents if agent in joint}
         number = len(self.possible_agents)
         one_each = isinstance(joint, tuple | list) or (isinstance(joint, np.ndarray) and joint.ndim)
         parts = joint if one_each else [joint] * number
@@ -86,6 +86,12 @@ class TupleParallelEnv(ParallelEnv):
             name = self.metadata["name"]
             raise EnvError(f"{name}: {len(parts)} parts for {number} agents: {joint!r:.80}")
         return {a: part for a, part in zip(self.possible_agents, parts, strict=True) if a in agents}
+
+
+def _parts(space: gym.Space) -> dict[Any, gym.Space]:
+    if isinstance(space, gym.spaces.Tuple):
+        return {f"agent_{n}": part for n, part in enumerate(space.spaces)}
+    return dict(space.spaces) if isinstance(space, gym.spaces.Dict) else {}
 
 
 def _lowest(space: gym.Space) -> Any:
