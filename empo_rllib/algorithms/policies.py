@@ -15,6 +15,7 @@ from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.adapting import adapt_observation, agents_of
 from empo_rllib.envs.space_sizes import empty_part, too_many_categories
+from empo_rllib.envs.texts import text_parts
 from empo_rllib.errors import ConfigError, EnvError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def build_policies(config: ExperimentConfig, env: Any) -> dict[str, Policy]:
     for agent in agents:
         _check_sizes(config, env, agent)
     built = {}
+    _refuse_texts(config, env, agents)
     for name, entry in table.items():
         with_id = _agent_id_input(config, len(entry.agents))
         flat = trains_rllib_module(config)
@@ -120,6 +122,19 @@ def _check_names(names: Iterable[str]) -> None:
                 f"policies: the agent {name!r} cannot give its name to a policy (letters, digits, "
                 "'.', '_' and '-'). Name its policy yourself: "
                 f"policies: {{{name!r}: some_name}}."
+            )
+
+
+def _refuse_texts(config: ExperimentConfig, env: Any, agents: Iterable[str]) -> None:
+    if config.model.class_ is not None:
+        return
+    for agent in agents:
+        if parts := text_parts(_space(env, "observation_space", agent)):
+            places = ", ".join(f"observation{part}" for part in parts)
+            raise ConfigError(
+                f"env.id = {config.env.id!r}: {places} of {agent} is a text, which no network here "
+                "reads. env.drop_texts: true leaves it out (it may be what tells the task apart); "
+                "model.class takes a network of your own that reads it."
             )
 
 

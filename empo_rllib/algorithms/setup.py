@@ -12,6 +12,7 @@ from empo_rllib.algorithms.sampler import Sampler, choose_sampler
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.sections import EnvConfig
 from empo_rllib.envs.registry import make_env
+from empo_rllib.envs.texts import with_readable_texts
 
 if TYPE_CHECKING:
     from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
@@ -58,7 +59,8 @@ def open_env(env: EnvConfig, **kwargs: Any) -> Any:
     Raises:
         EnvError: it cannot be made with these arguments.
     """
-    return make_env(env.id, env.num_agents, **{**env.kwargs, **kwargs})
+    made = make_env(env.id, env.num_agents, **{**env.kwargs, **kwargs})
+    return with_readable_texts(made, drop=True) if env.drop_texts else made
 
 
 def open_checked_env(env: EnvConfig, **kwargs: Any) -> ParallelMultiAgentEnv:

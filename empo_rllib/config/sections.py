@@ -49,6 +49,10 @@ class EnvConfig(Section):
         default=False,
         description="accept infinity in observations; NaN always ends the trial",
     )
+    drop_texts: bool = Field(
+        default=False,
+        description="leave out texts of observations that no network here reads",
+    )
 
     @field_validator("kwargs")
     @classmethod

@@ -12,7 +12,7 @@ from dataclasses import astuple
 
 from pettingzoo import ParallelEnv
 
-from empo_rllib.algorithms.setup import set_up_trial
+from empo_rllib.algorithms.setup import open_env, set_up_trial
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.doctor.findings import Findings, GaveUp
 from empo_rllib.doctor.limits import Limits, TimeUp, time_limit
@@ -25,7 +25,6 @@ from empo_rllib.doctor.subject import Subject
 from empo_rllib.doctor.suggestions import Measured, available_cpus, suggest
 from empo_rllib.doctor.times import Times, find_hotspots, measure_times
 from empo_rllib.envs.arguments import describe
-from empo_rllib.envs.registry import make_env
 from empo_rllib.envs.vector_env import AgentGroup, group_agents
 from empo_rllib.errors import ConfigError, EnvError
 
@@ -63,8 +62,7 @@ class _Examination:
         self, config: ExperimentConfig, limits: Limits, make: Callable[[], ParallelEnv] | None
     ) -> None:
         self._config, self._limits = config, limits
-        by_id = functools.partial(make_env, config.env.id, config.env.num_agents)
-        self._maker = make or functools.partial(by_id, **config.env.kwargs)
+        self._maker = make or functools.partial(open_env, config.env)
         self._env = self._make()
         self._findings = Findings(Places(self._env))
         self._subject = self._examined(self._env)

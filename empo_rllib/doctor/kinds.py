@@ -59,7 +59,8 @@ _ERRORS = {
         "__init__",
         "Observations are nested Dict and Tuple of Box, Discrete, MultiDiscrete and MultiBinary; "
         "actions are Discrete, MultiDiscrete, MultiBinary or Box.",
-        "Change the space, or bring your own network (model.class).",
+        "Change the space, leave texts out (env.drop_texts: true), or bring your own network "
+        "(model.class).",
     ),
     "reset-raises": Kind("reset", "reset() starts an episode.", "See the line."),
     "reset-refuses-arguments": Kind(

@@ -184,9 +184,10 @@ def adapt(env_id: str, made: Any) -> ParallelEnv:
         EnvError: it is none, or no complete one.
     """
     from empo_rllib.envs.named_agents import with_names
+    from empo_rllib.envs.texts import with_readable_texts
 
     try:
-        env = with_names(_as_parallel_env(env_id, made))
+        env = with_readable_texts(with_names(_as_parallel_env(env_id, made)))
         len(env.possible_agents)
     except EnvError:
         raise
