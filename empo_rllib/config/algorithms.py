@@ -54,6 +54,7 @@ class Algorithm:
         defaults: parameters of RLlib's `training` that have another default here.
         elsewhere: parameters of RLlib that cannot be set, and what to set instead.
         ineffective: parameters that RLlib accepts and does not read.
+        takes_late_agents: whether agents may join an episode after its first step.
         by_policy: parameters that may differ by policy (`algorithm_config_overrides_per_module`).
         by_policy_in_fragments: those that may differ by policy in `learner_class` only.
     """
@@ -66,6 +67,7 @@ class Algorithm:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     ineffective: frozenset[str] = frozenset()
+    takes_late_agents: bool = True
     by_policy: frozenset[str] = frozenset()
     by_policy_in_fragments: frozenset[str] = frozenset()
 
@@ -96,6 +98,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         greedy=True,
         defaults=_MULTI_AGENT_REPLAY,
         ineffective=_NO_MINIBATCHES,
+        takes_late_agents=False,
         by_policy=_GRADIENTS | _TARGET_NETWORK | {"gamma", "lr", "td_error_loss_fn"},
     ),
     "SAC": Algorithm(
@@ -104,6 +107,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         defaults=_MULTI_AGENT_REPLAY,
         elsewhere=_THREE_LEARNING_RATES,
         ineffective=_NO_MINIBATCHES,
+        takes_late_agents=False,
         by_policy=_GRADIENTS | _TARGET_NETWORK | _SAC_LOSS,
     ),
     "TQC": Algorithm(
@@ -112,6 +116,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         defaults=_MULTI_AGENT_REPLAY,
         elsewhere=_THREE_LEARNING_RATES,
         ineffective=_NO_MINIBATCHES,
+        takes_late_agents=False,
         by_policy=_GRADIENTS | _TARGET_NETWORK | _SAC_LOSS,
     ),
 }

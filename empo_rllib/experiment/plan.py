@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from empo_rllib.algorithms.builder import build_algorithm_config, required_resources
+from empo_rllib.algorithms.joining import check_joining
 from empo_rllib.algorithms.networks import build_rl_modules
 from empo_rllib.algorithms.overrides import check_overrides
 from empo_rllib.algorithms.setup import TrialSetup, open_env, set_up_trial
@@ -113,7 +114,9 @@ def _plan(config: ExperimentConfig, specs: Sequence[TrialSpec]) -> list[PlannedT
             key = trial.env.model_dump_json()
             if key not in envs:
                 envs[key] = opened.enter_context(contextlib.closing(open_env(trial.env)))
-            planned.append(PlannedTrial(spec, set_up_trial(trial, envs[key])))
+            setup = set_up_trial(trial, envs[key])
+            check_joining(setup, envs[key])
+            planned.append(PlannedTrial(spec, setup))
     return planned
 
 
