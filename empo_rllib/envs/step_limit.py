@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import gymnasium as gym
 from pettingzoo import ParallelEnv
-
-from empo_rllib.envs.gymnasium_env import GymnasiumParallelEnv
-from empo_rllib.envs.joint_env import JointParallelEnv
 
 #: Env steps after which an episode is cut that is evaluated, where its environment has no higher
 #: limit; and one that is recorded, whose pictures are kept in memory.
@@ -27,16 +25,13 @@ def cut_limit(env: ParallelEnv, default: int = EPISODE_LIMIT) -> int:
 
 def step_limit(env: ParallelEnv) -> int | None:
     """Returns after how many env steps an episode is truncated; None where nothing tells."""
-    from empo_rllib.envs.multigrid import MultiGridParallelEnv
-
     env = env.unwrapped
-    if isinstance(env, GymnasiumParallelEnv | JointParallelEnv):
-        spec = env.env.spec
-        if spec is not None and spec.max_episode_steps is not None:
-            return int(spec.max_episode_steps)
-    if isinstance(env, GymnasiumParallelEnv | JointParallelEnv | MultiGridParallelEnv):
-        env = env.env.unwrapped
-    # The environments of sisl keep it one level below what PettingZoo calls unwrapped.
-    places = (env, getattr(env, "env", None))
-    found = (getattr(place, name, None) for place in places for name in _NAMES)
+    # The environments of sisl keep it one level below what PettingZoo calls unwrapped, and so do
+    # those of Gymnasium and MultiGrid below what this package makes of them.
+    inner = getattr(env, "env", None)
+    if isinstance(inner, gym.Env):
+        if inner.spec is not None and inner.spec.max_episode_steps is not None:
+            return int(inner.spec.max_episode_steps)
+        inner = inner.unwrapped
+    found = (getattr(place, name, None) for place in (env, inner) for name in _NAMES)
     return next((limit for limit in found if isinstance(limit, int)), None)
