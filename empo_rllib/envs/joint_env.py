@@ -14,7 +14,8 @@ from empo_rllib.errors import EnvError
 
 def is_joint_env(env: gym.Env) -> bool:
     """Tells whether observations and actions of `env` consist of one part for each agent."""
-    observations, actions = _parts(env.observation_space), _parts(env.action_space)
+    spaces = [getattr(env, f"{kind}_space", None) for kind in ("observation", "action")]
+    observations, actions = map(_parts, spaces)
     return bool(actions) and observations.keys() == actions.keys()
 
 
@@ -88,7 +89,7 @@ class JointParallelEnv(ParallelEnv):
         return {a: part for a, part in zip(self.possible_agents, parts, strict=True) if a in agents}
 
 
-def _parts(space: gym.Space) -> dict[Any, gym.Space]:
+def _parts(space: gym.Space | None) -> dict[Any, gym.Space]:
     if isinstance(space, gym.spaces.Tuple):
         return {f"agent_{n}": part for n, part in enumerate(space.spaces)}
     return dict(space.spaces) if isinstance(space, gym.spaces.Dict) else {}

@@ -66,8 +66,11 @@ class ReadableTexts(BaseParallelWrapper):
 
 def with_readable_texts(env: ParallelEnv, drop: bool = False) -> ParallelEnv:
     """Returns `env`, with `ReadableTexts` where that changes an observation."""
-    spaces = [env.observation_space(agent) for agent in env.possible_agents]
-    texts = [text for space in spaces for text in _texts_of(space)]
+    try:
+        spaces = [env.observation_space(agent) for agent in env.possible_agents]
+        texts = [text for space in spaces for text in _texts_of(space)]
+    except Exception:  # a space is missing, which is told where it is needed
+        return env
     if not (texts if drop else any(_known_texts(text) for text in texts)):
         return env
     return ReadableTexts(env, drop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import types
 
+import numpy as np
 import pytest
 
 from empo_rllib.algorithms.callbacks import EpisodeMetrics
@@ -41,7 +42,8 @@ def test_an_error_in_step_is_passed_on_and_its_traceback_kept(walk_env, error_fi
 def test_of_a_wrong_number_one_line_is_kept(walk_env, error_file):
     class Nan(walk_env):
         def _look(self):
-            return {agent: [1.0, math.nan if self.moment else 0.0] for agent in self.agents}
+            seen = np.array([1.0, math.nan if self.moment else 0.0], np.float32)
+            return dict.fromkeys(self.agents, seen)
 
     env = ReportingEnv(error_file, Nan())
     env.reset()

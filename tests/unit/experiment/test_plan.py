@@ -106,7 +106,7 @@ def test_a_network_without_values_is_refused_where_they_are_needed(experiment, m
         ("gymnasium:Env", "the environment has no observation_space for 'agent_0'"),
         (
             "ray.rllib.env.multi_agent_env:MultiAgentEnv",
-            "observation_space for 'agent_0' must be a gymnasium.Space, and is None",
+            "must list all agents it may ever have in possible_agents",
         ),
     ],
 )
