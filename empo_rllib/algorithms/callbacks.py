@@ -53,13 +53,17 @@ class EpisodeMetrics(RLlibCallback):
         numbers = _numbers_of(episode, prev_episode_chunks)
         self._ended.append((env_index, self._steps, numbers))
 
-    def on_sample_end(self, *, env_runner: Any, metrics_logger: Any, **kwargs: Any) -> None:
+    def on_sample_end(
+        self, *, env_runner: Any, metrics_logger: Any, samples: list[Any], **kwargs: Any
+    ) -> None:
         sampled = SampledEpisodes(
             worker_index=env_runner.worker_index or 0,
             life=self._life,
             clock=self._clock,
             steps=self._steps,
             num_envs=env_runner.num_envs,
+            # RLlib's own counter also has the first observations of agents that join.
+            agent_steps=sum(len(part) for one in samples for part in one.agent_episodes.values()),
             ended=self._ended,
         )
         metrics_logger.log_value(SAMPLED_EPISODES, sampled, reduce="item_series")

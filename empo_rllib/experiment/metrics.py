@@ -69,10 +69,9 @@ class Counters:
     def advance(self, result: Mapping[str, Any], seconds: float) -> None:
         """Adds one training iteration that took `seconds`."""
         sampled = result.get("env_runners", {})
-        agent_steps = sampled.get("num_agent_steps_sampled", {}).values()
         self.training_iteration += 1
         self.env_steps += sampled_env_steps(result)
-        self.agent_steps += sum(_count(steps) for steps in agent_steps)
+        self.agent_steps += sum(sample.agent_steps for sample in _sampled_episodes(result))
         self.episodes += _count(sampled.get("num_episodes", 0))
         self.time_s += seconds
 

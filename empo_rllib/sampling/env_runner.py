@@ -167,7 +167,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         self._log_seconds(rollout, num_steps)
         ends = fragment.final_index.tolist()
         ended = [(env, t + 1, episode) for (t, env), episode in zip(ends, finished, strict=True)]
-        self._log_episodes(rollout, num_steps, ended)
+        self._log_episodes(rollout, num_steps, sum(acted), ended)
         return fragment
 
     def _play(self, num_episodes: int, explore: bool) -> list[FinishedEpisode]:
@@ -180,7 +180,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         acted = [sum(e.lengths.get(a, 0) for e in finished) for a in rollout.envs.agents]
         env_steps = sum(episode.length for episode in finished)
         self._log_steps(acted, rollout.envs, env_steps, len(finished))
-        self._log_episodes(rollout, 0, [(0, 0, episode) for episode in finished])
+        self._log_episodes(rollout, 0, sum(acted), [(0, 0, episode) for episode in finished])
         return finished
 
     def _rollout(self, purpose: str, num_envs: int, explore: bool) -> Rollout:
@@ -243,7 +243,11 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         rollout.seconds = Seconds()
 
     def _log_episodes(
-        self, rollout: Rollout, num_steps: int, ended: list[tuple[int, int, FinishedEpisode]]
+        self,
+        rollout: Rollout,
+        num_steps: int,
+        agent_steps: int,
+        ended: list[tuple[int, int, FinishedEpisode]],
     ) -> None:
         """Logs the numbers of all episodes, which RLlib's own means would not keep apart."""
         sampled = SampledEpisodes(
@@ -252,6 +256,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
             clock=rollout.episodes.steps - num_steps,
             steps=num_steps,
             num_envs=rollout.envs.num_envs,
+            agent_steps=agent_steps,
             ended=[(env, step, numbers_of(one, self._policy_of)) for env, step, one in ended],
         )
         self.metrics.log_value(SAMPLED_EPISODES, sampled, reduce="item_series")

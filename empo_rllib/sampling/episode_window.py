@@ -63,6 +63,7 @@ class SampledEpisodes:
         clock: steps of all its envs since then, before this call.
         steps: steps of all its envs in this call.
         num_envs: its envs.
+        agent_steps: in this call, over all agents: actions of which is known what came of them.
         ended: env, steps of this call up to the episode's end, and the episode.
     """
 
@@ -71,6 +72,7 @@ class SampledEpisodes:
     clock: int
     steps: int
     num_envs: int
+    agent_steps: int
     ended: list[tuple[int, int, EpisodeNumbers]]
 
 

@@ -47,7 +47,11 @@ PPO_RESULT = {
     "env_runners": {
         "num_env_steps_sampled": 502.0,
         "num_env_steps_sampled_lifetime": 1005.0,
-        "num_agent_steps_sampled": {"agent_1": 502.0, "agent_0": 480.0},
+        "sampled_episodes": [
+            SampledEpisodes(1, 0, 0, 251, 1, 502, []),
+            SampledEpisodes(2, 0, 0, 251, 1, 480, []),
+        ],
+        "num_agent_steps_sampled": {"agent_1": 502.0, "agent_0": 500.0},
         "num_agent_steps_sampled_lifetime": {"agent_1": 1005.0, "agent_0": 1005.0},
         "num_module_steps_sampled": {"agent_1": 502.0, "agent_0": 480.0},
         "num_episodes": 6.0,
@@ -87,7 +91,9 @@ PPO_RESULT = {
         "env_runners": {
             "episode_return_mean": 0.9,
             # RLlib unpacks a list of one.
-            "sampled_episodes": SampledEpisodes(0, 0, 0, 0, 1, [(0, 0, one) for one in EVALUATED]),
+            "sampled_episodes": SampledEpisodes(
+                0, 0, 0, 0, 1, 0, [(0, 0, one) for one in EVALUATED]
+            ),
         }
     },
 }
@@ -246,7 +252,7 @@ def test_an_iteration_without_an_episode_counts_none():
     counters = Counters(episodes=5)
     sampled = {
         "num_env_steps_sampled": NAN,
-        "num_agent_steps_sampled": {"agent_0": NAN, "agent_1": 3.0},
+        "sampled_episodes": SampledEpisodes(0, 0, 0, 3, 1, 3, []),
         "num_episodes": NAN,
     }
     counters.advance({"env_runners": sampled}, seconds=1.0)

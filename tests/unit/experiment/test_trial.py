@@ -52,7 +52,7 @@ class EvaluatedAlgorithm(ScriptedAlgorithm):
         if (rate := next(self._rates)) is None:
             return super().train()
         episode = EpisodeNumbers(4, {"a": 1.0}, {}, rate)
-        sampled = SampledEpisodes(0, 0, 0, 4, 1, [(0, 4, episode)])
+        sampled = SampledEpisodes(0, 0, 0, 4, 1, 4, [(0, 4, episode)])
         return super().train() | {"evaluation": {"env_runners": {SAMPLED_EPISODES: sampled}}}
 
 

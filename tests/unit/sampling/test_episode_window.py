@@ -44,7 +44,9 @@ class Envs:
                 *(part.tolist() for part in self._ended(before)), strict=True
             )
         ]
-        return SampledEpisodes(self.worker_index, self.life, before, steps, len(self.ends), ended)
+        return SampledEpisodes(
+            self.worker_index, self.life, before, steps, len(self.ends), 0, ended
+        )
 
     def _ended(self, before: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         where = (self.ends > before) & (self.ends <= self.clock)
@@ -100,9 +102,9 @@ def test_the_window_holds_what_a_full_record_of_all_episodes_says(number, num_en
 
 def test_episodes_that_start_together_enter_together():
     window = EpisodeWindow(10)
-    window.add(1, [SampledEpisodes(0, 0, 0, 5, 2, [(0, 5, episode(5, 1.0))])], [0])
+    window.add(1, [SampledEpisodes(0, 0, 0, 5, 2, 0, [(0, 5, episode(5, 1.0))])], [0])
     assert window.columns() == {}
-    window.add(2, [SampledEpisodes(0, 0, 5, 5, 2, [(1, 5, episode(10, 3.0))])], [0])
+    window.add(2, [SampledEpisodes(0, 0, 5, 5, 2, 0, [(1, 5, episode(10, 3.0))])], [0])
     assert window.columns()["episode_return_mean"] == 2.0
     assert window.columns()["episode_length_mean"] == 7.5
 
@@ -169,7 +171,7 @@ def sampled(worker_index: int, *lengths: int, life: int = 0, clock: int = 0, num
     for length in lengths:
         step += length
         ended.append((0, step, episode(length, float(length))))
-    return SampledEpisodes(worker_index, life, clock, max(step, 1), num_envs, ended)
+    return SampledEpisodes(worker_index, life, clock, max(step, 1), num_envs, 0, ended)
 
 
 def test_an_env_runner_that_is_gone_blocks_nothing():
@@ -185,7 +187,7 @@ def test_an_env_runner_that_is_gone_blocks_nothing():
 def test_episodes_that_started_after_a_lost_one_are_discarded():
     window = EpisodeWindow(10)
     short = [(0, 3, episode(3, 3.0)), (0, 6, episode(3, 4.0))]
-    window.add(1, [SampledEpisodes(1, 0, 0, 6, 2, short)], [1])
+    window.add(1, [SampledEpisodes(1, 0, 0, 6, 2, 0, short)], [1])
     window.add(2, [sampled(1, 2, life=1)], [1])  # all envs of it were reset
     assert mean_of(window) == 2.0
 
@@ -209,7 +211,7 @@ def test_an_episode_without_an_end_does_not_block_for_ever():
     for iteration in range(4 * PATIENCE):
         window.add(iteration, [sampled(0, 2, clock=2 * iteration, num_envs=2)], [0])
     assert len(window.state()) == 2 * PATIENCE
-    late = SampledEpisodes(0, 0, 8 * PATIENCE, 1, 2, [(1, 1, episode(9, 9.0))])
+    late = SampledEpisodes(0, 0, 8 * PATIENCE, 1, 2, 0, [(1, 1, episode(9, 9.0))])
     window.add(4 * PATIENCE, [late], [0])
     assert len(window.state()) == 4 * PATIENCE + 1
     assert 9.0 in [one["agent_returns"]["a"] for one in window.state()]

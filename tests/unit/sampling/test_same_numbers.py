@@ -14,6 +14,7 @@ from empo_rllib.config.load import validate_config
 from empo_rllib.envs.env_errors import ReportingEnv
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.errors import EnvError
+from empo_rllib.sampling.episode_window import SAMPLED_EPISODES
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
 
@@ -58,6 +59,12 @@ def runner(tmp_path):
         one.stop()
 
 
+def agent_steps_told(made):
+    """What env runners tell `Counters` of the calls of `sample` so far."""
+    (sampled,) = made.get_metrics()[SAMPLED_EPISODES].peek()
+    return sampled.agent_steps
+
+
 @pytest.mark.parametrize("game", GAMES)
 def test_evaluation(game):
     env = ParallelMultiAgentEnv(Game(game))
@@ -74,6 +81,7 @@ def test_evaluation(game):
 def test_the_sampler_python(game, runner):
     made = runner(game, "python")
     (episode,) = made.sample(num_episodes=1)
+    assert agent_steps_told(made) == sum(plain_loop(game)[1].values())
 
     returns, lengths, asked = plain_loop(game)
     assert episode.returns == pytest.approx(returns)
@@ -94,7 +102,9 @@ def test_what_rllib_cannot_hold_is_refused(tmp_path):
 
 @pytest.mark.parametrize("game", [game for game in GAMES if game != "b takes over"])
 def test_the_sampler_rllib(game, runner):
-    (episode,) = runner(game, "rllib").sample(num_episodes=1)
+    made = runner(game, "rllib")
+    (episode,) = made.sample(num_episodes=1)
+    assert agent_steps_told(made) == sum(plain_loop(game)[1].values())
 
     returns, lengths, asked = plain_loop(game)
     played = episode.agent_episodes
