@@ -92,12 +92,13 @@ class GridOfCategories(Encoder):
 class ImageCNN(Encoder):
     """Convolutions with padding kernel // 2, each with a ReLU: [B, H, W, C] to [B, F].
 
-    uint8 pixels are scaled to [0, 1].
+    uint8 pixels are scaled to [0, 1]. Pictures may be [B, C, H, W]; see `has_channels_first`.
     """
 
     def __init__(self, space: gym.spaces.Box, filters: ConvFilters) -> None:
         super().__init__()
-        depth = space.shape[-1]
+        self.channels_first = has_channels_first(space.shape)
+        depth = space.shape[0 if self.channels_first else -1]
         self.scale = 1 / 255 if space.dtype == "uint8" else 1.0
         layers: list[nn.Module] = []
         for channels, kernel, stride in filters:
@@ -108,8 +109,27 @@ class ImageCNN(Encoder):
             self.num_features = self.forward(torch.zeros(1, *space.shape)).shape[-1]
 
     def forward(self, image: Tensor) -> Tensor:
-        features: Tensor = self.layers(image.float().permute(0, 3, 1, 2) * self.scale)
+        planes = image if self.channels_first else image.permute(0, 3, 1, 2)
+        features: Tensor = self.layers(planes.float() * self.scale)
         return features
+
+
+def is_picture(shape: Sequence[int]) -> bool:
+    """Tells whether an observation of this shape goes through convolutions."""
+    if len(shape) != 3:
+        return False
+    sides = shape[1:] if has_channels_first(shape) else shape[:2]
+    return min(sides) >= SMALLEST_CNN_IMAGE
+
+
+def has_channels_first(shape: Sequence[int]) -> bool:
+    """Tells whether a picture of three dimensions is (channels, height, width).
+
+    So is one with fewer of the first than of the others, where these are equal or the first are no
+    more than four: (3, 64, 96) and (16, 84, 84), but not (84, 84, 3) and (20, 20, 64).
+    """
+    first, height, width = shape
+    return first < min(height, width) and (first <= 4 or height == width)
 
 
 class FlatBox(Encoder):
@@ -195,7 +215,7 @@ def _vector(space: gym.Space, filters: ConvFilters) -> Encoder:
     if isinstance(space, gym.spaces.MultiBinary):
         return FlatBox(gym.spaces.Box(0, 1, space.shape))
     if isinstance(space, gym.spaces.Box):
-        if filters and len(space.shape) == 3 and min(space.shape[:2]) >= SMALLEST_CNN_IMAGE:
+        if filters and is_picture(space.shape):
             return ImageCNN(space, filters)
         return FlatBox(space)
     raise ValueError(

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from torch import nn
 
 from empo_rllib.envs.encoding import flat_size, flatten
-from empo_rllib.rl_modules.encoders import build_encoder
+from empo_rllib.rl_modules.encoders import build_encoder, has_channels_first
 
 MULTIGRID_TOPS = np.array([10, 5, 3], np.uint8)
 GRID = spaces.Box(0, np.broadcast_to(MULTIGRID_TOPS, (7, 7, 3)), dtype=np.uint8)
@@ -158,6 +158,25 @@ def test_a_picture_of_floats_is_not_scaled() -> None:
 def test_a_space_without_fixed_size_is_refused_with_the_way_out(space: gym.Space) -> None:
     with pytest.raises(ValueError, match=r"not supported by the default model.*model\.class"):
         build_encoder(space, hidden_sizes=[8])
+
+
+@pytest.mark.parametrize("shape", [(3, 12, 16), (1, 10, 10), (4, 20, 12), (16, 20, 20)])
+def test_pictures_with_channels_first_are_read_as_the_same_with_channels_last(
+    shape: tuple[int, ...],
+) -> None:
+    first = spaces.Box(0, 255, shape, np.uint8)
+    last = spaces.Box(0, 255, (*shape[1:], shape[0]), np.uint8)
+    torch.manual_seed(0)
+    of_first, of_last = build_encoder(first, [8]), build_encoder(last, [8])
+    of_last.load_state_dict(of_first.state_dict())
+    picture = batched(first, samples(first))
+
+    assert torch.equal(of_first(picture), of_last(picture.permute(0, 2, 3, 1)))
+
+
+@pytest.mark.parametrize("shape", [(12, 16, 3), (10, 10, 10), (20, 20, 64), (84, 84, 16)])
+def test_other_pictures_have_their_channels_last(shape: tuple[int, ...]) -> None:
+    assert not has_channels_first(shape)
 
 
 NESTED = {
