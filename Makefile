@@ -30,7 +30,7 @@ PREPARE := cluster/containers/prepare.sh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install train test test-all test-faults test-fuzz test-containers test-slurm bench check build build-dev push up down shell logs submit dashboard lock clean
+.PHONY: help install train test test-all test-faults test-fuzz test-third-party test-containers test-slurm bench check build build-dev push up down shell logs submit dashboard lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ test-faults: $(VENV)/installed-dev ## kill, fill, damage, misbehave: make test-f
 test-fuzz: $(VENV)/installed-dev ## give each reader of files 10,000 random inputs (half an hour)
 	EMPO_RLLIB_FUZZ_INPUTS=$(FUZZ_INPUTS) $(BIN)/python -m pytest tests/fuzz --numprocesses 2 -o timeout=7200 \
 	  --hypothesis-seed=$(FUZZ_SEED)
+
+test-third-party: $(VENV)/installed-dev ## train in other people's environments (downloads them; a minute each)
+	$(BIN)/python -m pytest tests/third_party
 
 # As root on Debian 12, where a real Docker Engine is unpacked and run, apart from any other.
 test-containers: $(VENV)/installed-dev ## test the image and the cluster on a Docker Engine of its own

@@ -85,10 +85,9 @@ def text_parts(space: gym.Space, path: str = "") -> list[str]:
 
 
 def _is_text(space: gym.Space) -> bool:
-    """Whether it is Gymnasium's Text or, as MiniGrid's missions, declares texts."""
-    return isinstance(space, gym.spaces.Text) or (
-        space.dtype is not None and np.dtype(space.dtype).kind == "U"
-    )
+    """Whether it is Gymnasium's Text or, as missions, declares texts."""
+    declares = space.dtype is not None and np.dtype(space.dtype).kind == "U"
+    return declares or isinstance(space, gym.spaces.Text) or hasattr(space, "mission_func")
 
 
 def _texts_of(space: gym.Space) -> list[gym.Space]:
@@ -99,11 +98,14 @@ def _texts_of(space: gym.Space) -> list[gym.Space]:
 
 
 def _known_texts(space: gym.Space) -> list[str]:
-    """Returns all texts of a `minigrid.core.mission.MissionSpace`; none of what does not tell."""
+    """Returns all texts of a `MissionSpace`; none of what does not tell.
+
+    MiniGrid's has `ordered_placeholders`, those of its multi-agent relatives `arg_groups`.
+    """
     make: Any = getattr(space, "mission_func", None)
     if make is None:
         return []
-    words = getattr(space, "ordered_placeholders", None) or []
+    words = getattr(space, "ordered_placeholders", None) or getattr(space, "arg_groups", None) or []
     some = itertools.islice(itertools.product(*words), _MOST_TEXTS + 1)
     found = sorted({str(make(*chosen)) for chosen in some})
     return found if len(found) <= _MOST_TEXTS else []
@@ -137,7 +139,8 @@ class _Numbered:
     def __init__(self, texts: list[str]) -> None:
         self._number = {text: number for number, text in enumerate(texts)}
 
-    def __call__(self, text: str) -> int:
+    def __call__(self, mission: Any) -> int:
+        text = str(mission)
         if text not in self._number:
             raise EnvError(f"an observation has the text {text!r:.80}, which its space has not.")
         return self._number[text]

@@ -23,9 +23,18 @@ class Missions(gym.Space):
         self.mission_func, self.ordered_placeholders = mission_func, ordered_placeholders
 
 
+class NumberedMissions(spaces.MultiDiscrete):
+    """As mosaic-multigrid's: declared as numbers, and observed as texts in arrays."""
+
+    def __init__(self, mission_func, arg_groups):
+        super().__init__([len(group) for group in arg_groups])
+        self.mission_func, self.arg_groups = mission_func, arg_groups
+
+
 COLOURS = ["red", "green"]
 SPACES = {
     "missions": Missions(lambda colour, thing: f"get the {colour} {thing}", [COLOURS, ["key"]]),
+    "numbered": NumberedMissions(lambda colour: f"get the {colour} key", [COLOURS]),
     "one mission": Missions(lambda: "get to the goal"),
     "text": spaces.Text(20),
 }
@@ -68,6 +77,12 @@ def test_texts_of_a_known_set_are_numbers():
     assert space.contains({**seen, "mission": np.int64(1), "more": (np.int64(1),) * 2})
     assert env.step({"agent_0": 0})[0]["agent_0"]["mission"] == 1
     assert make_env(ID, told="one mission").observation_space("agent_0")["mission"].n == 1
+
+
+def test_missions_that_are_declared_as_numbers_are_those():
+    env = make_env(ID, told="numbered", said=np.array("get the red key"))
+    assert env.observation_space("agent_0")["mission"] == spaces.Discrete(2)
+    assert env.reset()[0]["agent_0"]["mission"] == 1
 
 
 def test_a_text_outside_the_set_is_told():
