@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from gymnasium import spaces
@@ -13,6 +13,9 @@ from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.adapting import Transform, adapt_observation, agents_of
 from empo_rllib.envs.returned import ObservationCheck, wrong_rewards
 from empo_rllib.errors import EnvError
+
+# More of them, one after the other, are no game by turns but an environment that forgets somebody.
+_MOST_STEPS_WITHOUT_ACTION = 1000
 
 
 class ParallelMultiAgentEnv(MultiAgentEnv):
@@ -72,7 +75,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         self._there = self.agents  # with those that wait
         self._gone: set[str] = set()
         self._last_seen: dict[str, Any] = {}
-        self._episode_step = 0
+        self._episode_step = self._steps_without_action = 0
         self._checks = {
             agent: ObservationCheck(env.observation_space(agent), allow_infinite_observations)
             for agent in self.possible_agents
@@ -109,12 +112,12 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     ) -> tuple[dict[str, Any], dict[str, dict]]:
         """Starts an episode; returns observations and infos of the agents that are there."""
         observations, infos = self.env.reset(seed=seed, options=options)
-        self.agents = self._present()
+        self.agents = self._present(observations)
         self._there = self.agents
         self._gone = set()
         self._last_seen = {a: observations[a] for a in self.agents if a in observations}
         self.acting_agents = list(self._last_seen)
-        self._episode_step = 0
+        self._episode_step = self._steps_without_action = 0
         self._refuse_wrong_observations(self._last_seen)
         return self._transformed(self._last_seen), _infos_of(self._last_seen, infos)
 
@@ -128,7 +131,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         """
         actions = {a: self.action_for_env(a, action) for a, action in action_dict.items()}
         seen, paid, terminations, truncations, infos = self.env.step(actions)
-        there, present = self._there, self._present()
+        there, present = self._there, self._present(seen)
         self._refuse_returned(present)
         terminateds, truncateds = _ends(there, present, terminations, truncations)
         ended = {a for a in there if terminateds[a] or truncateds[a]}
@@ -141,6 +144,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         observations = {a: seen[a] for a in self.agents if a in seen}
         self._refuse_wrong_observations(observations)
         self.acting_agents = [a for a in self._there if a in observations]
+        self._refuse_endless_waiting()
         last_seen = self._last_seen
         given = {a: paid.get(a, 0.0) for a in self.agents if a in last_seen}
         for agent, found in wrong_rewards(given):
@@ -200,16 +204,27 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     def _name(self) -> str:
         return str(self.metadata.get("name", self.env))
 
-    def _present(self) -> list[str]:
-        """Returns who is there in `env`."""
+    def _present(self, observations: Mapping[str, Any]) -> list[str]:
+        """Returns who is there in `env`, which has just returned `observations`."""
         present = list(self.env.agents)
-        if not self._checks.keys() >= set(present):
-            unknown = [agent for agent in present if agent not in self.possible_agents]
-            raise EnvError(
-                f"{self._name()}: agents hold {unknown}, and possible_agents are "
-                f"{self.possible_agents}. List all that may ever be there."
-            )
+        for what, agents in (("agents", present), ("observations", observations)):
+            if not self._checks.keys() >= set(agents):
+                unknown = [agent for agent in agents if agent not in self._checks]
+                raise EnvError(
+                    f"{self._name()}: {what} hold {unknown}, and possible_agents are "
+                    f"{self.possible_agents}. List all that may ever be there."
+                )
         return present
+
+    def _refuse_endless_waiting(self) -> None:
+        waits = bool(self._there) and not self.acting_agents
+        self._steps_without_action = self._steps_without_action + 1 if waits else 0
+        if self._steps_without_action > _MOST_STEPS_WITHOUT_ACTION:
+            raise EnvError(
+                f"{self._name()}: {', '.join(self._there)} are there, and in "
+                f"{_MOST_STEPS_WITHOUT_ACTION:,} steps nobody was given an observation, so that "
+                "nobody acted. Return one for each agent whose turn it is."
+            )
 
     def _refuse_returned(self, present: list[str]) -> None:
         if returned := self._gone.intersection(present):

@@ -171,5 +171,3 @@ MISBEHAVIOURS = {
     "leaks threads": (0, "finished"),
     "prints megabytes": (0, "finished"),
 }
-# Rows that do not hold yet: the run finishes as if the agents had been absent.
-NOT_YET = ("returns other agents",)

@@ -18,7 +18,7 @@ from chain import Chain
 from commands import TUNE, Run, Running, Workplace, workplace
 from ray_head import Head, ray_head
 from small_disk import small_disk
-from table import BLOWS, DAMAGES, ENV, MISBEHAVIOURS, NOT_YET, READERS, SAMPLED, SHORTAGES
+from table import BLOWS, DAMAGES, ENV, MISBEHAVIOURS, READERS, SAMPLED, SHORTAGES
 
 SEED = os.environ["FAULTS_SEED"]
 NUM_CHAINS = int(os.environ.get("FAULTS_CHAINS", "0"))
@@ -102,9 +102,7 @@ def test_what_reads_a_damaged_run_succeeds_or_says_one_thing(trained, place, tmp
 
 @pytest.mark.all_faults
 @pytest.mark.parametrize("name", MISBEHAVIOURS)
-def test_an_environment_that_misbehaves_fails_its_trial_and_is_named(head, place, request, name):
-    if name in NOT_YET:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="not noticed yet"))
+def test_an_environment_that_misbehaves_fails_its_trial_and_is_named(head, place, name):
     code, words = MISBEHAVIOURS[name]
     place.write("bad_env.py", ENV)
     config = place.write_experiment(

@@ -209,3 +209,25 @@ def test_an_agent_that_is_not_listed_is_refused(scripted_env):
     inner._observation = lambda agent: np.zeros(2, np.float32)
     with pytest.raises(EnvError, match=r"agents hold \['x'\], and possible_agents are"):
         play(env, 1)
+
+
+def test_observations_of_agents_that_are_not_listed_are_refused(scripted_env):
+    class Renames(scripted_env):
+        def step(self, actions):
+            seen, *others = super().step(actions)
+            return {f"other_{agent}": one for agent, one in seen.items()}, *others
+
+    with pytest.raises(EnvError, match=r"observations hold \['other_a', 'other_b'\]"):
+        play(ParallelMultiAgentEnv(Renames([{"agents": "ab"}] * 9)), 1)
+
+
+def test_waiting_for_ever_is_refused(scripted_env):
+    script = [{"agents": "ab"}] + [{"agents": "ab", "hidden": "ab"}] * 1002
+    inner = scripted_env(script)
+    inner.step = lambda actions, step=inner.step: step(dict.fromkeys("ab", 0))
+    env = ParallelMultiAgentEnv(inner)
+    env.reset()
+    for _ in range(1000):
+        env.step({})
+    with pytest.raises(EnvError, match="a, b are there, and in 1,000 steps nobody was given"):
+        env.step({})
