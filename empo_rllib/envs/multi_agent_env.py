@@ -209,7 +209,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         present = list(self.env.agents)
         for what, agents in (("agents", present), ("observations", observations)):
             if not self._checks.keys() >= set(agents):
-                unknown = [agent for agent in agents if agent not in self._checks]
+                unknown = sorted(str(agent) for agent in agents if agent not in self._checks)
                 raise EnvError(
                     f"{self._name()}: {what} hold {unknown}, and possible_agents are "
                     f"{self.possible_agents}. List all that may ever be there."
