@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from pettingzoo import ParallelEnv
 
+from empo_rllib.envs.gymnasium_env import GymnasiumParallelEnv
 from empo_rllib.errors import EnvError
 
 
@@ -19,7 +19,7 @@ def is_joint_env(env: gym.Env) -> bool:
     return bool(actions) and observations.keys() == actions.keys()
 
 
-class JointParallelEnv(ParallelEnv):
+class JointParallelEnv(GymnasiumParallelEnv):
     """A `ParallelEnv` with the agents of a `gymnasium.Env` that all observe and do a part of.
 
     The parts are those of Tuples, for `agent_0`, `agent_1`, ..., as in level-based foraging (LBF),
@@ -31,13 +31,9 @@ class JointParallelEnv(ParallelEnv):
     """
 
     def __init__(self, env: gym.Env) -> None:
-        self.env = env
-        name = env.spec.id if env.spec else type(env.unwrapped).__name__
-        self.metadata = {**env.metadata, "name": name, "is_parallelizable": True}
-        self.render_mode = env.render_mode
+        super().__init__(env)
         self._observations, self._actions = _parts(env.observation_space), _parts(env.action_space)
         self.possible_agents = list(self._actions)
-        self.agents: list[Any] = []
         # What those that have left do: the environment wants an action of everybody.
         self._idle = {agent: _lowest(space) for agent, space in self._actions.items()}
 
@@ -55,29 +51,22 @@ class JointParallelEnv(ParallelEnv):
         """Starts an episode; a seed repeats it."""
         observations, infos = self.env.reset(seed=seed, options=options)
         self.agents = list(self.possible_agents)
-        return self._part(observations, self.agents), self._part(infos, self.agents)
+        return self._part(observations), self._part(infos)
 
     def step(self, actions: dict[Any, Any]) -> tuple[dict, dict, dict, dict, dict]:
         """Plays the actions of all agents."""
         of_all = self._idle | actions
         is_tuple = isinstance(self.env.action_space, gym.spaces.Tuple)
         joint = tuple(of_all[agent] for agent in self.possible_agents) if is_tuple else of_all
-        parts = [self._part(part, self.agents) for part in self.env.step(joint)]
+        parts = [self._part(part) for part in self.env.step(joint)]
         terminations, truncations = parts[2:4]
         ended = {a for a in self.agents if terminations.get(a) or truncations.get(a)}
         self.agents = [agent for agent in self.agents if agent not in ended]
         return tuple(parts)  # type: ignore[return-value]
 
-    def render(self) -> Any:
-        """Renders the wrapped environment."""
-        return self.env.render()
-
-    def close(self) -> None:
-        """Closes the wrapped environment."""
-        self.env.close()
-
-    def _part(self, joint: Any, agents: Sequence[Any]) -> dict[Any, Any]:
-        """Returns the part of each of `agents`; what is one for all is everybody's."""
+    def _part(self, joint: Any) -> dict[Any, Any]:
+        """Returns each living agent's part; what is one for all is everybody's."""
+        agents = self.agents
         if isinstance(joint, Mapping) and joint.keys() & set(agents):
             return {agent: joint[agent] for agent in agents if agent in joint}
         number = len(self.possible_agents)

@@ -11,6 +11,7 @@ import numpy as np
 from pettingzoo import ParallelEnv
 from pettingzoo.utils.wrappers import BaseParallelWrapper
 
+from empo_rllib.envs.vector_env import space_leaves
 from empo_rllib.errors import EnvError
 
 # With more of them a number is no help, and a network of the user's own has to read them.
@@ -68,7 +69,7 @@ def with_readable_texts(env: ParallelEnv, drop: bool = False) -> ParallelEnv:
     """Returns `env`, with `ReadableTexts` where that changes an observation."""
     try:
         spaces = [env.observation_space(agent) for agent in env.possible_agents]
-        texts = [text for space in spaces for text in _texts_of(space)]
+        texts = [leaf for space in spaces for _, leaf in space_leaves(space) if _is_text(leaf)]
     except Exception:  # a space is missing, which is told where it is needed
         return env
     if not (texts if drop else any(_known_texts(text) for text in texts)):
@@ -76,25 +77,19 @@ def with_readable_texts(env: ParallelEnv, drop: bool = False) -> ParallelEnv:
     return ReadableTexts(env, drop)
 
 
-def text_parts(space: gym.Space, path: str = "") -> list[str]:
+def text_parts(space: gym.Space) -> list[str]:
     """Returns where in an observation texts are, such as `['mission']`."""
-    if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
-        parts = space.items() if isinstance(space, gym.spaces.Dict) else enumerate(space.spaces)
-        return [found for key, part in parts for found in text_parts(part, f"{path}[{key!r}]")]
-    return [path] if _is_text(space) else []
+    return [
+        "".join(f"[{key!r}]" for key in path)
+        for path, leaf in space_leaves(space)
+        if _is_text(leaf)
+    ]
 
 
 def _is_text(space: gym.Space) -> bool:
     """Whether it is Gymnasium's Text or, as missions, declares texts."""
     declares = space.dtype is not None and np.dtype(space.dtype).kind == "U"
     return declares or isinstance(space, gym.spaces.Text) or hasattr(space, "mission_func")
-
-
-def _texts_of(space: gym.Space) -> list[gym.Space]:
-    if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
-        parts = space.values() if isinstance(space, gym.spaces.Dict) else space.spaces
-        return [text for part in parts for text in _texts_of(part)]
-    return [space] if _is_text(space) else []
 
 
 def _known_texts(space: gym.Space) -> list[str]:
