@@ -83,7 +83,7 @@ def quiet_ray() -> None:
     for key, value in (_QUIET | _START_S).items():
         os.environ.setdefault(key, value)
     warnings.filterwarnings("ignore")
-    import ray.rllib  # noqa: F401  # sets the level of the loggers below
+    import empo_rllib.rllib_imports  # noqa: F401  # sets the level of the loggers below
 
     for name in ("ray", "ray.rllib", "ray.tune", "gymnasium"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

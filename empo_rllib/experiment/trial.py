@@ -7,6 +7,9 @@ what is on disk never depends on the process that started the experiment.
 
 from __future__ import annotations
 
+import empo_rllib.rllib_imports  # noqa: F401  # before others import Ray
+
+# isort: split
 import contextlib
 import errno
 import os

@@ -7,6 +7,9 @@ This module is the only one that leans on private parts of RLlib's `MultiAgentEn
 
 from __future__ import annotations
 
+import empo_rllib.rllib_imports  # noqa: F401  # before others import Ray
+
+# isort: split
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
