@@ -11,7 +11,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor
 
-from empo_rllib.acting.decision import choose_with_logp
+from empo_rllib.acting.decision import acting_pass, choose_with_logp
 from empo_rllib.acting.view import PolicyView
 from empo_rllib.envs.vector_env import AgentGroup, Leaves
 
@@ -54,10 +54,8 @@ class Actor:
         self.policy, self._group = policy, group
         self._shape = (num_envs, len(policy.columns))
         self.explore, self._device = explore, device
-        # The public `forward_exploration` switches the whole module to evaluation mode and back
-        # at every step, which costs as much as a small network. Here it stays in that mode.
-        self._module = module.eval()
-        self._forward = module._forward_exploration if explore else module._forward_inference
+        self._module = module
+        self._forward = acting_pass(module, greedy=not explore)
         self.in_group = as_slice(policy.in_group)
         self.columns = as_slice(policy.columns)
         self._columns = torch.tensor(policy.columns, device=device).repeat(num_envs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +16,16 @@ from ray.rllib.utils.spaces.space_utils import unsquash_action
 from torch import Tensor
 
 from empo_rllib.errors import ConfigError
+
+
+def acting_pass(module: RLModule, greedy: bool) -> Callable[..., dict[str, Any]]:
+    """Returns the network's pass for acting, and leaves the network in evaluation mode.
+
+    The public `forward_inference` and `forward_exploration` switch every part of the network to
+    that mode and back at each step, which costs as much as a small network.
+    """
+    module.eval()
+    return module._forward_inference if greedy else module._forward_exploration
 
 
 def choose_actions(module: RLModule, outputs: Mapping[str, Any], greedy: bool) -> Any:

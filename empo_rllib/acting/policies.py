@@ -14,7 +14,7 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils.numpy import convert_to_numpy
 from ray.rllib.utils.spaces.space_utils import batch, get_base_struct_from_space, unbatch
 
-from empo_rllib.acting.decision import actions_for_env, choose_actions
+from empo_rllib.acting.decision import acting_pass, actions_for_env, choose_actions
 from empo_rllib.acting.memory import Memory, drop_time, keep_state, step_inputs
 from empo_rllib.errors import ConfigError
 
@@ -62,6 +62,7 @@ class ActingPolicy:
         env_steps: int,
     ) -> None:
         self.module = module
+        self._passes = {greedy: acting_pass(module, greedy) for greedy in (True, False)}
         self.recurrent = module.is_stateful()
         if self.recurrent and isinstance(module, DefaultDQNRLModule):
             raise ConfigError(f"{type(module).__name__}: DQN with a state cannot be played.")
@@ -107,10 +108,8 @@ class ActingPolicy:
     def _choose(self, observations: Any, greedy: bool, memories: Sequence[Memory]) -> Any:
         inputs = step_inputs(self.module, observations, memories)
         with torch.no_grad():
-            if greedy:
-                outputs = self.module.forward_inference(inputs)
-            else:
-                outputs = self.module.forward_exploration(inputs, t=self.env_steps)
+            schedule = {} if greedy else {"t": self.env_steps}
+            outputs = self._passes[greedy](inputs, **schedule)
             if self.recurrent:
                 keep_state(self.module, outputs, memories)
                 outputs = drop_time(outputs)

@@ -40,11 +40,14 @@ class StubModule:
     def is_stateful(self):
         return False
 
-    def forward_inference(self, batch):
+    def eval(self):
+        return self
+
+    def _forward_inference(self, batch):
         self.asked = ("inference", batch[Columns.OBS])
         return self.outputs
 
-    def forward_exploration(self, batch, t):
+    def _forward_exploration(self, batch, t):
         self.asked = ("exploration", t)
         return self.outputs
 
