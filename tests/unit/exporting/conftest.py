@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import functools
 import sys
 
 import pytest
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from empo_rllib.exporting import check
 
@@ -125,6 +127,15 @@ class Explores(ActorCritic):
         logits = self._forward(batch)[Columns.ACTION_DIST_INPUTS]
         return {Columns.ACTION_DIST_INPUTS: logits * 0}
 '''
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_onnx_registry():
+    """torch translates its thousand functions into ONNX anew for each network: here once."""
+    with pytest.MonkeyPatch.context() as patch:
+        made_once = functools.cache(ONNXRegistry.from_torchlib)
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(made_once))
+        yield
 
 
 @pytest.fixture
