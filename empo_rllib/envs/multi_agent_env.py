@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 from gymnasium import spaces
@@ -11,7 +12,7 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.adapting import Transform, adapt_observation, agents_of
-from empo_rllib.envs.returned import ObservationCheck, wrong_rewards
+from empo_rllib.envs.returned import PLAIN_NUMBERS, ObservationCheck, wrong_reward
 from empo_rllib.errors import EnvError
 
 # More of them, one after the other, are no game by turns but an environment that forgets somebody.
@@ -70,6 +71,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
             raise EnvError(
                 f"agent_id_for names {sorted(unknown)}; agents are {self.possible_agents}"
             )
+        self._known = frozenset(self.possible_agents)
         self.agents = list(self.possible_agents)
         self.acting_agents: list[str] = []
         self._there = self.agents  # with those that wait
@@ -80,6 +82,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
             agent: ObservationCheck(env.observation_space(agent), allow_infinite_observations)
             for agent in self.possible_agents
         }
+        self._passes = {agent: check.passes for agent, check in self._checks.items()}
         self.observation_spaces: dict[str, spaces.Space] = {}
         self._transforms: dict[str, Transform] = {}
         for agent in self.possible_agents:
@@ -112,9 +115,9 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     ) -> tuple[dict[str, Any], dict[str, dict]]:
         """Starts an episode; returns observations and infos of the agents that are there."""
         observations, infos = self.env.reset(seed=seed, options=options)
+        self._gone = set()
         self.agents = self._present(observations)
         self._there = self.agents
-        self._gone = set()
         self._last_seen = {a: observations[a] for a in self.agents if a in observations}
         self.acting_agents = list(self._last_seen)
         self._episode_step = self._steps_without_action = 0
@@ -129,10 +132,9 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         Args:
             action_dict: actions in `action_spaces`; `envs/actions.py` tells what `env` gets.
         """
-        actions = {a: self.action_for_env(a, action) for a, action in action_dict.items()}
+        actions = self._actions_for_env(action_dict)
         seen, paid, terminations, truncations, infos = self.env.step(actions)
         there, present = self._there, self._present(seen)
-        self._refuse_returned(present)
         terminateds, truncateds = _ends(there, present, terminations, truncations)
         ended = {a for a in there if terminateds[a] or truncateds[a]}
         joined = [a for a in present if a not in terminateds]
@@ -144,12 +146,12 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         observations = {a: seen[a] for a in self.agents if a in seen}
         self._refuse_wrong_observations(observations)
         self.acting_agents = [a for a in self._there if a in observations]
-        self._refuse_endless_waiting()
+        if self.acting_agents or not self._there:
+            self._steps_without_action = 0
+        else:
+            self._wait()
         last_seen = self._last_seen
-        given = {a: paid.get(a, 0.0) for a in self.agents if a in last_seen}
-        for agent, found in wrong_rewards(given):
-            raise self._wrong(agent, found)
-        rewards = {agent: float(reward) for agent, reward in given.items()}
+        rewards = self._rewards({a: paid.get(a, 0.0) for a in self.agents if a in last_seen})
         observations.update({a: last_seen[a] for a in ended if a in last_seen and a not in seen})
         last_seen.update(observations)
         _set_all_flags(terminateds, truncateds, over=not self._there)
@@ -190,10 +192,26 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         identity: Transform = lambda observation: observation  # noqa: E731
         return {a: self._transforms.get(a, identity)(o) for a, o in observations.items()}
 
+    # The gate, through which all goes in every step: what is right must cost next to nothing.
+
+    def _actions_for_env(self, actions: dict[str, Any]) -> dict[str, Any]:
+        to_env = self._to_env
+        return {agent: to_env[agent](action) for agent, action in actions.items()}
+
     def _refuse_wrong_observations(self, observations: dict[str, Any]) -> None:
+        passes = self._passes
         for agent, observation in observations.items():
-            if found := self._checks[agent].find(observation):
+            if not passes[agent](observation) and (found := self._checks[agent].find(observation)):
                 raise self._wrong(agent, found)
+
+    def _rewards(self, paid: dict[str, Any]) -> dict[str, float]:
+        rewards = {}
+        for agent, reward in paid.items():
+            passes = reward.__class__ in PLAIN_NUMBERS and isfinite(reward)
+            if not passes and (found := wrong_reward(reward)):
+                raise self._wrong(agent, found)
+            rewards[agent] = float(reward)
+        return rewards
 
     def _wrong(self, agent: str, found: str) -> EnvError:
         return EnvError(
@@ -207,18 +225,14 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     def _present(self, observations: Mapping[str, Any]) -> list[str]:
         """Returns who is there in `env`, which has just returned `observations`."""
         present = list(self.env.agents)
-        for what, agents in (("agents", present), ("observations", observations)):
-            if not self._checks.keys() >= set(agents):
-                unknown = sorted(str(agent) for agent in agents if agent not in self._checks)
-                raise EnvError(
-                    f"{self._name()}: {what} hold {unknown}, and possible_agents are "
-                    f"{self.possible_agents}. List all that may ever be there."
-                )
+        if not (self._known.issuperset(present) and self._known.issuperset(observations)):
+            raise self._unknown(present, observations)
+        if not self._gone.isdisjoint(present):
+            raise self._returned(present)
         return present
 
-    def _refuse_endless_waiting(self) -> None:
-        waits = bool(self._there) and not self.acting_agents
-        self._steps_without_action = self._steps_without_action + 1 if waits else 0
+    def _wait(self) -> None:
+        self._steps_without_action += 1
         if self._steps_without_action > _MOST_STEPS_WITHOUT_ACTION:
             raise EnvError(
                 f"{self._name()}: {', '.join(self._there)} are there, and in "
@@ -226,12 +240,22 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
                 "nobody acted. Return one for each agent whose turn it is."
             )
 
-    def _refuse_returned(self, present: list[str]) -> None:
-        if returned := self._gone.intersection(present):
-            raise EnvError(
-                f"{self._name()}: {', '.join(sorted(returned))} came back "
-                "after it had left, which an RLlib episode cannot hold. Give it a new name."
-            )
+    def _unknown(self, present: list[str], observations: Mapping[str, Any]) -> EnvError:
+        what, agents = "agents", present
+        if self._known.issuperset(present):
+            what, agents = "observations", list(observations)
+        unknown = sorted(str(agent) for agent in agents if agent not in self._known)
+        return EnvError(
+            f"{self._name()}: {what} hold {unknown}, and possible_agents are "
+            f"{self.possible_agents}. List all that may ever be there."
+        )
+
+    def _returned(self, present: list[str]) -> EnvError:
+        returned = sorted(self._gone.intersection(present))
+        return EnvError(
+            f"{self._name()}: {', '.join(returned)} came back after it had left, which an RLlib "
+            "episode cannot hold. Give it a new name."
+        )
 
 
 def number_copies(envs: Iterable[ParallelMultiAgentEnv]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
 from operator import getitem
 from typing import Any
 
@@ -20,6 +19,9 @@ from empo_rllib.envs.encoding import grid_channels
 from empo_rllib.envs.observations import observation_problems, short
 from empo_rllib.envs.vector_env import ARRAY_SPACES, space_leaves
 
+#: Of which finite ones are rewards at first sight; `wrong_reward` knows the others.
+PLAIN_NUMBERS = frozenset({float, int, np.float32, np.float64})
+
 Path = tuple[Any, ...]
 
 
@@ -29,16 +31,22 @@ class ObservationCheck:
     Args:
         space: of the observations; its parts that are no arrays are not looked at.
         allow_infinite: infinity is a number like others.
+
+    Attributes:
+        passes: takes an observation. True: `find` finds nothing in it. False: ask `find`. It is
+            what a step can afford, and knows the usual forms of what is right.
     """
 
     def __init__(self, space: gym.Space, allow_infinite: bool) -> None:
         self._space = space
         self._allow_infinite = allow_infinite
         self._leaves = [
-            (path, leaf, _Leaf(leaf))
+            (path, leaf, _array_of(leaf))
             for path, leaf in space_leaves(space)
             if isinstance(leaf, ARRAY_SPACES)
         ]
+        alone = len(self._leaves) == 1 and self._leaves[0][0] == ()
+        self.passes = self._leaves[0][2].passes if alone else self._all_pass
 
     def find(self, observation: Any) -> str | None:
         """Returns a sentence about the first thing that is wrong; None if there is none."""
@@ -49,13 +57,23 @@ class ObservationCheck:
                 return _first_problem(self._space, observation, ())
             if not leaf.fits(value):
                 return _first_problem(space, value, path)
-            # A sum of squares is one fast pass, and finite only if all numbers are. It may
-            # overflow where they are.
-            if leaf.floats and not math.isfinite(np.vdot(value, value)):
+            if isinstance(leaf, _Floats):
                 found = self._describe(path, np.asarray(value))
                 if found is not None:
                     return found
         return None
+
+    def _all_pass(self, observation: Any) -> bool:
+        for path, _, leaf in self._leaves:
+            value = observation
+            try:
+                for key in path:
+                    value = value[key]
+            except (LookupError, TypeError):
+                return False
+            if not leaf.passes(value):
+                return False
+        return True
 
     def _describe(self, path: Path, leaf: np.ndarray) -> str | None:
         wrong = np.isnan(leaf) if self._allow_infinite else ~np.isfinite(leaf)
@@ -72,19 +90,13 @@ class ObservationCheck:
         return f"{text}. Set env.allow_infinite_observations: true to allow that."
 
 
-class _Leaf:
-    """What an array of one space must be like.
+class _Array:
+    """Whole numbers of any size, in an array of one shape."""
 
-    Attributes:
-        floats: whether it may hold NaN and infinity.
-    """
+    kinds = "biu"
 
     def __init__(self, space: gym.Space) -> None:
-        dtype = np.dtype(space.dtype)
-        self.floats = dtype.kind == "f"
         self._shape = space.shape or ()
-        self._kinds = "biuf" if self.floats else "biu"
-        self._bounds = _category_bounds(space)
 
     def fits(self, value: Any) -> bool:
         """Whether structure, shape, kind of numbers and categories are the space's."""
@@ -92,12 +104,82 @@ class _Leaf:
             if self._shape or not isinstance(value, int | float | np.generic):
                 return False
             value = np.asarray(value)
-        if value.shape != self._shape or value.dtype.kind not in self._kinds:
-            return False
-        if self._bounds is None:
-            return True
-        low, high = self._bounds
-        return bool(((value >= low) & (value <= high)).all())
+        return value.shape == self._shape and value.dtype.kind in self.kinds
+
+    def passes(self, value: Any) -> bool:
+        """See `ObservationCheck.passes`."""
+        return (
+            value.__class__ is np.ndarray
+            and value.shape == self._shape
+            and value.dtype.kind in self.kinds
+        )
+
+
+class _Floats(_Array):
+    """Numbers that may be NaN and infinite, which `fits` does not look at."""
+
+    kinds = "biuf"
+
+    def __init__(self, space: gym.Space) -> None:
+        super().__init__(space)
+        self._product = np.ndarray.dot if len(self._shape) == 1 else np.vdot
+
+    def passes(self, value: Any) -> bool:
+        """See `ObservationCheck.passes`."""
+        # A sum of squares is one fast pass, and finite only if all numbers are. It may overflow
+        # where they are.
+        return (
+            value.__class__ is np.ndarray
+            and value.shape == self._shape
+            and value.dtype.kind in "biuf"
+            and math.isfinite(self._product(value, value))
+        )
+
+
+class _Categories(_Array):
+    """Numbers of categories."""
+
+    def __init__(self, space: gym.Space, low: Any, high: Any) -> None:
+        super().__init__(space)
+        self._low, self._high = (np.array(bound, order="C") for bound in (low, high))
+        self._from_0 = not self._low.any()
+
+    def fits(self, value: Any) -> bool:
+        """See `_Array.fits`."""
+        return super().fits(value) and bool(np.all((value >= self._low) & (value <= self._high)))
+
+    def passes(self, value: Any) -> bool:
+        """See `ObservationCheck.passes`."""
+        # A search in bytes takes half the time of `any()`.
+        return (
+            value.__class__ is np.ndarray
+            and value.shape == self._shape
+            and value.dtype.kind in "biu"
+            and 1 not in (value > self._high).tobytes()
+            and (
+                (self._from_0 and value.dtype.kind == "u") or 1 not in (value < self._low).tobytes()
+            )
+        )
+
+
+class _Category(_Categories):
+    """The number of one category, which is often no array."""
+
+    def __init__(self, space: gym.Space, low: Any, high: Any) -> None:
+        super().__init__(space, low, high)
+        self._low, self._high = int(low), int(high)
+
+    def passes(self, value: Any) -> bool:
+        """See `ObservationCheck.passes`."""
+        whole = value.__class__ is int or value.__class__ is np.int64
+        return whole and self._low <= value <= self._high
+
+
+def _array_of(space: gym.Space) -> _Array:
+    bounds = _category_bounds(space)
+    if bounds is None:
+        return _Floats(space) if np.dtype(space.dtype).kind == "f" else _Array(space)
+    return (_Categories if space.shape else _Category)(space, *bounds)
 
 
 def _category_bounds(space: gym.Space) -> tuple[Any, Any] | None:
@@ -124,13 +206,11 @@ def _place(path: Path) -> str:
     return "".join(f"[{key!r}]" for key in path)
 
 
-def wrong_rewards(rewards: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields each agent whose reward is no finite number, with a sentence about it."""
-    for agent, reward in rewards.items():
-        if not is_number(reward):
-            yield agent, f"the reward is {short(reward)}, where one number is expected."
-        elif not math.isfinite(reward):
-            yield agent, f"the reward is {_name_of(reward)}."
+def wrong_reward(reward: Any) -> str | None:
+    """Returns a sentence about a reward that is no finite number; None if it is one."""
+    if not is_number(reward):
+        return f"the reward is {short(reward)}, where one number is expected."
+    return None if math.isfinite(reward) else f"the reward is {_name_of(reward)}."
 
 
 def is_number(value: Any) -> bool:

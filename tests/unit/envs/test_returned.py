@@ -163,7 +163,9 @@ def grid(top=3):
     ],
 )
 def test_what_would_be_learned_from_as_something_else_is_refused(space, seen, found):
-    assert found in ObservationCheck(space, allow_infinite=False).find(seen)
+    check = ObservationCheck(space, allow_infinite=False)
+    assert not check.passes(seen)
+    assert found in check.find(seen)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +183,33 @@ def test_what_would_be_learned_from_as_something_else_is_refused(space, seen, fo
 )
 def test_other_forms_of_the_same_are_accepted(space, seen):
     assert ObservationCheck(space, allow_infinite=False).find(seen) is None
+
+
+@pytest.mark.parametrize(
+    ("space", "seen"),
+    [
+        (spaces.Box(-1, 1, (2,)), np.zeros(2, np.float32)),
+        (spaces.Box(-1, 1, (2,)), np.zeros(2)),
+        (spaces.Box(-1, 1, (2, 3)), np.zeros((2, 3), np.float32)),
+        (spaces.Box(0, 255, (2, 2, 3), np.uint8), np.full((2, 2, 3), 255, np.uint8)),
+        (spaces.Discrete(3), 2),
+        (spaces.Discrete(3, start=-1), np.int64(-1)),
+        (spaces.MultiDiscrete([2, 3], start=[1, 0]), np.array([2, 0])),
+        (spaces.MultiBinary(2), np.array([0, 1], np.int8)),
+        (grid(), np.full((2, 2, 2), 1, np.uint8)),
+        (NESTED, {"image": np.zeros((2, 2), np.uint8), "parts": (2, np.zeros((2, 2)))}),
+    ],
+)
+def test_usual_observations_pass_at_first_sight(space, seen):
+    check = ObservationCheck(space, allow_infinite=False)
+    assert check.passes(seen)
+    assert check.find(seen) is None
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_do_not_pass_at_first_sight(number):
+    seen = {"image": np.zeros((2, 2), np.uint8), "parts": (2, np.array([[0, 0], [number, 0]]))}
+    assert not ObservationCheck(NESTED, allow_infinite=False).passes(seen)
 
 
 @pytest.mark.parametrize("wrong", [None, 0.5, np.zeros(3)])
