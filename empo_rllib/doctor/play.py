@@ -10,15 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from empo_rllib.doctor.episode import CheckedEpisode, RandomActions
 from empo_rllib.doctor.findings import Findings
 from empo_rllib.doctor.limits import Limits
 from empo_rllib.doctor.places import render_place
 from empo_rllib.doctor.spaces import check_spaces_kept, spaces_of
 from empo_rllib.doctor.subject import Subject
-from empo_rllib.envs.observations import arrays_of
+from empo_rllib.envs.constant import FirstSeen
 from empo_rllib.envs.step_limit import cut_limit
 
 _KEPT_OBSERVATIONS = 200
@@ -43,8 +41,7 @@ class Played:
     reset_s: list[float] = field(default_factory=list)
     observations: list[dict[str, Any]] = field(default_factory=list)
     seen_agents: set[str] = field(default_factory=set)
-    first_seen: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    varied: set[str] = field(default_factory=set)
+    first_seen: FirstSeen = field(default_factory=FirstSeen)
 
 
 def play(subject: Subject, limits: Limits, played: Played) -> None:
@@ -99,31 +96,11 @@ def _play_episode(
 
 
 def _watch(episode: CheckedEpisode, played: Played) -> None:
-    """Notes who is there, and whether what they see ever differs from what they saw first."""
+    """Notes who is there, and what they see."""
     played.seen_agents.update(episode.present)
     if len(played.observations) < _KEPT_OBSERVATIONS and episode.present:
         played.observations.append(copy.deepcopy(episode.observations))
-    for agent, seen in episode.observations.items():
-        if agent in played.varied:
-            continue
-        numbers = _numbers(seen)
-        first = played.first_seen.setdefault(agent, numbers)
-        if not _same(first, numbers):
-            played.varied.add(agent)
-
-
-def _numbers(seen: Any) -> list[np.ndarray]:
-    """Returns copies of an observation's arrays, and its plain numbers as one more."""
-    if isinstance(seen, dict):
-        return [array for part in seen.values() for array in _numbers(part)]
-    found = [array.copy() for array in arrays_of(seen)]
-    return found or [np.asarray(seen)]
-
-
-def _same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
-    return len(first) == len(second) and all(
-        np.array_equal(a, b) for a, b in zip(first, second, strict=True)
-    )
+    played.first_seen.look(episode.observations)
 
 
 def _check_ends(played: Played, endless_steps: int, findings: Findings) -> None:
@@ -148,11 +125,12 @@ def _check_returns(played: Played, findings: Findings) -> None:
 
 
 def _check_agents(subject: Subject, played: Played) -> None:
+    unchanged = played.first_seen.unchanged()
     for agent in subject.env.possible_agents:
         steps = f"in {played.env_steps:,} env steps"
         if agent not in played.seen_agents:
             subject.findings.add("agent-never-there", f"{agent} was never in agents {steps}")
-        elif agent in played.first_seen and agent not in played.varied and played.env_steps > 1:
+        elif agent in unchanged and played.env_steps > 1:
             seen = f"{agent} saw the same {steps}"
             subject.findings.add("observation-constant", seen)
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from empo_rllib.envs.constant import ConstantWatch
+from empo_rllib.envs.env_warnings import keep_warnings
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.slow_calls import watch
 from empo_rllib.errors import EnvError, TrialError
@@ -24,18 +26,22 @@ from empo_rllib.files import write_whole
 class ReportingEnv(ParallelMultiAgentEnv):
     """A `ParallelMultiAgentEnv` for RLlib's own env runner.
 
-    It leaves the traceback of its first error in a file, and refuses what RLlib's episodes would
-    take for something else.
+    It leaves the traceback of its first error in a file, warns of constant observations, and
+    refuses what RLlib's episodes would take for something else.
     """
 
     def __init__(self, error_file: Path, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._error_file = error_file
+        self._constant_watch = ConstantWatch()
+        keep_warnings(error_file.parent)
 
     def reset(self, **kwargs: Any) -> Any:
         """As `ParallelMultiAgentEnv.reset`."""
         with reporting_env_errors(self._error_file, "reset"):
-            return super().reset(**kwargs)
+            parts = super().reset(**kwargs)
+        self._constant_watch.look(parts[0])
+        return parts
 
     def step(self, action_dict: dict[str, Any]) -> Any:
         """As `ParallelMultiAgentEnv.step`."""
@@ -48,7 +54,8 @@ class ReportingEnv(ParallelMultiAgentEnv):
                     f"that had been there, and {', '.join(self._there)} joined. RLlib's episodes "
                     "end with that. PPO can play on: resources.sampler: python."
                 )
-            return parts
+        self._constant_watch.look(parts[0])
+        return parts
 
 
 @contextlib.contextmanager

@@ -207,7 +207,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     def _rewards(self, paid: dict[str, Any]) -> dict[str, float]:
         rewards = {}
         for agent, reward in paid.items():
-            passes = reward.__class__ in PLAIN_NUMBERS and isfinite(reward)
+            passes = type(reward) in PLAIN_NUMBERS and isfinite(reward)
             if not passes and (found := wrong_reward(reward)):
                 raise self._wrong(agent, found)
             rewards[agent] = float(reward)

@@ -141,7 +141,8 @@ class _Categories(_Array):
 
     def __init__(self, space: gym.Space, low: Any, high: Any) -> None:
         super().__init__(space)
-        self._low, self._high = (np.array(bound, order="C") for bound in (low, high))
+        self._low: Any = np.array(low, order="C")
+        self._high: Any = np.array(high, order="C")
         self._from_0 = not self._low.any()
 
     def fits(self, value: Any) -> bool:

@@ -10,6 +10,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.envs.env_warnings import read_warnings
 from empo_rllib.experiment import interrupt
 from empo_rllib.experiment.checkpoints import newest_checkpoint, scored_checkpoints
 from empo_rllib.experiment.metrics import is_settled
@@ -30,6 +31,7 @@ class Monitor(tune.Callback):
         self._result = result
         self._display = display
         self._written = 0.0
+        self._told: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to restore experiments; ours are never restored.
@@ -56,6 +58,7 @@ class Monitor(tune.Callback):
         entry.stop_reason = result["stop_reason"]
         entry.env_runner_hosts = result["env_runner_hosts"]
         self._display.update(entry.trial_id, result)
+        self._tell_warnings(entry.trial_id)
         if time.monotonic() - self._written > _WRITE_EVERY_S:
             self._write()
 
@@ -100,6 +103,13 @@ class Monitor(tune.Callback):
         """Settles what is still open and writes the final summary."""
         self._result.settle(interrupted)
         self._write()
+
+    def _tell_warnings(self, trial_id: str) -> None:
+        """Shows what the environments of a trial warn of, once for all trials."""
+        for text in read_warnings(Path(self._result.folder) / trial_id):
+            if text not in self._told:
+                self._told.add(text)
+                self._display.notice(f"warning: {text}")
 
     def _ended(self, entry: TrialSummary) -> None:
         interrupt.running_trials.discard(entry.trial_id)

@@ -30,6 +30,7 @@ from empo_rllib.algorithms.policies import Policy
 from empo_rllib.algorithms.setup import TrialSetup
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.env_errors import raise_env_error
+from empo_rllib.envs.env_warnings import warning_files
 from empo_rllib.envs.slow_calls import slow_call_reports
 from empo_rllib.errors import TrialError
 from empo_rllib.experiment.checkpoints import (
@@ -97,7 +98,11 @@ class ExperimentTrial(tune.Trainable):
         self._folder = task.folder
         self._folder.mkdir(parents=True, exist_ok=True)
         of_last_session = [self._folder / ERROR_FILE, self._folder / ENV_ERROR_FILE]
-        for path in (*of_last_session, *slow_call_reports(self._folder)):
+        for path in (
+            *of_last_session,
+            *slow_call_reports(self._folder),
+            *warning_files(self._folder),
+        ):
             path.unlink(missing_ok=True)
         with self._reporting_errors():
             self._build(task)

@@ -40,6 +40,7 @@ from empo_rllib.acting.actor import Actor
 from empo_rllib.acting.decision import actions_for_env
 from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.acting.view import policy_views
+from empo_rllib.envs.constant import ConstantWatch
 from empo_rllib.envs.env_errors import reporting_env_errors
 from empo_rllib.envs.vector_env import VectorEnv
 from empo_rllib.sampling.episode_window import SAMPLED_EPISODES, SampledEpisodes, numbers_of
@@ -79,6 +80,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
 
     def __init__(self, config: AlgorithmConfig, **kwargs: Any) -> None:
         self._rollouts: dict[str, Rollout] = {}
+        self._constant_watch = ConstantWatch()
         # In place of RLlib's seeding, which also calls torch.use_deterministic_algorithms where
         # torch is built without CUDA. Acting needs none of them, and that loads torch's compiler:
         # seconds of every start.
@@ -165,6 +167,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         fragment, finished = rollout.sample(
             num_steps, self.num_env_steps_sampled_lifetime, self._weights_seq_no
         )
+        self._watch_first_steps(fragment, rollout.envs.agents)
         acted = fragment.present.sum((0, 1)).tolist()
         self._log_steps(acted, rollout.envs, len(fragment), len(finished))
         self._log_seconds(rollout, num_steps)
@@ -172,6 +175,11 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         ended = [(env, t + 1, episode) for (t, env), episode in zip(ends, finished, strict=True)]
         self._log_episodes(rollout, num_steps, sum(acted), ended)
         return fragment
+
+    def _watch_first_steps(self, fragment: Fragment, agents: Sequence[str]) -> None:
+        watched = fragment.observations_in(0)
+        while not self._constant_watch.over and (seen := next(watched, None)) is not None:
+            self._constant_watch.look({agents[column]: seen[column] for column in seen})
 
     def _play(self, num_episodes: int, explore: bool) -> list[FinishedEpisode]:
         num_envs = min(num_episodes, self.config.num_envs_per_env_runner)

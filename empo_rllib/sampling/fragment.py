@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from empo_rllib.acting.view import PolicyView
@@ -55,6 +57,16 @@ class Fragment:
 
     def __len__(self) -> int:
         return int(self.rewards.shape[0] * self.rewards.shape[1])
+
+    def observations_in(self, env: int) -> Iterator[dict[int, list[np.ndarray]]]:
+        """Yields for each step in one of the envs the leaves that those who act see, by column."""
+        for t in range(len(self.rewards)):
+            yield {
+                column: [np.asarray(leaf[t, env, position]) for leaf in leaves]
+                for group, leaves in zip(self.groups, self.observations, strict=True)
+                for position, column in enumerate(group.columns)
+                if self.present[t, env, column]
+            }
 
     def env_steps(self) -> int:
         """T * N, as `MultiAgentEpisode.env_steps`."""

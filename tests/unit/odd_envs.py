@@ -97,3 +97,10 @@ class Fractions(Room):
 
     def render(self):
         return np.full((40, 60, 3), 0.5)
+
+
+class Black(Room):
+    """Its picture stays black."""
+
+    def _look(self):
+        return {agent: np.zeros(self.width, np.float32) for agent in self.possible_agents}

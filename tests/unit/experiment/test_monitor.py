@@ -114,6 +114,18 @@ def test_a_completed_trial_was_finished_interrupted_or_stopped_early(
     assert interrupt.running_trials == set()
 
 
+def test_warnings_of_environments_are_shown_once(run, display, tmp_path):
+    monitor, _ = run
+    for number in (0, 1):
+        for process in (7, 8):
+            path = tmp_path / f"trial_{number:05d}" / f"env_warnings_node_{process}.txt"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("agent_0 sees the same.\n" + "Layouts differ.\n" * (process == 8))
+        play(monitor, number)
+    play(monitor)
+    assert display.notices == ["warning: agent_0 sees the same.", "warning: Layouts differ."]
+
+
 def test_a_failure_that_is_tried_again_is_one_line(run, display, tmp_path):
     monitor, summary = run
     play(monitor)

@@ -17,6 +17,7 @@ from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.config.load import validate_config
+from empo_rllib.envs.env_warnings import read_warnings
 from empo_rllib.sampling.env_runner import FragmentEnvRunner
 from empo_rllib.sampling.episode_window import SAMPLED_EPISODES
 from empo_rllib.sampling.fragment import Fragment
@@ -304,3 +305,22 @@ def test_a_fragment_is_as_long_as_rllib_says(runner):
     (fragment,) = runner().sample()
     assert isinstance(fragment, Fragment)
     assert fragment.rewards.shape == (STEPS, 4, 3)
+
+
+@pytest.mark.parametrize(("env_id", "warns"), [("odd_envs:Black", True), ("CartPole-v1", False)])
+def test_constant_observations_are_warned_of_in_the_first_steps(tmp_path, env_id, warns):
+    config = validate_config(
+        {
+            "name": "run",
+            "env": {"id": env_id},
+            "algorithm": {"name": "PPO"},
+            "resources": {"num_envs_per_env_runner": 2},
+        }
+    )
+    built = build_algorithm_config(set_up_trial(config), env_error_file=tmp_path / "env_error.txt")
+    one = FragmentEnvRunner(config=built, worker_index=0)
+    for told in ([], ["the observations of a, b were"], ["the observations of a, b were"]):
+        one.sample(num_timesteps=80)  # 40 in each env
+        found = [text[:29] for text in read_warnings(tmp_path)]
+        assert found == (told if warns else [])
+    one.stop()
