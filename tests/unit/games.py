@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
@@ -103,8 +105,10 @@ class Game(ParallelEnv):
     """A game of `GAMES`, whatever its agents do. Agents have spaces of their own.
 
     Attributes:
-        asked: who was asked for an action, step by step, in all games so far.
+        acted: the actions of every step, in all games that any copy has played.
     """
+
+    acted: ClassVar[list[dict[str, int]]] = []
 
     metadata = {"name": "game"}
     render_mode = None
@@ -113,7 +117,6 @@ class Game(ParallelEnv):
         self.script = [m if isinstance(m, tuple) else (m, {}) for m in GAMES[game]]
         self.possible_agents = sorted({a for agents, _ in self.script for a in agents})
         self.agents = []
-        self.asked = []
         self._seen = {a: spaces.Box(-1e3, 1e3, (i + 1,)) for i, a in enumerate("abc")}
         self._acts = {a: spaces.Discrete(i + 2, start=i) for i, a in enumerate("abc")}
 
@@ -129,7 +132,7 @@ class Game(ParallelEnv):
 
     def step(self, actions):
         assert all(self._acts[agent].contains(action) for agent, action in actions.items())
-        self.asked.append(tuple(sorted(actions)))
+        self.acted.append(dict(actions))
         self.moment += 1
         before = self.agents
         notes = self.script[self.moment][1]
@@ -144,6 +147,9 @@ class Game(ParallelEnv):
             for kind in ("terminated", "truncated")
         ]
         return seen, rewards, *ends, {agent: {} for agent in seen}
+
+    def render(self):
+        return np.zeros((8, 8, 3), np.uint8)
 
     def _look(self, before):
         agents, notes = self.script[self.moment]
