@@ -22,12 +22,15 @@ from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.params import params_by_method
 from empo_rllib.config.sections import EnvConfig
 from empo_rllib.envs.env_errors import ReportingEnv, raise_env_error
+from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.python_envs import PythonEnvs
+from empo_rllib.envs.step_limit import cut_limit
 from empo_rllib.envs.vector_env import VectorEnv
 from empo_rllib.errors import ConfigError
 from empo_rllib.sampling.env_runner import FRAGMENT_SOURCE, FragmentEnvRunner, FragmentSource
 
 ENV_NAME = "empo_rllib"
+_IN_EVALUATION = "in_evaluation"
 
 
 def build_algorithm_config(
@@ -126,9 +129,12 @@ def _register_env(setup: TrialSetup, error_file: Path) -> str:
     return name
 
 
-def _make_env(setup: TrialSetup, error_file: Path, _: Any) -> ReportingEnv:
+def _make_env(setup: TrialSetup, error_file: Path, env_config: dict[str, Any]) -> ReportingEnv:
     options = adapter_options(setup.config, setup.policies)
-    return ReportingEnv(error_file, open_env(setup.config.env), **options)
+    env = ReportingEnv(error_file, open_env(setup.config.env), **options)
+    if env_config.get(_IN_EVALUATION):
+        env.episode_limit = cut_limit(env.env)
+    return env
 
 
 def _policy_for_agent(mapping: dict[str, str], agent_id: str, *args: Any, **kwargs: Any) -> str:
@@ -142,7 +148,11 @@ def _apply_sections(
     resources, evaluation = config.resources, config.evaluation
     # One env at a time: of the episodes that several end first, RLlib's own env runner
     # would take too many short ones.
-    evaluation_envs = {"num_envs_per_env_runner": 1} if setup.sampler.name == "rllib" else {}
+    evaluation_envs = (
+        {"num_envs_per_env_runner": 1, "env_config": {_IN_EVALUATION: True}}
+        if setup.sampler.name == "rllib"
+        else {}
+    )
     algorithm.env_runners(
         num_env_runners=resources.num_env_runners,
         num_envs_per_env_runner=resources.num_envs_per_env_runner,
@@ -186,9 +196,16 @@ def _apply_fast_path(algorithm: AlgorithmConfig, setup: TrialSetup, env_error_fi
     algorithm.learners(learner_class=pkgutil.resolve_name(str(learner)))
 
 
-def _make_vector_env(env: EnvConfig, sampler: str, num_envs: int) -> VectorEnv:
+def _make_vector_env(env: EnvConfig, sampler: str, num_envs: int, in_evaluation: bool) -> VectorEnv:
     if sampler == "batched":
         from empo_rllib.envs.batched.multigrid import BatchedMultiGrid
 
         return BatchedMultiGrid(functools.partial(open_env, env), num_envs)
-    return PythonEnvs(functools.partial(open_checked_env, env), num_envs)
+    return PythonEnvs(functools.partial(_open_env, env, in_evaluation), num_envs)
+
+
+def _open_env(env: EnvConfig, in_evaluation: bool) -> ParallelMultiAgentEnv:
+    opened = open_checked_env(env)
+    if in_evaluation:
+        opened.episode_limit = cut_limit(opened.env)
+    return opened

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from math import isfinite
 from typing import Any
@@ -14,6 +16,8 @@ from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.adapting import Transform, adapt_observation, agents_of
 from empo_rllib.envs.returned import PLAIN_NUMBERS, ObservationCheck, wrong_reward
 from empo_rllib.errors import EnvError
+
+_LOG = logging.getLogger(__name__)
 
 # More of them, one after the other, are no game by turns but an environment that forgets somebody.
 _MOST_STEPS_WITHOUT_ACTION = 1000
@@ -48,6 +52,8 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
 
     Attributes:
         copy_index: which of many copies this is; for error messages.
+        episode_limit: env steps after which an episode is cut, all that are there truncated; None:
+            the environment alone ends its episodes.
 
     Raises:
         EnvError: no `possible_agents`, an unknown agent in `agent_id_for`, an observation that
@@ -64,6 +70,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         super().__init__()
         self.env = env
         self.copy_index = 0
+        self.episode_limit: int | None = None
         self.metadata = dict(env.metadata)  # a copy, since RLlib's vector env writes into it
         self.render_mode = getattr(env, "render_mode", None)
         self.possible_agents = agents_of(env)
@@ -134,7 +141,11 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         """
         actions = self._actions_for_env(action_dict)
         seen, paid, terminations, truncations, infos = self.env.step(actions)
+        self._episode_step += 1
         there, present = self._there, self._present(seen)
+        if present and self._episode_step == self.episode_limit:
+            _warn_of_cut_episodes(self.episode_limit)
+            present, truncations = [], dict.fromkeys(there, True)
         terminateds, truncateds = _ends(there, present, terminations, truncations)
         ended = {a for a in there if terminateds[a] or truncateds[a]}
         joined = [a for a in present if a not in terminateds]
@@ -142,7 +153,6 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         self._there = [a for a in there if a not in ended] + joined
         self.agents = there + joined
 
-        self._episode_step += 1
         observations = {a: seen[a] for a in self.agents if a in seen}
         self._refuse_wrong_observations(observations)
         self.acting_agents = [a for a in self._there if a in observations]
@@ -275,6 +285,16 @@ def _ends(
         terminateds[agent] = terminated or (agent not in present and not truncated)
         truncateds[agent] = truncated
     return terminateds, truncateds
+
+
+@functools.cache
+def _warn_of_cut_episodes(limit: int) -> None:
+    """Says once in a process why episodes have this length."""
+    _LOG.warning(
+        "An episode of the evaluation in training did not end and was cut after %s env steps. Its "
+        "return counts as it was then.",
+        f"{limit:,}",
+    )
 
 
 def _set_all_flags(terminateds: dict, truncateds: dict, over: bool) -> None:

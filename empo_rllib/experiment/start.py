@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from empo_rllib import columns
+from empo_rllib.algorithms.overrides import check_overrides
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig, differences
 from empo_rllib.errors import RunError
@@ -115,6 +116,7 @@ def plan_unfinished(config: ExperimentConfig, result: ExperimentResult) -> list[
     continued = {trial.trial_id for trial in unfinished_trials(config, result)}
     for trial in planned:
         if trial.spec.trial_id in continued:
+            check_overrides(trial.setup)
             check_continues(trial, Path(result.folder) / trial.spec.trial_id)
     return planned
 

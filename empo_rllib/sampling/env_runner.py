@@ -57,13 +57,13 @@ class FragmentSource:
 
     Attributes:
         make_envs: makes a `VectorEnv` of so many copies, with observations as the environment
-            gives them.
+            gives them; for evaluation (True), endless episodes are cut.
         agents: the agents of each policy.
         with_agent_id: the policies that also see which agent they act for.
         env_error_file: where an environment that raises leaves its traceback.
     """
 
-    make_envs: Callable[[int], VectorEnv]
+    make_envs: Callable[[int, bool], VectorEnv]
     agents: Mapping[str, tuple[str, ...]]
     with_agent_id: frozenset[str]
     env_error_file: Path
@@ -203,7 +203,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
             return rollout
         self._close_rollout(purpose)
         with reporting_env_errors(self._source.env_error_file, "reset"):
-            envs = self._source.make_envs(num_envs)
+            envs = self._source.make_envs(num_envs, purpose == "evaluate")
             envs.reset(seed=self._seed)
         for_env = partial(actions_for_env, normalize=self.config.normalize_actions)
         actors = self._actors(envs, explore)

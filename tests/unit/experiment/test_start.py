@@ -311,3 +311,14 @@ def test_a_space_that_changed_since_the_checkpoint_is_refused(
         caught.value
     )
     assert files() == before
+
+
+def test_parameters_of_single_policies_are_checked_on_resume_too(write_run, tmp_path, files):
+    folder = write_run(tmp_path / "run", env={"id": "odd_envs:Room"}, storage_path=str(tmp_path))
+    own = "algorithm.params.algorithm_config_overrides_per_module={a: {gamma: 0.5}}"
+    config = load_config(folder / CONFIG_FILE, [own])
+    (folder / CONFIG_FILE).write_text(config.to_yaml())
+    before = files()
+    with pytest.raises(ConfigError, match=r"gamma = 0.5 cannot differ by policy where .* is rllib"):
+        tuner.run(load_config(folder / CONFIG_FILE, ["resources.sampler=rllib"]), resume=True)
+    assert files() == before

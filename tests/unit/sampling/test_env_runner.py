@@ -14,9 +14,11 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from empo_rllib.acting.episodes import FinishedEpisode
+from empo_rllib.algorithms import builder
 from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.config.load import validate_config
+from empo_rllib.envs import multi_agent_env
 from empo_rllib.envs.env_warnings import read_warnings
 from empo_rllib.sampling.env_runner import FragmentEnvRunner
 from empo_rllib.sampling.episode_window import SAMPLED_EPISODES
@@ -323,4 +325,30 @@ def test_constant_observations_are_warned_of_in_the_first_steps(tmp_path, env_id
         one.sample(num_timesteps=80)  # 40 in each env
         found = [text[:29] for text in read_warnings(tmp_path)]
         assert found == (told if warns else [])
+    one.stop()
+
+
+@pytest.mark.parametrize("sampler", ["python", "rllib"])
+@pytest.mark.parametrize(("env_id", "length"), [("odd_envs:Endless", 30), ("odd_envs:Room", 5)])
+def test_the_evaluation_in_training_cuts_endless_episodes(
+    tmp_path, monkeypatch, sampler, env_id, length
+):
+    monkeypatch.setattr(builder, "cut_limit", lambda env: 30)
+    config = validate_config(
+        {
+            "name": "run",
+            "env": {"id": env_id},
+            "algorithm": {"name": "PPO"},
+            "evaluation": {"interval": 1},
+            "resources": {"sampler": sampler, "num_envs_per_env_runner": 2},
+        }
+    )
+    built = build_algorithm_config(set_up_trial(config), env_error_file=tmp_path / "env_error.txt")
+    multi_agent_env._warn_of_cut_episodes.cache_clear()
+    evaluation = built.get_evaluation_config_object()
+    one = (built.env_runner_cls or MultiAgentEnvRunner)(config=evaluation, worker_index=0)
+    episodes = one.sample(num_episodes=3)
+    assert [episode.env_steps() for episode in episodes] == [length] * 3
+    told = [text for text in read_warnings(tmp_path) if "was cut after 30 env steps" in text]
+    assert len(told) == (length == 30)
     one.stop()
