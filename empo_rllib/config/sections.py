@@ -104,7 +104,9 @@ class AlgorithmConfig(Section):
         "each may be a search space",
     )
     callbacks: list[ClassPath] = Field(
-        default=[], description="RLlibCallback classes as package.module:Class"
+        default=[],
+        description="subclasses of empo_rllib.SampleCallback or of RLlib's RLlibCallback, as "
+        "package.module:Class; what they log are columns custom/<name>",
     )
 
     @field_validator("params")
