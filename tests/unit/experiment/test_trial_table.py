@@ -214,6 +214,11 @@ def test_what_varies_has_short_names_unless_two_end_alike(trial):
     }
 
 
+def test_algorithms_are_not_called_names(trial):
+    trials = [trial(i, params={"algorithm.name": name}) for i, name in enumerate(["PPO", "DQN"])]
+    assert describe_params(trials)["trial_00001"]["algorithm"] == "DQN"
+
+
 def test_a_trial_alone_varies_nothing(trial):
     assert describe_params([trial(0, params={"algorithm.params.lr": 0.1})]) == {"trial_00000": {}}
 
