@@ -91,13 +91,11 @@ def check_params_of_all(algorithms: Sequence[str], params: Mapping[str, Any]) ->
         algorithms: what `algorithm.name` may be.
         params: of every one of them.
     """
-    problems = [
-        Problem((name,), params[name], rule)
-        for name in params
-        if (rule := _not_of_all(algorithms, name))
-    ]
-    left_out = {problem.path[0] for problem in problems}
-    common = {name: value for name, value in params.items() if name not in left_out}
+    if len(algorithms) == 1:
+        return check_params(algorithms[0], params)
+    rules = {name: _not_of_all(algorithms, name) for name in params}
+    problems = [Problem((name,), params[name], rule) for name, rule in rules.items() if rule]
+    common = {name: value for name, value in params.items() if not rules[name]}
     found = {algorithm: check_params(algorithm, common) for algorithm in algorithms}
     for algorithm, own in found.items():
         for problem in own:
@@ -108,11 +106,13 @@ def check_params_of_all(algorithms: Sequence[str], params: Mapping[str, Any]) ->
 
 
 def _not_of_all(algorithms: Sequence[str], name: str) -> str | None:
-    """Returns the rule that a parameter breaks which only some of the algorithms have."""
+    """Returns the rule that a parameter breaks which not all of the algorithms have."""
     having = [algorithm for algorithm in algorithms if name in known_params(algorithm)]
     lacking = [algorithm for algorithm in algorithms if algorithm not in having]
-    if not having or not lacking:
+    if not lacking:
         return None
+    if not having:
+        return _unknown(lacking[0], name)
     return (
         f" is a parameter of {', '.join(having)} and not of {', '.join(lacking)}, and "
         "algorithm.name may be all of them.\n    Remove it, or use a file for each algorithm."

@@ -196,7 +196,7 @@ def _validate(value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> 
         key = str(next(iter(value), ""))
         raise broken_rule(
             f" is not a search space, which has one key of {', '.join(SEARCH_KINDS)}."
-            f"{nearest(key, SEARCH_KINDS)}"
+            f"{nearest('grid_search' if key == 'grid' else key, SEARCH_KINDS)}"
         )
     return handler(value)
 

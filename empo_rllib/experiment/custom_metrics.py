@@ -14,6 +14,7 @@ from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
 
 from empo_rllib import columns
+from empo_rllib.experiment.metrics import evaluation_of
 from empo_rllib.sampling.episode_window import SAMPLED_EPISODES
 
 # What RLlib, Tune and this package log themselves (Ray 2.60), beside throughputs of the same names.
@@ -47,12 +48,11 @@ def custom_metrics(
         Numbers by column, and the columns whose values are not numbers. Like RLlib's NaN, which
         means that nothing was logged in this iteration, infinity is left out.
     """
-    evaluated = result.get("evaluation", {}).get("env_runners", {})
     logged = [
         *_values(_own(result.get("env_runners", {})), columns.CUSTOM),
         *_values(_own(result), columns.CUSTOM),
         *_values(_logged_since(metrics), columns.CUSTOM),
-        *_values(_own(evaluated), columns.EVALUATION + columns.CUSTOM),
+        *_values(_own(evaluation_of(result)), columns.EVALUATION + columns.CUSTOM),
     ]
     numbers = {
         column: float(value)

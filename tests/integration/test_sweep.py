@@ -101,5 +101,6 @@ def test_algorithms_are_compared_in_one_file(place, cluster):
     assert [group["params"] for group in summary["groups"]] == names
     assert cluster.tune(place, "--config", file, "--resume").check()
     evaluated = place.type("evaluate", "results/algorithms", "--episodes", 2).check().stdout
-    assert "algorithm PPO" in evaluated
-    assert "algorithm DQN" in evaluated
+    for number, name in enumerate(["PPO", "DQN"]):
+        assert f"trial_0000{number}: algorithm" in evaluated
+        assert name in evaluated

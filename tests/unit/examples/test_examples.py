@@ -136,6 +136,11 @@ def test_the_callback_logs_what_agents_that_were_there_did():
     assert logged == {"forward_share": [2 / 3, 2 / 3], "longest_episode": [9]}
 
 
+def test_the_guide_shows_the_callback_as_it_is():
+    guide = (ROOT / "docs/howto/metrics.md").read_text()
+    assert f"```py\n{inspect.getsource(ForwardShare)}```" in guide
+
+
 def test_the_network_has_a_logit_for_each_action_and_learns_its_embeddings():
     view, kinds = spaces.Box(0, 10, (7, 7, 3), np.uint8), np.array([11, 6, 4])
     module = CellEmbeddings(

@@ -127,3 +127,8 @@ def test_a_nan_of_the_algorithm_does_not_hide_the_env_runners_value(logger):
 def test_names_are_as_tensorboard_has_them(logger):
     found, _ = columns_of(logger, {"my metric\n(%)": 1.0, "pct": {50: 2.0}})
     assert found == {"custom/my_metric____": 1.0, "custom/pct/50": 2.0}
+
+
+def test_what_an_evaluation_logged_is_not_repeated_in_the_next_row(logger):
+    repeated = {"evaluation": {"env_runners": {"mine": 3.0}}}
+    assert custom_metrics({**OF_RLLIB, **repeated}, logger) == ({}, [])
