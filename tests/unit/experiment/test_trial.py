@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 from ray.rllib.utils.actor_manager import RemoteCallResults
+from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 
 from empo_rllib.config.sections import CheckpointConfig
 from empo_rllib.errors import TrialError
