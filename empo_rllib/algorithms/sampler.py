@@ -103,9 +103,10 @@ def _check_callbacks(config: ExperimentConfig, reason: str) -> None:
     for callback in user_callbacks(config):
         from empo_rllib.sampling.callback import SampleCallback
 
-        if not issubclass(callback, SampleCallback):
-            continue
-        if callback.on_sample is not SampleCallback.on_sample:
+        if (
+            issubclass(callback, SampleCallback)
+            and callback.on_sample is not SampleCallback.on_sample
+        ):
             raise ConfigError(
                 f"algorithm.callbacks: {callback.__name__}.on_sample needs the sampler batched or "
                 f"python, and this trial gets rllib: {reason}. Change that, or remove the callback."

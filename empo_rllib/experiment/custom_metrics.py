@@ -91,13 +91,11 @@ def _values(logged: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]
 
 def _is_number(value: Any) -> bool:
     """Whether a value is one number, of Python, numpy or torch."""
-    if isinstance(value, str) or np.ndim(value):
-        return False
     try:
         float(value)
+        return not isinstance(value, str) and np.ndim(value) == 0
     except (TypeError, ValueError):
         return False
-    return True
 
 
 def _is_empty(value: Any) -> bool:

@@ -61,8 +61,8 @@ class SampleCallback(RLlibCallback):
     ) -> None:
         """Is called after each sampling for training, before the policies learn from it.
 
-        `metrics_logger.log_value("my_metric", value, window=1)` records the value as the column
-        `custom/my_metric` of `progress.csv`.
+        `metrics_logger.log_value("my_metric", value, reduce="mean")` records the mean of an
+        iteration's values as the column `custom/my_metric` of `progress.csv`.
 
         Args:
             fragment: T steps of N envs, in arrays [T, N, A]. Training learns from these arrays: do

@@ -107,7 +107,9 @@ def test_numbers_of_every_kind_are_recorded(logger, value):
     assert columns_of(logger, {"mine": value}) == ({"custom/mine": 1.0}, [])
 
 
-@pytest.mark.parametrize("value", ["text", [1.0, 2.0], np.ones(2), torch.ones(2), object()])
+@pytest.mark.parametrize(
+    "value", ["1", [1.0, 2.0], [[1.0], [2.0, 3.0]], np.ones(1), torch.ones(2), object()]
+)
 def test_what_is_no_number_is_ignored_by_name(logger, value):
     assert columns_of(logger, {"mine": value}, {"mine": value}) == (
         {},
