@@ -87,12 +87,12 @@ def test_algorithms_are_compared_in_one_file(place, cluster):
         "name": {"grid_search": ["PPO", "DQN"]},
         "params": {
             "train_batch_size_per_learner": 128,
-            "min_sample_timesteps_per_iteration": 200,
+            "min_sample_timesteps_per_iteration": 100,
             "minibatch_size": None,
             "num_epochs": None,
         },
     }
-    file = place.write_experiment(name="algorithms", algorithm=algorithm)
+    file = place.write_experiment(name="algorithms", algorithm=algorithm, stop={"env_steps": 200})
     cluster.tune(place, "--config", file).check()
     summary = place.run("algorithms").summary
     assert summary["sampler"] == "batched, rllib"
