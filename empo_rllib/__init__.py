@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from empo_rllib.envs.registry import make_env, register_envs
     from empo_rllib.experiment.tuner import run
     from empo_rllib.results.evaluate import evaluate
+    from empo_rllib.sampling.callback import SampleCallback
 
 _HOMES = {
+    "SampleCallback": "empo_rllib.sampling.callback",
     "evaluate": "empo_rllib.results.evaluate",
     "load_bundle": "empo_rllib.bundle",
     "load_config": "empo_rllib.config.load",
@@ -26,7 +28,15 @@ _HOMES = {
     "run": "empo_rllib.experiment.tuner",
 }
 
-__all__ = ["evaluate", "load_bundle", "load_config", "make_env", "register_envs", "run"]
+__all__ = [
+    "SampleCallback",
+    "evaluate",
+    "load_bundle",
+    "load_config",
+    "make_env",
+    "register_envs",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,3 +20,5 @@ POLICY_RETURN_MEAN = "policy_return_mean/"
 AGENT_RETURN_MEAN = "agent_return_mean/"
 EVALUATION = "evaluation/"
 LEARNER = "learner/"
+# What callbacks of the user's log, under the names that they give it.
+CUSTOM = "custom/"

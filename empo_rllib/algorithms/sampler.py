@@ -36,6 +36,11 @@ _STOCK_PARAMS = (
     "torch_compile_worker",
     "use_env_runner_state_server",
 )
+# docs/benchmarks.md, with 8 envs on the same cores.
+_COST_OF_RLLIB = (
+    "sampling and learning are 5 to 15 times slower with them. on_train_result and "
+    "empo_rllib.SampleCallback keep the fast path"
+)
 # Callbacks that are handed RLlib's envs or episodes, which the fast path does not play in or make.
 _RLLIB_CALLBACKS = (
     "on_environment_created",
@@ -65,8 +70,15 @@ def choose_sampler(config: ExperimentConfig, policies: Mapping[str, Policy], env
 
     Raises:
         ConfigError: `resources.sampler` asks for one that does not fit, or a class of the user's
-            cannot be imported or built.
+            cannot be imported or built, or needs another sampler.
     """
+    sampler = _choose(config, policies, env)
+    if sampler.name == "rllib":
+        _check_callbacks(config, sampler.reason)
+    return sampler
+
+
+def _choose(config: ExperimentConfig, policies: Mapping[str, Policy], env: Any) -> Sampler:
     asked = config.resources.sampler
     if asked == "rllib":
         return Sampler("rllib", "as asked for")
@@ -84,6 +96,21 @@ def choose_sampler(config: ExperimentConfig, policies: Mapping[str, Policy], env
     if asked == "batched":
         raise _does_not_fit(asked, not_batched, "python, rllib or auto")
     return Sampler("python", not_batched)
+
+
+def _check_callbacks(config: ExperimentConfig, reason: str) -> None:
+    """Refuses callbacks that the sampler `rllib` would never call."""
+    for callback in user_callbacks(config):
+        from empo_rllib.sampling.callback import SampleCallback
+
+        if (
+            issubclass(callback, SampleCallback)
+            and callback.on_sample is not SampleCallback.on_sample
+        ):
+            raise ConfigError(
+                f"algorithm.callbacks: {callback.__name__}.on_sample needs the sampler batched or "
+                f"python, and this trial gets rllib: {reason}. Change that, or remove the callback."
+            )
 
 
 def _does_not_fit(asked: str, reason: str, others: str) -> ConfigError:
@@ -120,7 +147,10 @@ def _reasons_in_callbacks(config: ExperimentConfig) -> Iterator[str]:
 
         for method in _RLLIB_CALLBACKS:
             if getattr(callback, method) is not getattr(RLlibCallback, method):
-                yield f"the callback {callback.__name__}.{method} wants RLlib's envs and episodes"
+                yield (
+                    f"the callback {callback.__name__}.{method} needs RLlib's envs and episodes: "
+                    f"{_COST_OF_RLLIB}"
+                )
 
 
 def _reasons_in_own_networks(

@@ -15,7 +15,7 @@ from empo_rllib.config.algorithms import OTHER_NAMES as OTHER_ALGORITHMS
 from empo_rllib.config.param_limits import OTHER_NAMES as OTHER_KEYS
 from empo_rllib.config.params import known_params
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.search_space import is_search_space
+from empo_rllib.config.search_space import SEARCHABLE, is_search_space
 from empo_rllib.errors import nearest
 
 Location = tuple[str | int, ...]
@@ -80,7 +80,7 @@ def _sentence(location: Location, details: Mapping[str, Any], data: Mapping[str,
         key, value = closed
         return (
             f"{key} = {_shown(value)} must not be a search space: only seed, env.kwargs, "
-            "algorithm.params and model may be searched."
+            "algorithm.name, algorithm.params and model may be searched."
         )
     return f"{key} = {_shown(details['input'])}{_rule(location, details)}"
 
@@ -108,10 +108,7 @@ def _rule(location: Location, details: Mapping[str, Any]) -> str:
 
 def _search_space_above(location: Location, data: Any) -> tuple[str, Any] | None:
     """Returns the closed key under which a search space stands, with the space."""
-    if location[:1] in (("seed",), ("model",)) or location[:2] in (
-        ("env", "kwargs"),
-        ("algorithm", "params"),
-    ):
+    if any(location[: len(root)] == root for root in SEARCHABLE):
         return None
     for depth, part in enumerate(location):
         data = data.get(part) if isinstance(data, Mapping) else None

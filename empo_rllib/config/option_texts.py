@@ -90,13 +90,15 @@ PARAM_MEANINGS = {
 }
 
 BETWEEN_KEYS = """\
-A search space may stand in `seed`, in `algorithm.params`, in `model` and at any depth of
-`env.kwargs`. Grids are combined with each other, `tune.num_samples` times; each trial draws its
-other values anew. Every option is checked as if it stood there alone.
+A search space may stand in `seed`, `algorithm.name`, `algorithm.params` and `model`, and at any
+depth of `env.kwargs`. Grids are combined with each other, `tune.num_samples` times; each trial
+draws its other values anew. Every option is checked as if it stood there alone.
 
 ## Rules between keys
 
 - `stop` needs at least one limit: `stop.env_steps: null` alone would never end.
+- `algorithm.name: {grid_search: [PPO, DQN]}` compares algorithms in one file. `algorithm.params`
+  then holds only parameters that all of them have, with values that all of them accept.
 - `algorithm.params.minibatch_size` is at most `train_batch_size_per_learner`, RLlib's defaults
   included.
 - `tune.metric: evaluation/..` needs `evaluation.interval` of at least 1;

@@ -7,8 +7,8 @@ RLlib, and a contract test tells when it is out of date.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -24,6 +24,7 @@ from empo_rllib.config.search_space import (
     integral,
     is_number,
     is_search_space,
+    options_of,
     search_space_problem,
 )
 from empo_rllib.errors import nearest
@@ -83,6 +84,41 @@ def params_by_method(algorithm: str, params: Mapping[str, Any]) -> dict[str, dic
     return grouped
 
 
+def check_params_of_all(algorithms: Sequence[str], params: Mapping[str, Any]) -> list[Problem]:
+    """Returns everything that is wrong with `algorithm.params` for one of several algorithms.
+
+    Args:
+        algorithms: what `algorithm.name` may be.
+        params: of every one of them.
+    """
+    if len(algorithms) == 1:
+        return check_params(algorithms[0], params)
+    rules = {name: _not_of_all(algorithms, name) for name in params}
+    problems = [Problem((name,), params[name], rule) for name, rule in rules.items() if rule]
+    common = {name: value for name, value in params.items() if not rules[name]}
+    found = {algorithm: check_params(algorithm, common) for algorithm in algorithms}
+    for algorithm, own in found.items():
+        for problem in own:
+            is_of_all = all(problem in others for others in found.values())
+            whose = "" if is_of_all else f"\n    This is a rule for {algorithm}."
+            problems.append(replace(problem, rule=f"{problem.rule}{whose}"))
+    return problems
+
+
+def _not_of_all(algorithms: Sequence[str], name: str) -> str | None:
+    """Returns the rule that a parameter breaks which not all of the algorithms have."""
+    having = [algorithm for algorithm in algorithms if name in known_params(algorithm)]
+    lacking = [algorithm for algorithm in algorithms if algorithm not in having]
+    if not lacking:
+        return None
+    if not having:
+        return _unknown(lacking[0], name)
+    return (
+        f" is a parameter of {', '.join(having)} and not of {', '.join(lacking)}, and "
+        "algorithm.name may be all of them.\n    Remove it, or use a file for each algorithm."
+    )
+
+
 def check_params(algorithm: str, params: Mapping[str, Any]) -> list[Problem]:
     """Returns everything that is wrong with `algorithm.params`, paths relative to it."""
     known = known_params(algorithm)
@@ -100,13 +136,20 @@ def check_params(algorithm: str, params: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def normalize_params(algorithm: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns `params` with `4.0e3` as the integer 4000 where RLlib wants an integer."""
-    known = known_params(algorithm)
-    return {
-        name: value if "float" in known[name].kinds else integral(value)
-        for name, value in params.items()
+def normalize_params(algorithms: Sequence[str], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `params` with `4.0e3` as the integer 4000 where RLlib wants an integer.
+
+    Args:
+        algorithms: those that have all of them.
+        params: `algorithm.params`.
+    """
+    floats = {
+        name
+        for algorithm in algorithms
+        for name, param in known_params(algorithm).items()
+        if "float" in param.kinds
     }
+    return {name: value if name in floats else integral(value) for name, value in params.items()}
 
 
 def _unknown(algorithm: str, name: str) -> str:
@@ -140,9 +183,9 @@ def _check_value(name: str, value: Any, param: Param) -> list[Problem]:
 def _check_overrides(algorithm: str, overrides: Mapping[str, Any]) -> list[Problem]:
     """Checks the parameters of single policies; the policies' names are not known here."""
     problems = []
-    for options in _options(overrides):
+    for options in options_of(overrides):
         for policy, given in options.items():
-            for params in _options(given):
+            for params in options_of(given):
                 found = _check_params_of_policy(algorithm, params)
                 problems += [
                     Problem((OVERRIDES, str(policy), *each.path), each.value, each.rule)
@@ -159,11 +202,6 @@ def _check_params_of_policy(algorithm: str, params: Any) -> list[Problem]:
         for name, value in params.items()
         for problem in _check_override(algorithm, name, value)
     ]
-
-
-def _options(value: Any) -> list[Any]:
-    """Returns all values that a trial may have, or the extremes of a range."""
-    return candidates(value) if is_search_space(value) else [value]
 
 
 def _check_override(algorithm: str, name: str, value: Any) -> list[Problem]:
@@ -239,4 +277,4 @@ def _check_minibatch(known: Mapping[str, Param], params: Mapping[str, Any]) -> l
 def _sizes(name: str, known: Mapping[str, Param], params: Mapping[str, Any]) -> list[float]:
     """Returns every size that a trial may have; none where it is null or does not exist."""
     value: Any = params.get(name, known[name].default) if name in known else None
-    return [option for option in _options(value) if option is not None]
+    return [option for option in options_of(value) if option is not None]

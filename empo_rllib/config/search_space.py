@@ -1,6 +1,6 @@
 """Search spaces: values of the experiment file that each trial draws for itself.
 
-A value may be open in `seed`, `algorithm.params`, `model` and `env.kwargs`:
+A value may be open in `seed`, `algorithm.name`, `algorithm.params`, `model` and `env.kwargs`:
 
     {grid_search: [..]}     every option, in combination with every other grid
     {choice: [..]}          one of the options, at random
@@ -22,7 +22,13 @@ from empo_rllib.config.problems import Problem, broken_rule, raise_problems
 from empo_rllib.errors import nearest
 
 SEARCH_KINDS = ("grid_search", "choice", "uniform", "loguniform", "randint")
-SEARCHABLE = (("seed",), ("env", "kwargs"), ("algorithm", "params"), ("model",))
+SEARCHABLE = (
+    ("seed",),
+    ("env", "kwargs"),
+    ("algorithm", "name"),
+    ("algorithm", "params"),
+    ("model",),
+)
 NEEDS_INTEGERS = " draws fractions, which do not fit here: use randint or choice."
 
 Path = tuple[str, ...]
@@ -100,6 +106,11 @@ def candidates(space: Mapping[str, Any]) -> list[Any]:
     if kind == "randint":
         return [options[0], options[1] - 1]
     return [float(bound) for bound in options] if kind.endswith("uniform") else list(options)
+
+
+def options_of(value: Any) -> list[Any]:
+    """Returns all values that a trial may have, or the extremes of a range."""
+    return candidates(value) if is_search_space(value) else [value]
 
 
 def between(space: Mapping[str, Any]) -> list[float]:
@@ -185,7 +196,7 @@ def _validate(value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> 
         key = str(next(iter(value), ""))
         raise broken_rule(
             f" is not a search space, which has one key of {', '.join(SEARCH_KINDS)}."
-            f"{nearest(key, SEARCH_KINDS)}"
+            f"{nearest('grid_search' if key == 'grid' else key, SEARCH_KINDS)}"
         )
     return handler(value)
 

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from empo_rllib.config.algorithms import ALGORITHMS, AlgorithmName
+from empo_rllib.config.algorithms import AlgorithmName
 from empo_rllib.config.fields import (
     ClassPath,
     Count,
@@ -27,9 +27,14 @@ from empo_rllib.config.fields import (
     allow_also,
     word_or_section,
 )
-from empo_rllib.config.params import check_params, normalize_params
+from empo_rllib.config.params import check_params_of_all, normalize_params
 from empo_rllib.config.problems import broken_rule, raise_problems
-from empo_rllib.config.search_space import Searchable, check_open_mapping, is_number
+from empo_rllib.config.search_space import (
+    Searchable,
+    check_open_mapping,
+    is_number,
+    options_of,
+)
 
 
 class EnvConfig(Section):
@@ -97,24 +102,31 @@ Policies = Annotated[
 class AlgorithmConfig(Section):
     """The learning algorithm."""
 
-    name: AlgorithmName = Field(description="RLlib's algorithm")
+    name: Annotated[AlgorithmName, Searchable()] = Field(description="RLlib's algorithm")
     params: dict[str, Any] = Field(
         default={},
         description="parameters of RLlib's AlgorithmConfig; one not given keeps RLlib's default; "
         "each may be a search space",
     )
     callbacks: list[ClassPath] = Field(
-        default=[], description="RLlibCallback classes as package.module:Class"
+        default=[],
+        description="subclasses of empo_rllib.SampleCallback or of RLlib's RLlibCallback, as "
+        "package.module:Class; what they log are columns custom/<name>",
     )
 
     @field_validator("params")
     @classmethod
     def _check_params(cls, params: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        algorithm: str = info.data.get("name", "")
-        if algorithm not in ALGORITHMS:  # reported at algorithm.name
+        if "name" not in info.data:  # reported at algorithm.name
             return params
-        raise_problems(check_params(algorithm, params))
-        return normalize_params(algorithm, params)
+        algorithms = options_of(info.data["name"])
+        raise_problems(check_params_of_all(algorithms, params))
+        return normalize_params(algorithms, params)
+
+    @property
+    def names(self) -> list[str]:
+        """The algorithms that trials may have."""
+        return options_of(self.name)
 
 
 class ModelConfig(Section):

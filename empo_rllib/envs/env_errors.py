@@ -60,20 +60,25 @@ class ReportingEnv(ParallelMultiAgentEnv):
 
 @contextlib.contextmanager
 def reporting_env_errors(error_file: Path, method: str) -> Iterator[None]:
-    """Writes what an error says to `error_file`, unless one is there, and lets it pass.
-
-    A call that does not return is reported beside that file.
-    """
+    """Is `reporting_errors`; a call that does not return is reported beside that file."""
     watch.begin(error_file.parent, method)
+    try:
+        with reporting_errors(error_file, f"the environment raised in {method}()"):
+            yield
+    finally:
+        watch.end()
+
+
+@contextlib.contextmanager
+def reporting_errors(error_file: Path, what: str) -> Iterator[None]:
+    """Writes what an error says to `error_file`, unless one is there, and lets it pass."""
     try:
         yield
     except Exception as error:
         if not error_file.exists():
-            text = f"the environment raised in {method}():\n{traceback.format_exc()}"
+            text = f"{what}:\n{traceback.format_exc()}"
             write_whole(error_file, f"{error}\n" if isinstance(error, EnvError) else text)
         raise
-    finally:
-        watch.end()
 
 
 def raise_env_error(error_file: Path, **_: Any) -> None:

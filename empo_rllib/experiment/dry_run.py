@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from empo_rllib.algorithms.builder import build_algorithm_config, changed_settings
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment.cluster import local_resources
 from empo_rllib.experiment.plan import (
+    PlannedTrial,
     describe_samplers,
     num_gpus_per_learner,
     plan_trials,
@@ -24,7 +27,6 @@ def render_dry_run(config: ExperimentConfig) -> str:
     gpus = num_gpus_per_learner(config, available)
     needed = trial_resources(planned, gpus)
     first = planned[0].setup
-    settings = changed_settings(build_algorithm_config(first, gpus), config.algorithm.name)
     trials = [f"  {p.spec.trial_id}  seed {p.spec.seed}  {p.spec.params}" for p in planned]
     policies = [
         f"  {policy.name}: {', '.join(policy.agents)}{'' if policy.train else ' (frozen)'}"
@@ -35,10 +37,6 @@ def render_dry_run(config: ExperimentConfig) -> str:
         + ("" if needed.get(name, 0.0) <= amount else ": too little for a run here")
         for name, amount in available.items()
     ]
-    changed = [
-        f"  {key}: {_short(value)}  (default {_short(default)})"
-        for key, (default, value) in settings.items()
-    ]
     sampler, reason = describe_samplers(planned)
     sections = {
         "# resolved experiment": [config.to_yaml().rstrip()],
@@ -46,10 +44,26 @@ def render_dry_run(config: ExperimentConfig) -> str:
         f"# trials ({len(planned)})": trials,
         "# policies": policies,
         "# sampler": [f"  {sampler} ({reason})"],
-        f"# RLlib settings of {planned[0].spec.trial_id} that differ from its defaults": changed,
+        **_changed_settings(planned, gpus),
         "# resources": resources,
     }
     return "\n\n".join("\n".join([title, *lines]) for title, lines in sections.items())
+
+
+def _changed_settings(planned: Sequence[PlannedTrial], gpus: float) -> dict[str, list[str]]:
+    """Returns a section for the first trial of each algorithm."""
+    firsts: dict[str, PlannedTrial] = {}
+    for trial in planned:
+        firsts.setdefault(trial.setup.config.algorithm.name, trial)
+    sections = {}
+    for name, trial in firsts.items():
+        settings = changed_settings(build_algorithm_config(trial.setup, gpus), name)
+        title = f"# RLlib settings of {trial.spec.trial_id} that differ from its defaults"
+        sections[title] = [
+            f"  {key}: {_short(value)}  (default {_short(default)})"
+            for key, (default, value) in settings.items()
+        ]
+    return sections
 
 
 def _short(value: object) -> str:

@@ -113,7 +113,7 @@ def build_row(
         row |= means | {columns.WINDOW_IS_FULL: int(window.is_full)}
     evaluated = [
         episode
-        for sample in _sampled_episodes(result.get("evaluation", {}))
+        for sample in _sampled_episodes({"env_runners": evaluation_of(result)})
         for _, _, episode in sample.ended
     ]
     row |= {columns.EVALUATION + key: value for key, value in episode_columns(evaluated).items()}
@@ -138,6 +138,16 @@ def add_episodes(
     group = algorithm.env_runner_group
     healthy = group.healthy_env_runner_ids() if group.num_remote_env_runners() else [0]
     window.add(counters.training_iteration, _sampled_episodes(result), healthy)
+
+
+def evaluation_of(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns what env runners measured in an evaluation, if this iteration had one.
+
+    RLlib 2.60 repeats the numbers once, in the next iteration, without the number of env runners.
+    """
+    evaluation = result.get("evaluation", {})
+    evaluated: Mapping[str, Any] = evaluation.get("env_runners", {})
+    return evaluated if "num_healthy_workers" in evaluation else {}
 
 
 def _sampled_episodes(result: Mapping[str, Any]) -> list[SampledEpisodes]:

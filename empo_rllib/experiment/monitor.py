@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Monitor(tune.Callback):
         self._display = display
         self._written = 0.0
         self._told: set[str] = set()
+        self._ignored: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to restore experiments; ours are never restored.
@@ -57,6 +59,7 @@ class Monitor(tune.Callback):
         entry.is_settled = is_settled(self._config.tune.metric, result)
         entry.stop_reason = result["stop_reason"]
         entry.env_runner_hosts = result["env_runner_hosts"]
+        self._report_ignored(result["ignored_metrics"])
         self._display.update(entry.trial_id, result)
         self._tell_warnings(entry.trial_id)
         if time.monotonic() - self._written > _WRITE_EVERY_S:
@@ -92,6 +95,12 @@ class Monitor(tune.Callback):
         entry.status = "failed"
         entry.error = self._error_text(trial)
         self._ended(entry)
+
+    def _report_ignored(self, ignored: Sequence[str]) -> None:
+        """Prints once, for all trials, which metrics of the user's are not recorded."""
+        if new := [column for column in ignored if column not in self._ignored]:
+            self._ignored.update(new)
+            self._display.notice(f"not recorded, because it is not a number: {', '.join(new)}")
 
     def give_up(self, error: str) -> None:
         """Fails every trial that is not over: nothing can train it any more."""

@@ -172,7 +172,7 @@ def describe_experiment(config: ExperimentConfig) -> str:
     """Returns the first line: what is trained, and where its results will be."""
     count = len(sample_trials(config))
     return (
-        f"{config.name}: {config.algorithm.name} on {config.env.id}, "
+        f"{config.name}: {', '.join(config.algorithm.names)} on {config.env.id}, "
         f"{count} trial{'s' * (count > 1)}, results in {short_path(run_folder_of(config))}"
     )
 

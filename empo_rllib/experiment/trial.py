@@ -40,6 +40,7 @@ from empo_rllib.experiment.checkpoints import (
     read_episodes,
     write_checkpoint,
 )
+from empo_rllib.experiment.custom_metrics import custom_metrics
 from empo_rllib.experiment.finite import check_training
 from empo_rllib.experiment.metrics import (
     Counters,
@@ -122,6 +123,7 @@ class ExperimentTrial(tune.Trainable):
         self._saved_iteration = self._counters.training_iteration
         self._score_column = score_column(self._config)
         self._waited_s = 0.0
+        self._ignored_metrics: list[str] = []
         self._env_runner_hosts = env_runner_hosts(self._algorithm)
         self._progress = ProgressFile(
             self._folder,
@@ -152,6 +154,7 @@ class ExperimentTrial(tune.Trainable):
             **asdict(self._counters),
             **row,
             "env_runner_hosts": self._env_runner_hosts,
+            "ignored_metrics": self._ignored_metrics,
             "done": reason is not None,
             "stop_reason": reason or "",
         }
@@ -217,6 +220,9 @@ class ExperimentTrial(tune.Trainable):
         self._counters.advance(result, seconds)
         add_episodes(self._window, result, self._counters, self._algorithm)
         row = build_row(result, self._counters, self._window, seconds, new_env_steps)
+        if self._config.algorithm.callbacks:
+            logged, self._ignored_metrics = custom_metrics(result, self._algorithm.metrics)
+            row |= logged
         self._progress.append(row)
         self._metrics.emit(row, new_env_steps)
         return row

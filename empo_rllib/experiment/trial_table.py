@@ -46,6 +46,9 @@ _BAR_WIDTH = 8
 _NUMBER_WIDTH = 7
 _MAX_TEXT_WIDTH = 14
 _MAX_POLICIES = 4
+_MAX_CUSTOM = 4
+# Whose last part would say nothing.
+_NAMES = {"algorithm.name": "algorithm"}
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ class TrialTable:
                 else []
             ),
             *_policy_columns(newest),
+            *_custom_columns(newest),
             _Column("status", states, max([widest, *map(len, states)]), 0, "left"),
         ]
 
@@ -227,13 +231,19 @@ def _numbers(
 
 
 def _policy_columns(newest: Sequence[Mapping[str, float]]) -> list[_Column]:
-    prefix = columns.POLICY_RETURN_MEAN
-    keys = list(dict.fromkeys(key for row in newest for key in row if key.startswith(prefix)))
-    if len(keys) < 2:  # the return says the same
-        return []
+    found = _columns_of(columns.POLICY_RETURN_MEAN, newest, rank=3)
+    return found[:_MAX_POLICIES] if len(found) > 1 else []  # of one the return says the same
+
+
+def _custom_columns(newest: Sequence[Mapping[str, float]]) -> list[_Column]:
+    return _columns_of(columns.CUSTOM, newest, rank=5)[:_MAX_CUSTOM]
+
+
+def _columns_of(prefix: str, newest: Sequence[Mapping[str, float]], rank: int) -> list[_Column]:
+    keys = dict.fromkeys(key for row in newest for key in row if key.startswith(prefix))
     return [
-        _numbers(_short(key.removeprefix(prefix)), [row.get(key) for row in newest], rank=3)
-        for key in keys[:_MAX_POLICIES]
+        _numbers(_short(key.removeprefix(prefix)), [row.get(key) for row in newest], rank)
+        for key in keys
     ]
 
 
@@ -271,7 +281,7 @@ def _build_table(chosen: Iterable[_Column]) -> Table:
 
 def _short_names(keys: Iterable[str]) -> dict[str, str]:
     """Returns the last part of each key, or all of it where another one ends alike."""
-    last = {key: key.rpartition(".")[2] for key in keys}
+    last = {key: _NAMES.get(key, key.rpartition(".")[2]) for key in keys}
     counts = Counter(last.values())
     return {key: printable(end if counts[end] == 1 else key) for key, end in last.items()}
 

@@ -1,8 +1,8 @@
 """The env runner of the fast path: N envs step together, and what happens is kept in arrays.
 
 This module is the only one that leans on private parts of RLlib's `MultiAgentEnvRunner`
-(Ray 2.60): `_seed`, `_device`, `_weights_seq_no`, `_time_after_sampling`, `_log_env_steps` and
-`_metrics_num_env_steps_sampled`. A contract test checks them.
+(Ray 2.60): `_seed`, `_device`, `_callbacks`, `_weights_seq_no`, `_time_after_sampling`,
+`_log_env_steps` and `_metrics_num_env_steps_sampled`. A contract test checks them.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ from empo_rllib.acting.decision import actions_for_env
 from empo_rllib.acting.episodes import FinishedEpisode
 from empo_rllib.acting.view import policy_views
 from empo_rllib.envs.constant import ConstantWatch
-from empo_rllib.envs.env_errors import reporting_env_errors
+from empo_rllib.envs.env_errors import reporting_env_errors, reporting_errors
 from empo_rllib.envs.vector_env import VectorEnv
+from empo_rllib.sampling.callback import EpisodeArrays, SampleCallback
 from empo_rllib.sampling.episode_window import SAMPLED_EPISODES, SampledEpisodes, numbers_of
 from empo_rllib.sampling.fragment import Fragment
 from empo_rllib.sampling.rollout import Rollout, Seconds
@@ -60,7 +61,7 @@ class FragmentSource:
             gives them; for evaluation (True), endless episodes are cut.
         agents: the agents of each policy.
         with_agent_id: the policies that also see which agent they act for.
-        env_error_file: where an environment that raises leaves its traceback.
+        env_error_file: where an environment or a callback that raises leaves its traceback.
     """
 
     make_envs: Callable[[int, bool], VectorEnv]
@@ -174,12 +175,30 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         ends = fragment.final_index.tolist()
         ended = [(env, t + 1, episode) for (t, env), episode in zip(ends, finished, strict=True)]
         self._log_episodes(rollout, num_steps, sum(acted), ended)
+        self._call_back(fragment, rollout.envs.agents, finished)
         return fragment
 
     def _watch_first_steps(self, fragment: Fragment, agents: Sequence[str]) -> None:
         watched = fragment.observations_in(0)
         while not self._constant_watch.over and (seen := next(watched, None)) is not None:
             self._constant_watch.look({agents[column]: seen[column] for column in seen})
+
+    def _call_back(
+        self, fragment: Fragment, agents: Sequence[str], finished: Sequence[FinishedEpisode]
+    ) -> None:
+        callbacks = [one for one in self._callbacks if isinstance(one, SampleCallback)]
+        if not callbacks:
+            return
+        episodes = EpisodeArrays.of(agents, finished)
+        for callback in callbacks:
+            what = f"the callback {type(callback).__name__} raised in on_sample()"
+            with reporting_errors(self._source.env_error_file, what):
+                callback.on_sample(
+                    fragment=fragment,
+                    episodes=episodes,
+                    agents=tuple(agents),
+                    metrics_logger=self.metrics,
+                )
 
     def _play(self, num_episodes: int, explore: bool) -> list[FinishedEpisode]:
         num_envs = min(num_episodes, self.config.num_envs_per_env_runner)

@@ -105,7 +105,7 @@ MAY_IMPORT = {
     "tune": {"errors", "console", "command_line", "config", "experiment", "help_examples"},
     "cli": {"command_line", "commands", "help_examples", "tune", "version"},
     "__main__": {"cli"},
-    "__init__": {"bundle", "config", "envs", "experiment", "results", "version"},
+    "__init__": {"bundle", "config", "envs", "experiment", "results", "sampling", "version"},
 }
 
 # Who may import Ray or torch at import, itself or by way of others. The rest answers at once.
@@ -121,6 +121,7 @@ RAY_AT_IMPORT = (
     "algorithms/builder.py",
     "algorithms/callbacks.py",
     "algorithms/networks.py",
+    "experiment/custom_metrics.py",
     "experiment/dry_run.py",
     "experiment/interrupt.py",
     "experiment/monitor.py",

@@ -210,6 +210,7 @@ RUNNER_ATTRIBUTES = {
     "_seed": EnvRunner,
     "_metrics_num_env_steps_sampled": EnvRunner,
     "_device": MultiAgentEnvRunner,
+    "_callbacks": MultiAgentEnvRunner,
     "_weights_seq_no": MultiAgentEnvRunner,
     "_time_after_sampling": MultiAgentEnvRunner,
 }

@@ -199,6 +199,15 @@ def test_an_extended_run_has_one_curve(clone: Workplace) -> None:
     assert steps[-1] >= 150_000 // SCALE
 
 
+def test_a_metric_of_ones_own_is_recorded_on_the_fast_path(clone: Workplace) -> None:
+    run = clone.run("own-metric")
+    assert run.summary["sampler"] == "batched"
+    own = {key for key in run.trial().rows()[0] if key.startswith("custom/")}
+    assert own == {"custom/forward_share", "custom/longest_episode"}
+    assert all(0 < share < 1 for share in run.trial().column("custom/forward_share"))
+    assert own <= run.trial().scalars().keys()
+
+
 def test_a_frozen_partner_stays_as_it_was(clone: Workplace) -> None:
     tagger, frozen = (clone.run(name).trial().weights(-1, "tagger") for name in ("tag", "newcomer"))
     assert all((tagger[key] == frozen[key]).all() for key in tagger)

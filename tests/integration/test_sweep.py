@@ -80,3 +80,27 @@ def test_groups_join_the_seeds_of_each_grid_point(run):
         assert group["n"] == len(members) == 2
         assert group["mean"] == pytest.approx(sum(members) / 2)
         assert group["interval_95"][0] <= group["mean"] <= group["interval_95"][1]
+
+
+def test_algorithms_are_compared_in_one_file(place, cluster):
+    algorithm = {
+        "name": {"grid_search": ["PPO", "DQN"]},
+        "params": {
+            "train_batch_size_per_learner": 128,
+            "min_sample_timesteps_per_iteration": 100,
+            "minibatch_size": None,
+            "num_epochs": None,
+        },
+    }
+    file = place.write_experiment(name="algorithms", algorithm=algorithm, stop={"env_steps": 200})
+    cluster.tune(place, "--config", file).check()
+    summary = place.run("algorithms").summary
+    assert summary["sampler"] == "batched, rllib"
+    assert [trial["status"] for trial in summary["trials"]] == ["finished", "finished"]
+    names = [{"algorithm.name": "PPO"}, {"algorithm.name": "DQN"}]
+    assert [group["params"] for group in summary["groups"]] == names
+    assert cluster.tune(place, "--config", file, "--resume").check()
+    evaluated = place.type("evaluate", "results/algorithms", "--episodes", 2).check().stdout
+    for number, name in enumerate(["PPO", "DQN"]):
+        assert f"trial_0000{number}: algorithm" in evaluated
+        assert name in evaluated

@@ -116,3 +116,22 @@ def test_a_resolved_trial_has_no_search_space_left() -> None:
     assert resolved.model.kwargs == {"a": {"b": 1}}
     assert 1 <= resolved.env.kwargs["a.b"] <= 2
     assert config.env.kwargs == {"a.b": {"uniform": [1, 2]}}
+
+
+def test_each_trial_of_a_grid_of_algorithms_has_its_own() -> None:
+    algorithm = {
+        "name": {"grid_search": ["PPO", "APPO"]},
+        "params": {"lr": {"grid_search": [0.1, 0.2]}, "num_epochs": 2.0},
+    }
+    config = experiment(algorithm=algorithm)
+    trials = sample_trials(config)
+    assert [list(trial.params.values()) for trial in trials] == [
+        ["PPO", 0.1],
+        ["PPO", 0.2],
+        ["APPO", 0.1],
+        ["APPO", 0.2],
+    ]
+    resolved = [resolve_trial(config, trial).algorithm for trial in trials]
+    assert [one.name for one in resolved] == ["PPO", "PPO", "APPO", "APPO"]
+    assert resolved[3].params == {"lr": 0.2, "num_epochs": 2}
+    assert validate_config(config.to_dict()) == config

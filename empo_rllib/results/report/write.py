@@ -106,7 +106,7 @@ def _render(
         build_repeat(runs, played, crossplay, command),
     ]
     environments = list(dict.fromkeys(run.config.env.id for run in runs))
-    algorithms = list(dict.fromkeys(run.config.algorithm.name for run in runs))
+    algorithms = list(dict.fromkeys(name for run in runs for name in run.config.algorithm.names))
     num_trials = plural(sum(len(run.trials) for run in runs), "trial")
     subtitle = f"{', '.join(algorithms)} on {', '.join(environments)}, {num_trials}"
     return render_page(", ".join(run.label for run in runs), subtitle, sections)

@@ -16,6 +16,7 @@ from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import ConfigError
 from empo_rllib.learning.ppo.learner import FragmentPPOLearner
 from empo_rllib.rl_modules.actor_critic import ActorCritic
+from empo_rllib.sampling.callback import SampleCallback
 from empo_rllib.sampling.env_runner import FRAGMENT_SOURCE, FragmentEnvRunner
 
 from multigrid.core.world_object import Ball  # isort: skip
@@ -165,6 +166,64 @@ def test_what_only_rllib_can_do_is_left_to_it_and_told(experiment, own_code, sec
 def test_callbacks_that_need_no_episodes_stay_on_the_fast_path(experiment, own_code):
     own_code.WatchesResults = WatchesResults
     assert pick(experiment(callbacks=["own_code:WatchesResults"])).name == "python"
+
+
+class ReadsSamples(SampleCallback):
+    def on_sample(self, **kwargs):
+        pass
+
+
+class ReadsNothing(SampleCallback):
+    pass
+
+
+class ReadsBoth(ReadsSamples):
+    def on_episode_end(self, **kwargs):
+        pass
+
+
+def test_a_callback_that_reads_fragments_stays_on_the_fast_path(experiment, own_code):
+    own_code.ReadsSamples = ReadsSamples
+    assert pick(experiment(callbacks=["own_code:ReadsSamples"])).name == "python"
+    assert pick(multigrid(algorithm=callbacks_of(own_code, ReadsSamples))).name == "batched"
+
+
+def callbacks_of(own_code, callback):
+    own_code.Mine = callback
+    return {"name": "PPO", "callbacks": ["own_code:Mine"]}
+
+
+@pytest.mark.parametrize(
+    ("callback", "sections", "reason"),
+    [
+        (ReadsSamples, {"resources": {"sampler": "rllib"}}, "gets rllib: as asked for."),
+        (ReadsSamples, {"algorithm": "APPO"}, "gets rllib: the faster samplers train PPO, not"),
+        (ReadsBoth, {}, "gets rllib: the callback ReadsBoth.on_episode_end needs RLlib's"),
+    ],
+)
+def test_a_callback_that_would_never_be_called_is_refused(
+    experiment, own_code, callback, sections, reason
+):
+    setattr(own_code, callback.__name__, callback)
+    with pytest.raises(ConfigError) as caught:
+        pick(experiment(callbacks=[f"own_code:{callback.__name__}"], **sections))
+    assert str(caught.value).startswith(f"algorithm.callbacks: {callback.__name__}.on_sample needs")
+    assert reason in str(caught.value)
+
+
+def test_a_callback_that_reads_no_fragments_goes_with_every_sampler(experiment, own_code):
+    own_code.ReadsNothing = ReadsNothing
+    config = experiment(callbacks=["own_code:ReadsNothing"], resources={"sampler": "rllib"})
+    assert pick(config).name == "rllib"
+
+
+def test_the_reason_says_what_a_callback_costs_and_what_keeps_the_fast_path(experiment, own_code):
+    own_code.WatchesEpisodes = WatchesEpisodes
+    assert pick(experiment(callbacks=["own_code:WatchesEpisodes"])).reason == (
+        "the callback WatchesEpisodes.on_episode_step needs RLlib's envs and episodes: sampling "
+        "and learning are 5 to 15 times slower with them. on_train_result and "
+        "empo_rllib.SampleCallback keep the fast path"
+    )
 
 
 def test_a_dict_of_actions_is_left_to_rllib(experiment, own_code, walk_env):

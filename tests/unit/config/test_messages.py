@@ -149,6 +149,26 @@ MINIMAL = {"name": "run", "env": {"id": "CartPole-v1"}, "algorithm": {"name": "P
             id="wandb mode",
         ),
         pytest.param(
+            {"algorithm": {"name": {"grid_search": ["PPO", "APO"]}}},
+            ["algorithm.name = 'APO' must be one of PPO, APPO", "Did you mean 'APPO'?"],
+            id="unknown algorithm of a grid",
+        ),
+        pytest.param(
+            {"algorithm": {"name": {"grid": ["PPO", "APPO"]}}},
+            ["algorithm.name = ", "is not a search space", "Did you mean 'grid_search'?"],
+            id="unknown kind of search over algorithms",
+        ),
+        pytest.param(
+            {"algorithm": {"name": {"uniform": [0, 1]}}},
+            ["algorithm.name = 0.0 must be one of PPO, APPO"],
+            id="a range of algorithms",
+        ),
+        pytest.param(
+            {"algorithm": {"name": {"choice": ["PPO", "SAC"]}, "params": {"lr": 0.1}}},
+            ["algorithm.params.lr = 0.1 is a parameter of PPO and not of SAC", "Remove it"],
+            id="parameter of one algorithm of several",
+        ),
+        pytest.param(
             {"stop": {"env_steps": {"grid_search": [1, 2]}}},
             ["stop.env_steps = ", "must not be a search space", "only seed"],
             id="search space in the wrong place",

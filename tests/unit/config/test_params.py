@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from empo_rllib.config.algorithms import ALGORITHMS
-from empo_rllib.config.params import check_params, known_params, params_by_method
+from empo_rllib.config.params import (
+    check_params,
+    check_params_of_all,
+    known_params,
+    normalize_params,
+    params_by_method,
+)
 
 
 def rules(algorithm: str, **params: Any) -> str:
@@ -177,3 +183,41 @@ def test_params_are_grouped_by_the_method_that_takes_them() -> None:
         "env_runners": {"rollout_fragment_length": 10},
         "reporting": {"log_gradients": True},
     }
+
+
+# Several algorithms in one file
+
+
+def rules_of_all(*algorithms: str, **params: Any) -> list[str]:
+    problems = check_params_of_all(algorithms, params)
+    return [f"{'.'.join(one.path)} = {one.value}{one.rule}" for one in problems]
+
+
+def test_parameters_that_all_algorithms_have_are_accepted() -> None:
+    assert rules_of_all("PPO", "APPO", lr=1e-3, clip_param=0.2, num_epochs=2) == []
+    assert rules_of_all("PPO", "DQN", lr={"loguniform": [1e-4, 1e-3]}, gamma=0.9) == []
+
+
+def test_a_parameter_of_some_algorithms_is_refused_with_their_names() -> None:
+    assert rules_of_all("PPO", "DQN", "APPO", "SAC", clip_param=0.2, gamma=0.9) == [
+        "clip_param = 0.2 is a parameter of PPO, APPO and not of DQN, SAC, and algorithm.name may "
+        "be all of them.\n    Remove it, or use a file for each algorithm."
+    ]
+
+
+def test_a_value_that_one_algorithm_refuses_is_refused_with_its_name() -> None:
+    (problem,) = rules_of_all("PPO", "APPO", train_batch_size_per_learner=64)
+    assert problem.startswith("minibatch_size = 128 (RLlib's default) exceeds")
+    assert problem.endswith("\n    This is a rule for PPO.")
+
+
+@pytest.mark.parametrize("params", [{"lrr": 1}, {"lr": -1}])
+def test_of_a_mistake_for_all_algorithms_nothing_more_is_told(params: dict[str, Any]) -> None:
+    found = rules_of_all("PPO", "APPO", **params)
+    assert found[0] == rules("PPO", **params)
+    assert "This is a rule for" not in found[0]
+
+
+def test_a_number_becomes_an_integer_only_where_no_algorithm_takes_a_fraction() -> None:
+    found = normalize_params(["PPO", "APPO"], {"num_epochs": 4.0, "lr": 1.0})
+    assert [type(value) for value in found.values()] == [int, float]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import types
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from empo_rllib.envs.registry import make_env
 from examples.competitive import Tag
 from examples.custom_multigrid import TwoRooms
 from examples.custom_rl_module import CellEmbeddings
+from examples.own_metric import ForwardShare
 
 ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -115,6 +117,28 @@ def test_a_runner_that_gets_away_is_paid_until_the_game_is_cut_off():
     assert all(truncations.values())
     assert not any(terminations.values())
     assert infos["tagger"] == {"success": False}
+
+
+def test_the_callback_logs_what_agents_that_were_there_did():
+    logged = {}
+    fragment = types.SimpleNamespace(
+        actions=(np.array([[[2, 2], [0, 2]]]),),
+        present=np.array([[[True, False], [True, True]]]),
+    )
+    for lengths in ([], [7, 9]):
+        ForwardShare().on_sample(
+            fragment=fragment,
+            episodes=types.SimpleNamespace(lengths=np.array(lengths)),
+            metrics_logger=types.SimpleNamespace(
+                log_value=lambda name, value, reduce: logged.setdefault(name, []).append(value)
+            ),
+        )
+    assert logged == {"forward_share": [2 / 3, 2 / 3], "longest_episode": [9]}
+
+
+def test_the_guide_shows_the_callback_as_it_is():
+    guide = (ROOT / "docs/howto/metrics.md").read_text()
+    assert f"```py\n{inspect.getsource(ForwardShare)}```" in guide
 
 
 def test_the_network_has_a_logit_for_each_action_and_learns_its_embeddings():

@@ -71,3 +71,13 @@ def test_what_a_trial_needs_is_next_to_what_there_is(sections):
 def test_a_mistake_that_training_would_refuse_is_refused(experiment):
     with pytest.raises(ConfigError, match="Did you mean"):
         render_dry_run(experiment(env={"id": "MultiGrid-Empty-5x5-v1"}))
+
+
+def test_the_settings_of_each_algorithm_are_shown(experiment):
+    algorithm = {"name": {"grid_search": ["PPO", "DQN"]}, "params": {"gamma": 0.9}}
+    text = render_dry_run(experiment(algorithm=algorithm, tune={"num_samples": 2}))
+    ppo, dqn = (text.partition(f"# RLlib settings of trial_0000{i} that")[2] for i in (0, 1))
+    assert "  gamma: 0.9  (default 0.99)" in ppo.partition("\n\n")[0]
+    assert "  replay_buffer_config: " not in ppo.partition("\n\n")[0]
+    assert "  replay_buffer_config: " in dqn.partition("\n\n")[0]
+    assert "RLlib settings of trial_00002" not in text

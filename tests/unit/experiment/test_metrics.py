@@ -88,13 +88,14 @@ PPO_RESULT = {
         "agent_0": {"total_loss": 0.9220, "vf_explained_var": NAN},
     },
     "evaluation": {
+        "num_healthy_workers": 0,
         "env_runners": {
             "episode_return_mean": 0.9,
             # RLlib unpacks a list of one.
             "sampled_episodes": SampledEpisodes(
                 0, 0, 0, 0, 1, 0, [(0, 0, one) for one in EVALUATED]
             ),
-        }
+        },
     },
 }
 
@@ -337,3 +338,10 @@ def test_times_are_those_of_the_last_iteration_however_many_steps_it_had(rllib_m
 
 def test_what_did_not_happen_has_no_time(rllib_metrics):
     assert times_of(rllib_metrics) == {}
+
+
+def test_an_evaluation_is_in_the_row_of_its_own_iteration_only():
+    """RLlib repeats its numbers in the next one."""
+    repeated = {"env_runners": PPO_RESULT["evaluation"]["env_runners"]}
+    row = row_of({**PPO_RESULT, "evaluation": repeated})
+    assert not [key for key in row if key.startswith("evaluation/")]

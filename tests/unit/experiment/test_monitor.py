@@ -21,6 +21,7 @@ RESULT = {
     "success_rate": 0.75,
     "stop_reason": "",
     "env_runner_hosts": ["node-1"],
+    "ignored_metrics": [],
 }
 
 
@@ -201,3 +202,13 @@ def test_a_summary_that_cannot_be_written_is_told_and_the_trials_go_on(run, disp
     play(monitor)
     assert summary.trials[0].env_steps == 5000
     assert "No space left on device" in display.notices[0]
+
+
+def test_metrics_that_are_no_numbers_are_reported_once_for_all_trials(run, display):
+    monitor, _ = run
+    for number, ignored in ((0, ["custom/a"]), (0, ["custom/a", "custom/b"]), (1, ["custom/a"])):
+        play(monitor, number, ignored_metrics=ignored)
+    assert display.notices == [
+        "not recorded, because it is not a number: custom/a",
+        "not recorded, because it is not a number: custom/b",
+    ]

@@ -14,6 +14,7 @@ from empo_rllib.algorithms.setup import open_env
 from empo_rllib.errors import CheckpointError, ConfigError, EnvError, RunError
 from empo_rllib.experiment import plan as plan_module
 from empo_rllib.experiment.plan import (
+    describe_samplers,
     num_gpus_per_learner,
     plan_resumed_trials,
     plan_trials,
@@ -55,6 +56,26 @@ def test_each_environment_is_made_once_for_all_trials_that_train_in_it(experimen
     planned = plan_trials(experiment(env=grid, algorithm=GRID))
     assert [env.kwargs["sutton_barto_reward"] for env in made] == [True, False]
     assert [p.setup.config.env for p in planned] == [made[0], made[0], made[1], made[1]]
+
+
+def test_each_algorithm_has_its_own_sampler_and_resources(experiment):
+    algorithm = {"name": {"grid_search": ["PPO", "DQN", "APPO"]}, "params": {"lr": 1e-3}}
+    planned = plan_trials(experiment(algorithm=algorithm))
+    assert [p.setup.sampler.name for p in planned] == ["batched", "rllib", "rllib"]
+    assert [build_algorithm_config(p.setup).algo_class.__name__ for p in planned] == [
+        *("PPO", "DQN", "APPO")
+    ]
+    assert describe_samplers(planned) == (
+        "batched, rllib",
+        "MultiGrid with known step rules; the faster samplers train PPO, not DQN; the faster "
+        "samplers train PPO, not APPO",
+    )
+
+
+def test_a_network_setting_that_one_of_the_algorithms_ignores_is_refused(experiment):
+    algorithm = {"name": {"grid_search": ["PPO", "DQN"]}}
+    with pytest.raises(ConfigError, match="has no effect: DQN"):
+        plan_trials(experiment(algorithm=algorithm, model={"shared_trunk": True}))
 
 
 def test_a_metric_of_a_policy_that_there_is_not_is_refused(experiment):

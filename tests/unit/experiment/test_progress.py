@@ -86,6 +86,11 @@ def test_the_headline_says_what_runs_and_where_results_will_be(experiment):
     )
 
 
+def test_the_headline_names_all_algorithms(experiment):
+    config = experiment(algorithm={"name": {"grid_search": ["PPO", "DQN"]}})
+    assert describe_experiment(config).startswith("run: PPO, DQN on MultiGrid-Empty-5x5-v0, 2 tri")
+
+
 @pytest.mark.parametrize(
     ("asked", "gpus", "expected"),
     [

@@ -107,6 +107,18 @@ def test_a_resume_drops_the_rows_after_its_checkpoint(tmp_path):
     assert timestamps == sorted(timestamps)
 
 
+def test_a_column_that_first_appears_after_a_resume_is_there_from_the_first_row_on(tmp_path):
+    write(tmp_path, [1, 2], tensorboard=True)
+    progress = ProgressFile(tmp_path, 2, tensorboard=True)
+    progress.append(row(3, **{"custom/mine": 0.5}))
+    progress.close()
+    header, *rows = table(tmp_path)
+    assert [line[header.index("custom/mine")] for line in rows] == ["", "", "0.5"]
+    assert steps(tmp_path, "custom/mine") == [300]
+    write(tmp_path, [4], tensorboard=True, last_iteration=3)
+    assert [one.get("custom/mine") for one in read_progress(tmp_path)] == [None, None, 0.5, None]
+
+
 def test_the_rows_that_a_resume_keeps_stay_as_they_were(tmp_path):
     write(tmp_path, [1, 2, 3])
     before = table(tmp_path)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from ray.rllib.utils.actor_manager import RemoteCallResults
+from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 
 from empo_rllib.config.sections import CheckpointConfig
 from empo_rllib.errors import TrialError
@@ -53,7 +54,20 @@ class EvaluatedAlgorithm(ScriptedAlgorithm):
             return super().train()
         episode = EpisodeNumbers(4, {"a": 1.0}, {}, rate)
         sampled = SampledEpisodes(0, 0, 0, 4, 1, 4, [(0, 4, episode)])
-        return super().train() | {"evaluation": {"env_runners": {SAMPLED_EPISODES: sampled}}}
+        return super().train() | {
+            "evaluation": {"num_healthy_workers": 0, "env_runners": {SAMPLED_EPISODES: sampled}}
+        }
+
+
+class LoggingAlgorithm(ScriptedAlgorithm):
+    """Has callbacks that log a number and a text."""
+
+    metrics = MetricsLogger(root=True)
+
+    def train(self):
+        result = super().train()
+        result["env_runners"]["mine"] = 0.5
+        return {**result, "words": "hello"}
 
 
 @pytest.fixture
@@ -70,6 +84,7 @@ def scripted(experiment, tmp_path):
         trial._metrics = SimpleNamespace(emit=lambda *_: None)
         trial._saved_iteration, trial._waited_s, trial._env_runner_hosts = 0, 0.0, []
         trial._score_column = score_column(trial._config)
+        trial._ignored_metrics = []
         return trial
 
     return make
@@ -91,6 +106,18 @@ def test_an_iteration_without_env_steps_has_no_row_and_its_time_counts(scripted,
     assert [row["env_steps"] for row in rows] == [100, 200]
     assert [row["time_s"] for row in rows] == [10.0, 40.0]
     assert rows[1]["env_steps_per_s"] == pytest.approx(100 / 30)
+
+
+@pytest.mark.parametrize("callbacks", [[], ["own_code:Mine"]])
+def test_what_callbacks_log_is_in_the_row(scripted, experiment, tmp_path, callbacks):
+    trial = scripted()
+    trial._algorithm = LoggingAlgorithm(100)
+    trial._config = experiment(algorithm={"name": "PPO", "callbacks": callbacks})
+    trial._is_due = lambda _: False
+    reported = trial.step()
+    assert reported.get("custom/mine") == (0.5 if callbacks else None)
+    assert reported["ignored_metrics"] == (["custom/words"] if callbacks else [])
+    assert ("custom/mine" in read_progress(tmp_path)[0]) == bool(callbacks)
 
 
 def test_a_trial_without_any_env_step_reports_counters_of_zero(scripted):

@@ -214,5 +214,22 @@ def test_what_varies_has_short_names_unless_two_end_alike(trial):
     }
 
 
+def test_algorithms_are_not_called_names(trial):
+    trials = [trial(i, params={"algorithm.name": name}) for i, name in enumerate(["PPO", "DQN"])]
+    assert describe_params(trials)["trial_00001"]["algorithm"] == "DQN"
+
+
 def test_a_trial_alone_varies_nothing(trial):
     assert describe_params([trial(0, params={"algorithm.params.lr": 0.1})]) == {"trial_00000": {}}
+
+
+def test_metrics_of_the_users_come_last_and_are_left_out_first(sweep):
+    config, result, rows = sweep(1)
+    for row in rows.values():
+        row |= {"custom/forward_share": 0.25, "evaluation/custom/other": 1.0}
+    wide = screen((config, result, rows), 120).splitlines()
+    assert wide[0].split().index("forward_share") == wide[0].split().index("status") - 1
+    assert " 0.250 " in wide[1]
+    assert "other" not in wide[0]
+    narrow = screen((config, result, rows), 80)
+    assert narrow.splitlines()[-1] == "not shown in 80 columns: steps/s, forward_share"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
@@ -20,6 +21,7 @@ from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.config.load import validate_config
 from empo_rllib.envs import multi_agent_env
 from empo_rllib.envs.env_warnings import read_warnings
+from empo_rllib.sampling.callback import EpisodeArrays, SampleCallback
 from empo_rllib.sampling.env_runner import FragmentEnvRunner
 from empo_rllib.sampling.episode_window import SAMPLED_EPISODES
 from empo_rllib.sampling.fragment import Fragment
@@ -44,7 +46,15 @@ def runner(tmp_path):
     """Makes an env runner of an experiment on Empty-5x5 with three agents and two policies."""
     made = []
 
-    def make(sampler="batched", seed=0, policies=None, worker_index=0, in_evaluation=False, **env):
+    def make(
+        sampler="batched",
+        seed=0,
+        policies=None,
+        worker_index=0,
+        in_evaluation=False,
+        callbacks=(),
+        **env,
+    ):
         kwargs = {"max_steps": 50, "success_termination_mode": "all", **env}
         config = validate_config(
             {
@@ -60,6 +70,7 @@ def runner(tmp_path):
             set_up_trial(config), env_error_file=tmp_path / "env_error.txt"
         )
         built.in_evaluation = in_evaluation
+        built.callbacks([*built.callbacks_class, *callbacks])
         kind = built.env_runner_cls or MultiAgentEnvRunner
         made.append(kind(config=built, worker_index=worker_index))
         return made[-1]
@@ -269,6 +280,70 @@ def test_an_environment_that_raises_leaves_its_traceback(runner, tmp_path, monke
         one.sample()
     text = (tmp_path / "env_error.txt").read_text()
     assert text.startswith("the environment raised in step()")
+    assert "the floor is wet" in text
+
+
+class Counts(SampleCallback):
+    """Remembers what it is called with, and logs some of it."""
+
+    def __init__(self):
+        self.calls = []
+
+    def on_sample(self, *, fragment, episodes, agents, metrics_logger):
+        self.calls.append((fragment, episodes, agents))
+        metrics_logger.log_value("ended", len(episodes.lengths), reduce="sum")
+
+
+class OfResults(RLlibCallback):
+    def on_train_result(self, **kwargs):
+        pass
+
+
+@pytest.mark.parametrize("sampler", ["batched", "python"])
+def test_a_callback_gets_the_fragment_and_its_episodes_in_arrays(runner, sampler):
+    one = runner(sampler, callbacks=[OfResults, Counts])
+    fragments = [one.sample()[0] for _ in range(2)]
+    metrics = reduced(one.get_metrics())
+    calls = one._callbacks[-1].calls
+    assert [fragment for fragment, _, _ in calls] == fragments
+    assert {agents for _, _, agents in calls} == {("agent_0", "agent_1", "agent_2")}
+    ended = [episode for sampled in metrics[SAMPLED_EPISODES] for *_, episode in sampled.ended]
+    assert metrics["ended"] == len(ended) > 0
+    for name, found in (
+        ("lengths", [episode.length for episode in ended]),
+        ("success", [episode.success for episode in ended]),
+        ("returns", [list(episode.agent_returns.values()) for episode in ended]),
+    ):
+        arrays = [getattr(episodes, name) for _, episodes, _ in calls]
+        assert np.concatenate(arrays).tolist() == found
+    for fragment, episodes, _ in calls:
+        assert episodes.lengths.shape == (len(fragment.final_index),)
+        assert episodes.returns.shape == (len(fragment.final_index), 3)
+
+
+def test_a_callback_is_not_called_for_evaluation(runner):
+    one = runner(callbacks=[Counts])
+    one.sample(num_episodes=2)
+    assert not one._callbacks[-1].calls
+
+
+def test_an_agent_that_took_no_part_and_an_unknown_success_are_nan():
+    episode = FinishedEpisode(None, {"b": 1.5}, {"b": 3}, 3, None)
+    arrays = EpisodeArrays.of(["a", "b"], [episode])
+    assert np.array_equal(arrays.returns, [[np.nan, 1.5]], equal_nan=True)
+    assert np.isnan(arrays.success).tolist() == [True]
+    assert EpisodeArrays.of(["a", "b"], []).returns.shape == (0, 2)
+
+
+def test_a_callback_that_raises_leaves_its_traceback(runner, tmp_path):
+    class Slips(SampleCallback):
+        def on_sample(self, **kwargs):
+            raise RuntimeError("the floor is wet")
+
+    with pytest.raises(RuntimeError, match="wet"):
+        runner(callbacks=[Slips]).sample()
+    text = (tmp_path / "env_error.txt").read_text()
+    assert text.startswith("the callback Slips raised in on_sample():\nTraceback")
     assert "the floor is wet" in text
 
 

@@ -41,6 +41,7 @@ _LEARNER = (
 # The curves of a hundred policies would be a file that nobody opens.
 _MAX_POLICIES = 8
 _MAX_LEARNERS = 4
+_MAX_CUSTOM = 12
 
 
 def build_curves(runs: Sequence[ReportedRun]) -> ReportSection:
@@ -50,7 +51,9 @@ def build_curves(runs: Sequence[ReportedRun]) -> ReportSection:
     policies = list(dict.fromkeys(policy for run in runs for policy in policies_of(run)))
     charts = _charts(drawn, _columns(policies[:_MAX_POLICIES]))
     learners = _charts(drawn, _learner_columns(policies[:_MAX_LEARNERS]))
-    if not charts:
+    custom = _custom_columns(drawn)
+    own = _charts(drawn, custom[:_MAX_CUSTOM])
+    if not charts and not own:
         text = "No trial has finished an episode yet, so there is nothing to draw."
         return ReportSection("curves", "Learning curves", [Paragraph(text)])
     parts: list[Part] = [
@@ -61,6 +64,8 @@ def build_curves(runs: Sequence[ReportedRun]) -> ReportSection:
     ]
     if len(policies) > _MAX_POLICIES:
         parts.append(Paragraph(f"Drawn are the first {_MAX_POLICIES} of {len(policies)} policies."))
+    if own:
+        parts += [Paragraph(_explain_custom(len(custom))), Charts(own)]
     if learners:
         parts += [Paragraph(_explain_learners(len(policies))), Charts(learners)]
     return ReportSection("curves", "Learning curves", parts)
@@ -74,6 +79,26 @@ def _explain_learners(num_policies: int) -> str:
     if num_policies > _MAX_LEARNERS:
         text += f" Drawn are the first {_MAX_LEARNERS} of {num_policies} policies."
     return text
+
+
+def _explain_custom(count: int) -> str:
+    text = "What the callbacks of this experiment log (algorithm.callbacks), as they log it."
+    if count > _MAX_CUSTOM:
+        text += f" Drawn are the first {_MAX_CUSTOM} of {count}."
+    return text
+
+
+def _custom_columns(groups: Sequence[TrialGroup]) -> list[tuple[str, str]]:
+    prefixes = {columns.CUSTOM: "", columns.EVALUATION + columns.CUSTOM: " in evaluations"}
+    keys = dict.fromkeys(
+        key for group in groups for trial in group.trials for row in trial.rows for key in row
+    )
+    return [
+        (key, key.removeprefix(prefix) + suffix)
+        for key in keys
+        for prefix, suffix in prefixes.items()
+        if key.startswith(prefix)
+    ]
 
 
 def _columns(policies: Sequence[str]) -> list[tuple[str, str]]:

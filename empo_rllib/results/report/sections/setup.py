@@ -44,7 +44,7 @@ def _describe(run: ReportedRun) -> dict[str, str]:
         "its arguments": _flat(config.env.kwargs),
         "agents": "the environment's own number" if agents is None else str(agents),
         "policies": f"{mapping}: {', '.join(policies)}" if policies else mapping,
-        "algorithm": algorithm.name,
+        "algorithm": ", ".join(algorithm.names),
         "parameters": _flat(algorithm.params),
         "model": _flat(config.model.model_dump(by_alias=True, warnings=False, exclude_none=True)),
         "sampler": f"{run.result.sampler} ({run.result.sampler_reason})",

@@ -8,7 +8,7 @@ from sweeps import edit_summary, row, write_rows, write_sweep
 
 from empo_rllib.results.report.curves import MAX_POINTS, build_series, interval_of_mean, read_curve
 from empo_rllib.results.report.groups import MAX_DRAWN, drawn_groups, group_trials
-from empo_rllib.results.report.parts import Charts
+from empo_rllib.results.report.parts import Charts, Paragraph
 from empo_rllib.results.report.runs import ReportedTrial, read_runs
 from empo_rllib.results.report.sections.learning_curves import build_curves
 from empo_rllib.statistics import estimate
@@ -161,3 +161,20 @@ def test_the_learners_of_many_policies_are_not_all_drawn(tmp_path):
     rewrite(folder, 0, [row(i, 1.0, **numbers) for i in (1, 2)])
     drawn = [title for title in charts_by_title(folder) if title.startswith("entropy")]
     assert drawn == [f"entropy of policy agent_{i}" for i in range(4)]
+
+
+def test_metrics_of_the_users_are_drawn(tmp_path):
+    folder = write_sweep(tmp_path / "run", lrs=(0.01,), seeds=(0,))
+    rows = [row(i, 1.0, **{f"custom/m{j}": float(i + j) for j in range(12)}) for i in (1, 2)]
+    rows[1] |= {"evaluation/custom/m0": 5.0}
+    rewrite(folder, 0, rows)
+
+    titles = [title for title in charts_by_title(folder) if title.startswith("m")]
+
+    assert titles == [f"m{j}" for j in range(12)]
+    (chart,) = (c for title, c in charts_by_title(folder).items() if title == "m3")
+    assert [float(line[1].text) for line in chart.views[0].table.rows] == [4.0, 5.0]
+    texts = [
+        part.text for part in build_curves(read_runs([folder])).parts if isinstance(part, Paragraph)
+    ]
+    assert any(text.endswith("Drawn are the first 12 of 13.") for text in texts)

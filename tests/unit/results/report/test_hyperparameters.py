@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from sweeps import edit_summary, row, write_rows, write_sweep
 
+from empo_rllib.results.report.groups import group_trials
 from empo_rllib.results.report.runs import read_runs
 from empo_rllib.results.report.sections.hyperparameters import build_hyperparameters
 from empo_rllib.results.report.settings import compare, samples_of
@@ -153,3 +154,29 @@ def test_numbers_of_an_axis_are_in_order_and_null_comes_last(tmp_path):
         "null",
     ]
     assert [r[0].text for r in chart.views[0].table.rows] == ["0.5", "9", "40", "null"]
+
+
+def test_algorithms_are_compared_by_name(tmp_path):
+    """Each with its own default of a parameter that only one of the trials would set."""
+    folder = write_sweep(
+        tmp_path / "run", seeds=(0,), algorithm={"name": {"grid_search": ["PPO", "DQN"]}}
+    )
+
+    def edit(content):
+        for trial, name in zip(content["trials"], ("PPO", "DQN"), strict=True):
+            trial["params"] = {"algorithm.name": name}
+
+    edit_summary(folder, edit)
+    section = build_hyperparameters(read_runs([folder]))
+
+    found = tables(section)
+    effects = next(rows for caption, rows in found.items() if caption.startswith("Effect"))
+    assert effects == [["algorithm", "2", "2", "categories", "DQN", "1.000"]]
+    (chart,) = (part for part in section.parts if part.kind == "charts")
+    assert [one.title for one in chart.charts] == [
+        "episode_return_mean at 400 env steps against algorithm"
+    ]
+    assert [group.label for group in group_trials(read_runs([folder]))] == [
+        "algorithm PPO",
+        "algorithm DQN",
+    ]
