@@ -18,13 +18,15 @@ _PATIENCE_MS = 180_000
 
 # Every kind of element stays, but not each of thousands of cells: axe looks at one after the other.
 _TRIM = """() => {
-    for (const kind of ["tbody tr:nth-child(n+3)", "#curves figure:nth-of-type(n+2)"])
+    const shapes = "svg :is(path, rect, circle, line, title)";
+    for (const kind of ["tbody tr:nth-child(n+3)", ".charts figure:nth-of-type(n+3)", shapes])
         document.querySelectorAll(kind).forEach((one) => one.remove());
     document.querySelectorAll("pre").forEach((one) => one.replaceChildren("text"));
     document.querySelectorAll("details").forEach((one) => one.open = true);
 }"""
-_AXE = """async () => {
-    const found = await axe.run({ runOnly: ["color-contrast"], resultTypes: ["violations"] });
+_AXE = """async (within) => {
+    const options = { runOnly: ["color-contrast"], resultTypes: ["violations"] };
+    const found = await axe.run(within, options);
     return found.violations.flatMap((one) => one.nodes.map((node) => node.html));
 }"""
 # The lowest contrast of any text of a picture, which axe does not judge.
@@ -100,10 +102,10 @@ class Look:
         """Cuts long tables and opens all that is folded."""
         self.page.evaluate(_TRIM)
 
-    def low_contrast(self) -> list[str]:
+    def low_contrast(self, within: str = "body") -> list[str]:
         """The elements whose text axe-core finds to stand out by less than 4.5:1."""
         self.page.evaluate(AXE_SCRIPT)
-        return self.page.evaluate(_AXE)
+        return self.page.evaluate(_AXE, within)
 
     def contrast_in_pictures(self) -> float:
         """The lowest contrast of a text in a picture with the page."""

@@ -216,7 +216,7 @@ def test_bar_axe_finds_no_text_of_low_contrast(chromium, written, width):
         assert look.contrast_in_pictures() >= 4.5
         assert look.low_contrast() == []
     look.page.evaluate("document.querySelector('#summary p').style.color = '#666666'")
-    (found,) = look.low_contrast()
+    (found,) = look.low_contrast("#summary")
     assert "rgb(102, 102, 102)" in found
     look.context.close()
 
