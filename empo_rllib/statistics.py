@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BOOTSTRAP_RESAMPLES = 2000
 # Values drawn at a time: a million episodes must not need 16 GB.
@@ -75,6 +78,36 @@ class GroupEstimate:
             "interquartile_mean": self.interquartile_mean,
             "interquartile_mean_interval_95": self.interquartile_mean_interval_95,
         }
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A performance profile: which share of the runs scores more than each threshold.
+
+    Attributes:
+        shares: of the runs, the mean over strata.
+        low: lower ends of their pointwise 95 % bootstrap intervals.
+        high: the upper ends.
+    """
+
+    shares: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """How likely a run with some settings scores more than one with others.
+
+    Attributes:
+        probability: the mean over strata; a tie counts half.
+        low: lower end of its 95 % bootstrap interval.
+        high: its upper end.
+    """
+
+    probability: float
+    low: float
+    high: float
 
 
 def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
@@ -154,6 +187,61 @@ def stratified_estimate(strata: Sequence[Sequence[float]], seed: int = 0) -> Gro
         low=low,
         high=high,
     )
+
+
+def performance_profile(
+    strata: Sequence[Sequence[float]], thresholds: np.ndarray, seed: int = 0
+) -> Profile:
+    """Returns the share of runs that score more than each threshold.
+
+    This is the score distribution of Agarwal et al. 2021 (section 4.2). The bootstrap samples runs
+    within each stratum.
+
+    Args:
+        strata: for each environment one score per run, at least one each.
+        thresholds: shape (thresholds,).
+        seed: of the resampling.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    above = [np.sort(scores)[:, None] > thresholds for scores in strata]
+    resampled = np.mean([_weights(len(one), rng) @ one for one in above], axis=0)
+    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+    return Profile(np.mean([one.mean(axis=0) for one in above], axis=0), low, high)
+
+
+def probability_of_improvement(
+    ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]], seed: int = 0
+) -> Improvement:
+    """Returns how likely a run of ours scores more than one of theirs.
+
+    As Agarwal et al. 2021 (section 4.3): the mean over environments of the share of pairs of runs,
+    with a stratified bootstrap interval.
+
+    Args:
+        ours: for each environment one score per run, at least one each.
+        theirs: the same environments in the same order.
+        seed: of the resampling.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    shares, resampled = [], []
+    for one, other in zip(ours, theirs, strict=True):
+        better = 0.5 + 0.5 * np.sign(np.sort(one)[:, None] - np.sort(other))
+        shares.append(better.mean())
+        rows, columns = (_weights(size, rng) for size in better.shape)
+        resampled.append(((rows @ better) * columns).sum(axis=1))
+    low, high = np.quantile(np.mean(resampled, axis=0), [0.025, 0.975])
+    return Improvement(float(np.mean(shares)), float(low), float(high))
+
+
+def _weights(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns the share of each of `size` runs in every resample: (resamples, runs)."""
+    import numpy as np
+
+    return rng.multinomial(size, np.full(size, 1 / size), BOOTSTRAP_RESAMPLES) / size
 
 
 def share_interval(successes: int, n: int) -> tuple[float, float]:

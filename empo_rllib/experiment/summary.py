@@ -18,6 +18,7 @@ from empo_rllib.trials import TrialSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 SUMMARY_FILE = "summary.json"
 
@@ -128,6 +129,20 @@ class ExperimentResult(BaseModel):
             for row in read_progress(Path(self.folder) / trial.trial_id)
         ]
         return pd.DataFrame(rows)
+
+    def plot(self, metric: str | None = None) -> Figure:
+        """Returns a matplotlib figure of a metric against env steps, with a line for each trial.
+
+        Args:
+            metric: A column of `history()`; the run's own metric by default.
+
+        Raises:
+            ConfigError: No trial has reported it, or matplotlib is not installed.
+            RunError: A `progress.csv` is damaged.
+        """
+        from empo_rllib.experiment.plot import plot_curves
+
+        return plot_curves(self.history(), metric or self.metric, _varied(self.trials))
 
     def __repr__(self) -> str:
         columns = ["trial_id", "seed", *_varied(self.trials), "status", "env_steps", "metric"]

@@ -161,14 +161,24 @@ def share_a_seed(configs: Sequence[ExperimentConfig]) -> bool:
     return not all(_are_seeds(runs, configs) for family in _families(configs) for runs in family)
 
 
+def settings_beside_env(config: ExperimentConfig) -> str:
+    """Returns a text that experiments share if they differ only in the environment and the seed."""
+    left_out = (*_INCIDENTAL, "env")
+    data = {key: value for key, value in config.to_dict().items() if key not in left_out}
+    return json.dumps(data, sort_keys=True, default=str)
+
+
+def env_settings(config: ExperimentConfig) -> str:
+    """Returns a text that experiments share if they have the same environment."""
+    return json.dumps(config.to_dict()["env"], sort_keys=True, default=str)
+
+
 def _families(configs: Sequence[ExperimentConfig]) -> list[list[list[int]]]:
     """Returns the indices of experiments with the same settings, and of these by environment."""
     families: dict[str, dict[str, list[int]]] = {}
     for index, config in enumerate(configs):
-        data = {k: v for k, v in config.to_dict().items() if k not in _INCIDENTAL}
-        env = data.pop("env")
-        strata = families.setdefault(json.dumps(data, sort_keys=True, default=str), {})
-        strata.setdefault(json.dumps(env, sort_keys=True, default=str), []).append(index)
+        strata = families.setdefault(settings_beside_env(config), {})
+        strata.setdefault(env_settings(config), []).append(index)
     return [list(strata.values()) for strata in families.values()]
 
 

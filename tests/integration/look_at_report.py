@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -13,6 +14,38 @@ WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 _PATIENCE_MS = 180_000
+
+
+# Every kind of element stays, but not each of thousands of cells: axe looks at one after the other.
+_TRIM = """() => {
+    const shapes = "svg :is(path, rect, circle, line, title)";
+    for (const kind of ["tbody tr:nth-child(n+3)", ".charts figure:nth-of-type(n+3)", shapes])
+        document.querySelectorAll(kind).forEach((one) => one.remove());
+    document.querySelectorAll("pre").forEach((one) => one.replaceChildren("text"));
+    document.querySelectorAll("details").forEach((one) => one.open = true);
+}"""
+_AXE = """async (within) => {
+    const options = { runOnly: ["color-contrast"], resultTypes: ["violations"] };
+    const found = await axe.run(within, options);
+    return found.violations.flatMap((one) => one.nodes.map((node) => node.html));
+}"""
+# The lowest contrast of any text of a picture, which axe does not judge.
+_PICTURES = """() => {
+    const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    const light = () => {
+        const part = (byte) => byte / 255 <= 0.04045
+            ? byte / 255 / 12.92 : ((byte / 255 + 0.055) / 1.055) ** 2.4;
+        const [red, green, blue] = pen.getImageData(0, 0, 1, 1).data;
+        return 0.2126 * part(red) + 0.7152 * part(green) + 0.0722 * part(blue);
+    };
+    const paint = (colour) => { pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1); };
+    return Math.min(...[...document.querySelectorAll("svg text")].map((text) => {
+        paint(getComputedStyle(document.body).backgroundColor);
+        const page = light();
+        paint(getComputedStyle(text).fill);
+        return (Math.max(page, light()) + 0.05) / (Math.min(page, light()) + 0.05);
+    }));
+}"""
 
 
 class Look:
@@ -64,6 +97,19 @@ class Look:
             }""",
             [caption, name],
         )
+
+    def shorten(self) -> None:
+        """Cuts long tables and opens all that is folded."""
+        self.page.evaluate(_TRIM)
+
+    def low_contrast(self, within: str = "body") -> list[str]:
+        """The elements whose text axe-core finds to stand out by less than 4.5:1."""
+        self.page.evaluate(AXE_SCRIPT)
+        return self.page.evaluate(_AXE, within)
+
+    def contrast_in_pictures(self) -> float:
+        """The lowest contrast of a text in a picture with the page."""
+        return self.page.evaluate(_PICTURES)
 
     def luminance(self, selector: str, of: str) -> float:
         """The relative luminance (WCAG 2) of an element's computed colour."""

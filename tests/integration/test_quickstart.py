@@ -49,4 +49,4 @@ def test_it_trains_to_the_return_that_it_promises(typed: Outcome) -> None:
 
 def test_it_evaluates_and_films(typed: Outcome, clone: Workplace) -> None:
     assert "success" in typed.check().stdout
-    assert (clone.folder / "results/episode.gif").read_bytes()[:4] == b"GIF8"
+    assert (clone.folder / "results/empty-8x8-ppo/episode.gif").read_bytes()[:4] == b"GIF8"

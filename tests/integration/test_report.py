@@ -21,7 +21,7 @@ from repository import wait_until
 
 from empo_rllib.experiment.summary import read_summary
 
-SECTIONS = ["summary", "setup", "curves", "throughput", "evaluation", "crossplay"]
+SECTIONS = ["summary", "setup", "curves", "throughput", "evaluation", "comparison", "crossplay"]
 SECTIONS += ["hyperparameters", "episodes", "visits", "repeat"]
 EPISODES = 20
 # For people to look at.
@@ -204,6 +204,21 @@ def test_themes_are_light_and_dark_and_text_stands_out(looks):
         for selector, of in (("body", "color"), ("nav a", "color"), ("#curves svg text", "fill")):
             lower, higher = sorted([page, look.luminance(selector, of)])
             assert (higher + 0.05) / (lower + 0.05) > 4.5, (scheme, selector)
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", WIDTHS)
+def test_bar_axe_finds_no_text_of_low_contrast(chromium, written, width):
+    look = Look(chromium, written[0], width, "light")
+    look.shorten()
+    for scheme in SCHEMES:
+        look.page.emulate_media(color_scheme=scheme)
+        assert look.contrast_in_pictures() >= 4.5
+        assert look.low_contrast() == []
+    look.page.evaluate("document.querySelector('#summary p').style.color = '#666666'")
+    (found,) = look.low_contrast("#summary")
+    assert "rgb(102, 102, 102)" in found
+    look.context.close()
 
 
 @needs_chromium

@@ -99,6 +99,19 @@ class PlayedTrials:
     evaluations: Sequence[Evaluation] = ()
     watched: Sequence[Watched] = ()
 
+    def results_of(self, trials: Sequence[ReportedTrial]) -> list[EvaluationResult] | None:
+        """Returns the result of each trial by the usual protocol; None unless all were evaluated.
+
+        The trials that were evaluated are the best ones: some of a group are no fair sample of it.
+        """
+        usual = {
+            one.trial.folder: one.result
+            for one in self.evaluations
+            if one.result.references is not None
+        }
+        found = [usual[trial.folder] for trial in trials if trial.folder in usual]
+        return found if len(found) == len(trials) else None
+
 
 def play(runs: Sequence[ReportedRun], episodes: int, seed: int, tell: Tell) -> PlayedTrials:
     """Evaluates and watches trained trials.

@@ -18,6 +18,7 @@ from empo_rllib.results.report.page import render_page
 from empo_rllib.results.report.parts import ReportSection
 from empo_rllib.results.report.play import PlayedTrials, play
 from empo_rllib.results.report.runs import ReportedRun, read_runs
+from empo_rllib.results.report.sections.comparison import build_comparison
 from empo_rllib.results.report.sections.crossplay import build_crossplay
 from empo_rllib.results.report.sections.episodes import build_episodes
 from empo_rllib.results.report.sections.evaluation import build_evaluation
@@ -96,9 +97,10 @@ def _render(
     sections: list[ReportSection] = [
         build_summary(runs),
         build_setup(runs),
-        build_curves(runs),
+        build_curves(runs, played),
         build_throughput(runs),
         build_evaluation(runs, played),
+        build_comparison(runs, played),
         build_crossplay(crossplay),
         build_hyperparameters(runs),
         build_episodes(runs, played, tell),

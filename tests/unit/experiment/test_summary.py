@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
-from empo_rllib.errors import RunError
+from empo_rllib.errors import ConfigError, RunError
 from empo_rllib.experiment.summary import SUMMARY_FILE, build_groups, read_summary
 
 
@@ -202,6 +205,52 @@ def test_pandas_has_a_row_for_each_trial(result, trial):
     assert list(frame["trial_id"]) == ["trial_00000", "trial_00001"]
     assert list(frame[key]) == [1e-3, 1e-4]
     assert frame["metric"].isna().tolist() == [False, True]
+
+
+@pytest.fixture
+def swept(result, trial, tmp_path):
+    """Two settings, the first with two seeds."""
+    key = "algorithm.params.lr"
+    summary = result(*(trial(n, params={key: lr}) for n, lr in enumerate((1e-3, 1e-3, 1e-4))))
+    for number in range(3):
+        rows = [(i, 100 * i, value) for i, value in ((1, ""), (2, number), (3, number + 0.5))]
+        write_progress(tmp_path, f"trial_{number:05d}", *rows)
+    return summary
+
+
+def test_a_plot_has_a_line_for_each_trial_and_a_colour_for_each_setting(swept, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    figure = swept.plot()
+
+    (axes,) = figure.axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("env steps", "episode_return_mean")
+    assert [line.get_xydata().tolist() for line in axes.lines] == [
+        [[200, number], [300, number + 0.5]] for number in range(3)
+    ]
+    assert [line.get_color() for line in axes.lines] == ["C0", "C0", "C1"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["lr 0.001", "lr 0.0001"]
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    assert file.getvalue().startswith(b"\x89PNG")
+    assert pyplot.get_fignums() == []
+
+
+def test_a_plot_of_one_setting_has_no_legend(result, trial, tmp_path):
+    write_progress(tmp_path, "trial_00000", (1, 100, 0.5))
+    assert result(trial(0)).plot("episode_return_mean").axes[0].get_legend() is None
+
+
+def test_a_column_that_nobody_reported_has_no_plot(swept, result, trial):
+    with pytest.raises(ConfigError, match=r"Did you mean 'episode_return_mean'\?"):
+        swept.plot("episode_return")
+    with pytest.raises(ConfigError, match="no trial has reported 'episode_return_mean'"):
+        result(trial(7)).plot()
+
+
+def test_a_plot_without_matplotlib_says_how_to_get_it(swept, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ConfigError, match=r"pip install matplotlib \(the extra `plot`"):
+        swept.plot()
 
 
 def test_a_result_prints_as_status_best_trial_and_a_table(result, trial):

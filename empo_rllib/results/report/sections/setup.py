@@ -7,8 +7,17 @@ from typing import Any
 
 from empo_rllib import columns
 from empo_rllib.results.report.numbers import plural, setting
-from empo_rllib.results.report.parts import Cell, Code, Part, ReportSection, Table
+from empo_rllib.results.report.parts import Cell, Code, Paragraph, Part, ReportSection, Table
 from empo_rllib.results.report.runs import ReportedRun, Session
+from empo_rllib.results.report.settings import (
+    Sample,
+    differing_keys,
+    in_order,
+    samples_of,
+    value_of,
+)
+
+_MAX_VALUES = 6
 
 
 def build_setup(runs: Sequence[ReportedRun]) -> ReportSection:
@@ -18,10 +27,33 @@ def build_setup(runs: Sequence[ReportedRun]) -> ReportSection:
     rows = [[Cell(key), *(Cell(d.get(key, "–")) for d in described)] for key in keys]
     columns = ["", *(run.label for run in runs)]
     parts: list[Part] = [Table("What was trained, and on what", columns, rows, sortable=False)]
+    if len(runs) > 1:
+        parts.append(_differences(runs))
     for run in runs:
         title = f"{run.label}: resolved_config.yaml, every default filled in"
         parts.append(Code(title, run.config_text, folded=True))
     return ReportSection("setup", "Setup", parts)
+
+
+def _differences(runs: Sequence[ReportedRun]) -> Part:
+    """Returns a row per setting that differs; trials of a run may have several values."""
+    samples = samples_of(runs)[1]
+    rows = []
+    for key in differing_keys(samples):
+        values = [_values(key, [s for s in samples if s.run is run]) for run in runs]
+        if len(set(values)) > 1:
+            rows.append([Cell(key), *map(Cell, values)])
+    if not rows:
+        return Paragraph("The settings of the runs are the same, apart from names and seeds.")
+    columns = ["setting", *(run.label for run in runs)]
+    return Table("Settings that differ between the runs, defaults filled in", columns, rows)
+
+
+def _values(key: str, samples: Sequence[Sample]) -> str:
+    texts = list(dict.fromkeys(setting(value_of(s, key)).text for s in in_order(key, samples)))
+    if len(texts) > _MAX_VALUES:
+        return f"{plural(len(texts), 'value')}, {texts[0]} to {texts[-1]}"
+    return ", ".join(texts)
 
 
 def policies_of(run: ReportedRun) -> list[str]:

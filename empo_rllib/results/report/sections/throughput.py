@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from empo_rllib import columns
 from empo_rllib.results.report.charts.bars import draw_shares
-from empo_rllib.results.report.groups import trial_label
-from empo_rllib.results.report.numbers import count, percent, seconds
+from empo_rllib.results.report.charts.lines import draw_lines
+from empo_rllib.results.report.curves import build_series
+from empo_rllib.results.report.groups import TrialGroup, drawn_groups, group_trials, trial_label
+from empo_rllib.results.report.numbers import NOTHING, count, fixed, percent, seconds
 from empo_rllib.results.report.parts import (
     Cell,
     Chart,
@@ -22,10 +24,15 @@ from empo_rllib.results.report.parts import (
     Table,
     View,
 )
-from empo_rllib.results.report.runs import ReportedRun, ReportedTrial
+from empo_rllib.results.report.runs import Hardware, ReportedRun, ReportedTrial
 
 PARTS = ("sampling", "learning", "the rest")
 _COLUMNS = (columns.SAMPLE_S, columns.LEARN_S)
+_CURVES = (
+    (columns.ENV_STEPS_PER_S, "env steps a second"),
+    (columns.SAMPLE_S, "seconds of sampling in a training iteration"),
+    (columns.LEARN_S, "seconds of learning in a training iteration"),
+)
 _MAX_BARS = 24
 
 
@@ -72,7 +79,50 @@ def build_throughput(runs: Sequence[ReportedRun]) -> ReportSection:
         )
     else:
         parts.append(table)
+    drawn = drawn_groups(group_trials(runs))
+    if charts := [chart for column, name in _CURVES if (chart := _chart(drawn, column, name))]:
+        parts.append(Legend([(number, group.label) for number, group in enumerate(drawn)]))
+        parts.append(Charts(charts))
+    parts.append(_hardware(runs))
     return ReportSection("throughput", title, parts)
+
+
+def _chart(groups: Sequence[TrialGroup], column: str, name: str) -> Chart | None:
+    series = build_series(groups, column, columns.ENV_STEPS)
+    return Chart(name, [draw_lines(name, series, "", "env steps")]) if series else None
+
+
+def _hardware(runs: Sequence[ReportedRun]) -> Table:
+    """Returns what each run had in its last session, and how long its trials used it."""
+    names = (
+        "run",
+        "host",
+        "nodes",
+        "CPUs",
+        "GPUs",
+        "memory (GB)",
+        "trials' time",
+        "env runners on",
+    )
+    rows = []
+    for run in runs:
+        hardware = run.sessions[-1].hardware if run.sessions else Hardware()
+        found = hardware.cluster_resources or {}
+        memory = found.get("memory")
+        hosts = dict.fromkeys(host for t in run.trials for host in t.summary.env_runner_hosts)
+        rows.append(
+            [
+                Cell(run.label),
+                Cell(hardware.host),
+                count(hardware.cluster_nodes),
+                count(found.get("CPU")),
+                count(found.get("GPU")),
+                fixed(None if memory is None else memory / 1e9, 1),
+                seconds(sum(trial.summary.time_s for trial in run.trials)),
+                Cell(", ".join(hosts) or NOTHING),
+            ]
+        )
+    return Table("Hardware of each run in its last session", names, rows)
 
 
 _EXPLANATION = (

@@ -11,7 +11,7 @@ import pytest
 
 from empo_rllib.results.report.charts.bars import draw_shares
 from empo_rllib.results.report.charts.heat import draw_grid, visit_level
-from empo_rllib.results.report.charts.lines import draw_lines
+from empo_rllib.results.report.charts.lines import Dot, Reference, draw_lines
 from empo_rllib.results.report.charts.points import Point, draw_points
 from empo_rllib.results.report.charts.svg import Scale, linear_ticks, path, span, x_scale
 from empo_rllib.results.report.curves import Curve, Series
@@ -154,3 +154,23 @@ def test_a_line_is_broken_where_nothing_is_known():
 )
 def test_numbers_on_axes_are_short(number, text):
     assert short(number) == text
+
+
+def test_dots_have_intervals_and_references_are_lines_across_all_inside():
+    dots = [Dot(9.0, 1.5, (1.0, 2.5), "one", 0), Dot(9.0, 1.2, None, "other", 1)]
+    lines = [Reference("random policy", -3.0), Reference("optimum", 4.0)]
+
+    view = draw_lines("return", [series([0.0, 1.0], [0.0, 2.0])], "", "steps", dots, lines)
+
+    tree = parse(view.svg)
+    circles = tree.findall(".//g/circle")
+    assert len({circle.get("cx") for circle in circles}) == 2
+    assert [whisker.get("class") for whisker in tree.findall(".//g/line")] == ["whisker"]
+    assert [g.find("title").text for g in tree.findall("g")] == [
+        "one: 1.500 (1.000 to 2.500)",
+        "other: 1.200",
+    ]
+    across = [line for line in tree.findall("line") if line.get("class") == "reference"]
+    assert len(across) == 2
+    assert all(0 < float(line.get("y1")) < 270 for line in across)
+    assert "random policy: -3.000. optimum: 4.000." in tree.get("aria-label")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace as Fake
+
 import numpy as np
 import pytest
 from sweeps import edit_summary, row, write_rows, write_sweep
@@ -9,6 +12,7 @@ from sweeps import edit_summary, row, write_rows, write_sweep
 from empo_rllib.results.report.curves import MAX_POINTS, build_series, interval_of_mean, read_curve
 from empo_rllib.results.report.groups import MAX_DRAWN, drawn_groups, group_trials
 from empo_rllib.results.report.parts import Charts, Paragraph
+from empo_rllib.results.report.play import PlayedTrials
 from empo_rllib.results.report.runs import ReportedTrial, read_runs
 from empo_rllib.results.report.sections.learning_curves import build_curves
 from empo_rllib.statistics import estimate
@@ -117,7 +121,7 @@ def test_the_best_groups_are_drawn_where_there_are_too_many(tmp_path, mode):
 
 
 def charts_by_title(folder):
-    parts = build_curves(read_runs([folder])).parts
+    parts = build_curves(read_runs([folder]), PlayedTrials(0, 0)).parts
     return {c.title: c for part in parts if isinstance(part, Charts) for c in part.charts}
 
 
@@ -149,6 +153,48 @@ def test_what_learners_and_evaluations_measured_is_drawn(tmp_path):
     assert [float(cell.text) for cell in evaluation] == [200, 0.75]
 
 
+def evaluated(trial, number):
+    random_policy = Fake(episode_return=Fake(mean=-0.5), success_rate=0.1)
+    return Fake(
+        trial=trial,
+        result=Fake(
+            protocol=Fake(env={"id": "MultiGrid-Empty-5x5-v0"}),
+            references=Fake(random_policy=random_policy, optimum=1.9),
+            episode_return=Fake(mean=float(number), interval_95=(number - 0.5, number + 0.5)),
+            success_rate=None,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seeds", "dot"), [((0,), "0.000 (-0.500 to 0.500)"), ((0, 1), "0.500 (0.000 to 1.000)")]
+)
+def test_curves_end_in_evaluations_between_the_random_policy_and_the_optimum(tmp_path, seeds, dot):
+    run = read_runs([write_sweep(tmp_path / "run", lrs=(0.01,), seeds=seeds)])[0]
+    played = PlayedTrials(20, 0, [evaluated(trial, n) for n, trial in enumerate(run.trials)])
+
+    parts = build_curves([run], played).parts
+
+    (charts,) = (part for part in parts if isinstance(part, Charts))
+    for view in charts.charts[0].views:
+        assert f"<title>lr 0.01, evaluated: {dot}</title>" in view.svg
+        assert "random policy: -0.500. optimum: 1.900." in view.svg
+    assert "evaluated" not in charts.charts[1].views[0].svg  # of a policy
+    assert "A dot at the end of a curve" in parts[0].text
+
+
+def test_evaluations_in_training_are_dots_with_intervals_over_seeds(tmp_path):
+    folder = write_sweep(tmp_path / "run", lrs=(0.01,), seeds=(0, 1))
+    for number in (0, 1):
+        rows = [row(i, 1.0) for i in (1, 2, 3)]
+        rows[1] |= {"evaluation/episode_return_mean": float(number)}
+        rewrite(folder, number, rows)
+
+    (view, _) = charts_by_title(folder)["return in evaluations"].views
+
+    assert re.findall("<title>(.*?)</title>", view.svg)[1:] == ["lr 0.01: 0.500 (0.000 to 1.000)"]
+
+
 def test_the_learners_of_many_policies_are_not_all_drawn(tmp_path):
     folder = write_sweep(
         tmp_path / "run",
@@ -175,6 +221,8 @@ def test_metrics_of_the_users_are_drawn(tmp_path):
     (chart,) = (c for title, c in charts_by_title(folder).items() if title == "m3")
     assert [float(line[1].text) for line in chart.views[0].table.rows] == [4.0, 5.0]
     texts = [
-        part.text for part in build_curves(read_runs([folder])).parts if isinstance(part, Paragraph)
+        part.text
+        for part in build_curves(read_runs([folder]), PlayedTrials(0, 0)).parts
+        if isinstance(part, Paragraph)
     ]
     assert any(text.endswith("Drawn are the first 12 of 13.") for text in texts)

@@ -22,6 +22,7 @@ SECTIONS = [
     "curves",
     "throughput",
     "evaluation",
+    "comparison",
     "crossplay",
     "hyperparameters",
     "episodes",

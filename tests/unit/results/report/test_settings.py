@@ -13,6 +13,7 @@ from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.params import known_params
 from empo_rllib.results.labels import label_of, short_names
 from empo_rllib.results.report.runs import read_runs
+from empo_rllib.results.report.sections.setup import build_setup
 from empo_rllib.results.report.settings import (
     differing_keys,
     group_values,
@@ -145,3 +146,25 @@ def test_keys_are_shortened_as_far_as_they_still_differ():
     assert label_of({"algorithm.params.lr": 0.0005, "model.shared_trunk": True}) == (
         "lr 0.0005, shared_trunk true"
     )
+
+
+def test_what_differs_between_runs_is_a_table_with_the_values_of_each(tmp_path):
+    dqn = {"name": "DQN", "params": {"lr": {"grid_search": [0.001]}}}
+    folders = [
+        write_sweep(tmp_path / "ppo", lrs=(0.001, 0.01)),
+        write_sweep(tmp_path / "dqn", lrs=(0.001,), algorithm=dqn, stop={"env_steps": 500}),
+    ]
+
+    parts = build_setup(read_runs(folders)).parts
+
+    found = {row[0].text: [cell.text for cell in row[1:]] for row in parts[1].rows}
+    assert found["algorithm.name"] == ["PPO", "DQN"]
+    assert found["algorithm.params.lr"] == ["0.001, 0.01", "0.001"]
+    assert found["stop.env_steps"] == ["200,000", "500"]
+    assert not [key for key in found if key.startswith(("name", "seed"))]
+
+
+def test_of_runs_with_the_same_settings_nothing_differs(tmp_path):
+    runs = read_runs([write_sweep(tmp_path / name) for name in ("one", "other")])
+
+    assert "settings of the runs are the same" in build_setup(runs).parts[1].text

@@ -51,7 +51,7 @@ def test_parts_that_overlap_fill_the_whole(times):
 def test_the_table_has_the_rate_of_summary_json(sweep_run):
     section = build_throughput([sweep_run])
 
-    table = section.parts[-1].charts[0].views[0].table
+    table = section.parts[2].charts[0].views[0].table
     assert [cell.text for cell in table.rows[0]] == [
         "trial_00000",
         "50",
@@ -62,3 +62,16 @@ def test_the_table_has_the_rate_of_summary_json(sweep_run):
         "30%",
         "10%",
     ]
+
+
+def test_rates_and_times_are_drawn_and_the_hardware_is_told(sweep_run):
+    *_, charts, hardware = build_throughput([sweep_run]).parts
+
+    assert [chart.title for chart in charts.charts] == [
+        "env steps a second",
+        "seconds of sampling in a training iteration",
+        "seconds of learning in a training iteration",
+    ]
+    row = dict(zip(hardware.columns, [cell.text for cell in hardware.rows[0]], strict=True))
+    assert (row["host"], row["nodes"], row["CPUs"], row["GPUs"]) == ("box", "1", "2", "–")
+    assert row["trials' time"] == "48.0 s"
