@@ -151,7 +151,7 @@ class _Categories(_Array):
 
     def passes(self, value: Any) -> bool:
         """See `ObservationCheck.passes`."""
-        # A search in bytes takes half the time of `any()`.
+        # A search in bytes takes half the time of `any()`, and a call of `super()` as long as it.
         return (
             value.__class__ is np.ndarray
             and value.shape == self._shape
