@@ -19,7 +19,7 @@ _PATIENCE_MS = 180_000
 # Every kind of element stays, but not each of thousands of cells: axe looks at one after the other.
 _TRIM = """() => {
     const shapes = "svg :is(path, rect, circle, line, title)";
-    for (const kind of ["tbody tr:nth-child(n+3)", ".charts figure:nth-of-type(n+3)", shapes])
+    for (const kind of ["tbody tr:nth-child(n+2)", ".charts figure:nth-of-type(n+2)", shapes])
         document.querySelectorAll(kind).forEach((one) => one.remove());
     document.querySelectorAll("pre").forEach((one) => one.replaceChildren("text"));
     document.querySelectorAll("details").forEach((one) => one.open = true);
