@@ -22,7 +22,7 @@ class Package:
 
     install: tuple[str, ...]
     env: dict[str, Any]
-    policies: str = "shared"
+    policies: str | dict[str, str] = "shared"
     films: bool = True
     code: str = ""
 
@@ -57,7 +57,11 @@ def pistons() -> pettingzoo.ParallelEnv:
     ),
     "lbforaging": Package(("lbforaging", "six"), {"id": "Foraging-8x8-2p-1f-v3"}, films=False),
     "rware": Package(("rware", "networkx", "pyglet"), {"id": "rware-tiny-2ag-v2"}, films=False),
-    "magent2": Package(("magent2",), {"id": "magent2.environments.adversarial_pursuit_v4"}),
+    "magent2": Package(
+        ("magent2",),
+        {"id": "magent2.environments.adversarial_pursuit_v4"},
+        policies={"predator_*": "predators", "prey_*": "prey"},
+    ),
     "mosaic-multigrid": Package(("mosaic-multigrid",), {"id": "MosaicMultiGrid-S-2v2-IndAgObs-v1"}),
     "minigrid": Package(("minigrid",), {"id": "MiniGrid-DoorKey-5x5-v0"}),
     "ale-py": Package(("ale-py",), {"id": "ALE/Pong-v5"}),
