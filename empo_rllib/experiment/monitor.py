@@ -33,7 +33,6 @@ class Monitor(tune.Callback):
         self._display = display
         self._written = 0.0
         self._told: set[str] = set()
-        self._ignored: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to restore experiments; ours are never restored.
@@ -61,8 +60,8 @@ class Monitor(tune.Callback):
         entry.env_runner_hosts = result["env_runner_hosts"]
         self._report_ignored(result["ignored_metrics"])
         self._display.update(entry.trial_id, result)
-        self._tell_warnings(entry.trial_id)
         if time.monotonic() - self._written > _WRITE_EVERY_S:
+            self._tell_warnings(entry.trial_id)
             self._write()
 
     def on_trial_complete(
@@ -97,10 +96,9 @@ class Monitor(tune.Callback):
         self._ended(entry)
 
     def _report_ignored(self, ignored: Sequence[str]) -> None:
-        """Prints once, for all trials, which metrics of the user's are not recorded."""
-        if new := [column for column in ignored if column not in self._ignored]:
-            self._ignored.update(new)
-            self._display.notice(f"not recorded, because it is not a number: {', '.join(new)}")
+        """Says which metrics of the user's are not recorded."""
+        for column in ignored:
+            self._tell(f"not recorded, because it is not a number: {column}")
 
     def give_up(self, error: str) -> None:
         """Fails every trial that is not over: nothing can train it any more."""
@@ -114,14 +112,19 @@ class Monitor(tune.Callback):
         self._write()
 
     def _tell_warnings(self, trial_id: str) -> None:
-        """Shows what the environments of a trial warn of, once for all trials."""
+        """Shows what the environments of a trial warn of."""
         for text in read_warnings(Path(self._result.folder) / trial_id):
-            if text not in self._told:
-                self._told.add(text)
-                self._display.notice(f"warning: {text}")
+            self._tell(f"warning: {text}")
+
+    def _tell(self, text: str) -> None:
+        """Shows a line once for all trials."""
+        if text not in self._told:
+            self._told.add(text)
+            self._display.notice(text)
 
     def _ended(self, entry: TrialSummary) -> None:
         interrupt.running_trials.discard(entry.trial_id)
+        self._tell_warnings(entry.trial_id)
         self._write()
 
     def _error_text(self, trial: Trial) -> str:

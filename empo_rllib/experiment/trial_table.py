@@ -47,8 +47,8 @@ _NUMBER_WIDTH = 7
 _MAX_TEXT_WIDTH = 14
 _MAX_POLICIES = 4
 _MAX_CUSTOM = 4
-# Whose last part would say nothing.
-_NAMES = {"algorithm.name": "algorithm"}
+#: Names of keys whose last part would say nothing.
+SHORT_NAMES = {"algorithm.name": "algorithm"}
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ def _build_table(chosen: Iterable[_Column]) -> Table:
 
 def _short_names(keys: Iterable[str]) -> dict[str, str]:
     """Returns the last part of each key, or all of it where another one ends alike."""
-    last = {key: _NAMES.get(key, key.rpartition(".")[2]) for key in keys}
+    last = {key: SHORT_NAMES.get(key, key.rpartition(".")[2]) for key in keys}
     counts = Counter(last.values())
     return {key: printable(end if counts[end] == 1 else key) for key, end in last.items()}
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from empo_rllib.experiment.trial_table import SHORT_NAMES
+
 _OBVIOUS = ("algorithm.params.", "env.kwargs.", "model.")
-_NAMES = {"algorithm.name": "algorithm"}
 
 
 def label_of(params: Mapping[str, Any]) -> str:
@@ -17,7 +18,7 @@ def label_of(params: Mapping[str, Any]) -> str:
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Returns dotted keys without the sections that go without saying, as far as they differ."""
-    shortened = {key: _NAMES.get(key, key) for key in keys}
+    shortened = {key: SHORT_NAMES.get(key, key) for key in keys}
     for key in keys:
         for section in _OBVIOUS:
             shortened[key] = shortened[key].removeprefix(section)
