@@ -23,13 +23,15 @@ _NETWORK = "10.77.0"
 # Each node says that it has these, whatever the machine has: jobs must fit side by side.
 CPUS, MEMORY_MB = 16, 64_000
 
+# SLURM starts a requeued job when a permission to start steps, `cred_expire` in s, has run out: 120
+# would be long to wait, and on a busy machine a node takes more than 5 to look at one.
 _SLURM_CONF = """
 ClusterName=tests
 SlurmctldHost=login({network}.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket,cred_expire=5
+AuthInfo=socket={folder}/munge/socket,cred_expire=20
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
