@@ -17,6 +17,23 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def stream_seed(seed: int, *key: int) -> int:
+    """Returns a seed of its own for each part of a run that draws random numbers.
+
+    Sums would not do: seed 0 of env runner 2 is then seed 1 of env runner 1, and runs that differ
+    in the seed are not independent.
+
+    Args:
+        seed: that of the run; returned as it is for the first part, whose `key` is all zeros.
+        key: numbers of the part.
+    """
+    import numpy as np
+
+    if not any(key):
+        return seed
+    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1)[0])
+
+
 @contextlib.contextmanager
 def repeatable(seed: int) -> Iterator[None]:
     """Seeds Python, numpy and torch, which gets one thread; puts all back in the end."""

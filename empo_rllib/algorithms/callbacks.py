@@ -32,8 +32,12 @@ class EpisodeMetrics(RLlibCallback):
         self._running: set[int] = set()
         self._start_life()
 
-    def on_environment_created(self, *, env: Any, **kwargs: Any) -> None:
-        number_copies(one.unwrapped for one in env.envs)
+    def on_environment_created(self, *, env_runner: Any, env: Any, **kwargs: Any) -> None:
+        copies = [one.unwrapped for one in env.envs]
+        number_copies(copies)
+        for n, copy in enumerate(copies):
+            # RLlib's seeds are sums: most copies of an env runner have one of its neighbour's.
+            copy.seed_key = (env_runner.worker_index or 0, n)
 
     def on_episode_created(self, *, env_index: int, **kwargs: Any) -> None:
         if env_index in self._running:  # all envs are reset, whatever they were at

@@ -16,6 +16,7 @@ from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.adapting import Transform, adapt_observation, agents_of
 from empo_rllib.envs.returned import PLAIN_NUMBERS, ObservationCheck, wrong_reward
 from empo_rllib.errors import EnvError
+from empo_rllib.seeding import stream_seed
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
 
     Attributes:
         copy_index: which of many copies this is; for error messages.
+        seed_key: of the seeds that `reset` is given; see `stream_seed`.
         episode_limit: env steps after which an episode is cut, all that are there truncated; None:
             the environment alone ends its episodes.
 
@@ -70,6 +72,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         super().__init__()
         self.env = env
         self.copy_index = 0
+        self.seed_key: tuple[int, ...] = ()
         self.episode_limit: int | None = None
         self.metadata = dict(env.metadata)  # a copy, since RLlib's vector env writes into it
         self.render_mode = getattr(env, "render_mode", None)
@@ -121,6 +124,8 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, dict]]:
         """Starts an episode; returns observations and infos of the agents that are there."""
+        if seed is not None:
+            seed = stream_seed(seed, *self.seed_key)
         observations, infos = self.env.reset(seed=seed, options=options)
         self._gone = set()
         self.agents = self._present(observations)

@@ -57,7 +57,7 @@ from empo_rllib.experiment.prometheus import TrialMetrics
 from empo_rllib.experiment.run_folder import resolve_checkpoint_policy
 from empo_rllib.files import write_whole
 from empo_rllib.sampling.episode_window import EpisodeWindow
-from empo_rllib.seeding import seed_everything
+from empo_rllib.seeding import seed_everything, stream_seed
 
 ERROR_FILE = "error.txt"
 ENV_ERROR_FILE = "env_error.txt"
@@ -110,15 +110,24 @@ class ExperimentTrial(tune.Trainable):
         self._metrics = TrialMetrics(self._config.name, task.trial_id)
 
     def _build(self, task: TrialTask) -> None:
-        seed_everything(self._config.seed)
+        checkpoint = checkpoint_to_restore(self._folder)
+        self._counters = Counters(**read_counters(checkpoint)) if checkpoint else Counters()
+        # Envs start anew: with the first session's seed they would play its episodes once more.
+        seed = stream_seed(self._config.seed, self._counters.training_iteration)
+        seed_everything(seed)
         config = build_algorithm_config(
             task.setup, task.num_gpus_per_learner, self._folder / ENV_ERROR_FILE
-        )
+        ).debugging(seed=seed)
         # With Tune's folder of the trial RLlib makes none in HOME, which may be read-only.
         self._algorithm = config.algo_class(config=config, storage=self._storage)
-        self._counters = Counters()
-        self._window = EpisodeWindow(self._algorithm.config.metrics_num_episodes_for_smoothing)
-        self._restore_or_start(task.setup.policies)
+        self._window = EpisodeWindow(
+            self._algorithm.config.metrics_num_episodes_for_smoothing,
+            read_episodes(checkpoint) if checkpoint else (),
+        )
+        if checkpoint:
+            self._algorithm.restore_from_path(str(checkpoint / "algorithm"))
+        else:
+            self._start_from(task.setup.policies)
         time_iterations(self._algorithm.metrics)
         self._saved_iteration = self._counters.training_iteration
         self._score_column = score_column(self._config)
@@ -189,12 +198,7 @@ class ExperimentTrial(tune.Trainable):
             return f"{self._folder} cannot be written: {os.strerror(error.errno)}. Free some space."
         return traceback.format_exc()
 
-    def _restore_or_start(self, policies: Mapping[str, Policy]) -> None:
-        if checkpoint := checkpoint_to_restore(self._folder):
-            self._counters = Counters(**read_counters(checkpoint))
-            self._window = EpisodeWindow(self._window.size, read_episodes(checkpoint))
-            self._algorithm.restore_from_path(str(checkpoint / "algorithm"))
-            return
+    def _start_from(self, policies: Mapping[str, Policy]) -> None:
         weights = {
             name: resolve_checkpoint_policy(policy.checkpoint, name)
             for name, policy in policies.items()

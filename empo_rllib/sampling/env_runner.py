@@ -47,7 +47,7 @@ from empo_rllib.sampling.callback import EpisodeArrays, SampleCallback
 from empo_rllib.sampling.episode_window import SAMPLED_EPISODES, SampledEpisodes, numbers_of
 from empo_rllib.sampling.fragment import Fragment
 from empo_rllib.sampling.rollout import Rollout, Seconds
-from empo_rllib.seeding import seed_everything
+from empo_rllib.seeding import seed_everything, stream_seed
 
 FRAGMENT_SOURCE = "fragment_source"
 
@@ -87,7 +87,7 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         # seconds of every start.
         seed = config.seed
         if seed is not None:
-            seed += (kwargs.get("worker_index") or 0) + 1_000_000 * config.in_evaluation
+            seed = stream_seed(seed, kwargs.get("worker_index") or 0, config.in_evaluation)
             seed_everything(seed)
             torch.backends.cudnn.deterministic = True
         super().__init__(config=config.copy(copy_frozen=False).debugging(seed=None), **kwargs)

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "config": {"columns", "errors", "files"},
     "command_line": {"errors", "streams", "terminal", "config"},
     "trials": {"config"},
-    "envs": {"errors", "files"},
+    "envs": {"errors", "files", "seeding"},
     "rl_modules": {"envs.encoding"},
     "acting": {"errors", "envs"},
     "sampling": {"columns", "envs", "acting", "rllib_imports", "seeding"},

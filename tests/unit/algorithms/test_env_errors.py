@@ -56,7 +56,9 @@ def test_of_a_wrong_number_one_line_is_kept(walk_env, error_file):
 
 def test_rllibs_own_env_runner_numbers_its_copies(walk_env, error_file):
     copies = [ReportingEnv(error_file, walk_env()) for _ in range(3)]
-    EpisodeMetrics().on_environment_created(env=types.SimpleNamespace(envs=copies))
+    EpisodeMetrics().on_environment_created(
+        env_runner=types.SimpleNamespace(worker_index=2), env=types.SimpleNamespace(envs=copies)
+    )
     assert [env.copy_index for env in copies] == [0, 1, 2]
 
 

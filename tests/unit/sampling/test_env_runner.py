@@ -20,7 +20,10 @@ from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.config.load import validate_config
 from empo_rllib.envs import multi_agent_env
+from empo_rllib.envs.batched import multigrid as batched_multigrid
+from empo_rllib.envs.batched.random import first_states
 from empo_rllib.envs.env_warnings import read_warnings
+from empo_rllib.envs.multigrid import MultiGridParallelEnv
 from empo_rllib.sampling.callback import EpisodeArrays, SampleCallback
 from empo_rllib.sampling.env_runner import FragmentEnvRunner
 from empo_rllib.sampling.episode_window import SAMPLED_EPISODES
@@ -112,16 +115,51 @@ def test_the_metrics_have_rllibs_keys(runner, sampler):
     assert len(found[1]) > 15
 
 
-@pytest.mark.parametrize(("worker_index", "in_evaluation"), [(0, False), (3, False), (2, True)])
-def test_its_seed_is_rllibs(runner, worker_index, in_evaluation):
+def test_the_seed_of_a_run_without_others_is_rllibs(runner):
     found = []
     for name in ("rllib", "batched"):
-        one = runner(name, 7, worker_index=worker_index, in_evaluation=in_evaluation)
+        one = runner(name, 7)
         drawn = random.random(), np.random.random(), float(torch.rand(()))
         weights = next(one.module["one"].parameters()).flatten()[:5].tolist()
         found.append((one._seed, one.config.seed, torch.initial_seed(), drawn, weights))
     assert found[0] == found[1]
-    assert found[0][:3] == (7 + worker_index + 1_000_000 * in_evaluation, 7, found[0][0])
+    assert found[0][:3] == (7, 7, 7)
+
+
+@pytest.mark.parametrize("sampler", ["batched", "python", "rllib"])
+def test_no_two_envs_of_runs_that_differ_in_the_seed_play_the_same(runner, sampler, monkeypatch):
+    """RLlib adds env runner and copy to the seed: then 39 of 40 copies of seeds 0 and 1 agree."""
+    seeds = []
+    reset = MultiGridParallelEnv.reset
+
+    def watched(self, seed=None, options=None):
+        if seed is not None:
+            seeds.append(seed)
+        return reset(self, seed, options)
+
+    def states(seed, num_envs):
+        drawn = first_states(seed, num_envs)
+        if seed is not None:
+            seeds.extend(drawn.tolist())
+        return drawn
+
+    parts = [
+        (0, 0, False),
+        (0, 1, False),
+        (0, 2, False),
+        (1, 1, False),
+        (2, 0, False),
+        (0, 1, True),
+    ]
+    for seed, worker_index, in_evaluation in parts:
+        one = runner(sampler, seed, worker_index=worker_index, in_evaluation=in_evaluation)
+        with monkeypatch.context() as patch:
+            if sampler == "batched":
+                patch.setattr(batched_multigrid, "first_states", states)
+            else:
+                patch.setattr(MultiGridParallelEnv, "reset", watched)
+            one.sample(num_episodes=4) if in_evaluation else one.sample()
+    assert len(seeds) == len(set(seeds)) == 4 * len(parts)
 
 
 LOADED = """
