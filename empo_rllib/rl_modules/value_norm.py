@@ -23,7 +23,7 @@ class ValueNorm(nn.Module):
     These are the weighted mean and variance of all targets so far, without the bias of a start
     at 0 and 1. The last layer is changed with them, so that no value estimate moves: with scale
     s = deviation / deviation', weight' = s weight and bias' = s bias + (mean - mean') / deviation'
-    (PopArt: van Hasselt et al. 2016, arXiv:1602.07714, equations 4 and 5).
+    (PopArt: van Hasselt et al. 2016, arXiv:1602.07714, proposition 1).
     """
 
     weight: Tensor
