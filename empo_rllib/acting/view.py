@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from empo_rllib.envs.adapting import AGENT_ID, OF_ALL, STATE, THERE, extended_by_id
+from empo_rllib.envs.adapting import AGENT_ID, OF_ALL, POSITION, STATE, THERE, extended_by_id
 from empo_rllib.envs.vector_env import AgentGroup, ObservationLeaves, VectorEnv
 
 #: What a critic reads: its agent's observation, as the actor does; all agents' observations; or
@@ -61,25 +61,27 @@ class PolicyView:
 
     def central_input(
         self,
+        seen: Mapping[int, Sequence[Tensor]],
+        position: Tensor,
         groups: Sequence[AgentGroup],
-        leaves: Sequence[Sequence[Tensor]],
         there: Tensor,
         columns: Tensor,
     ) -> dict:
         """Returns what a `central` critic reads, nested as in `central_critic_space`.
 
+        An agent's observations are seen in many rows. Each is there once, and `position` beside
+        them tells which one a row has.
+
         Args:
+            seen: for each agent's column the leaves [U_a, ...] of its distinct observations.
+            position: int64 [B, A], which of them each row has.
             groups: all of them.
-            leaves: for each group its tensors [B, A_g, ...].
             there: bool [B, A], who is there.
             columns: int64 [B], the column of the agent that is valued.
         """
-        seen = {
-            column: _nested(group.leaves, [leaf[:, position] for leaf in tensors])
-            for group, tensors in zip(groups, leaves, strict=True)
-            for position, column in enumerate(group.columns)
-        }
-        return {OF_ALL: tuple(seen[c] for c in sorted(seen)), **self._whom(there, columns)}
+        forms = {column: group.leaves for group in groups for column in group.columns}
+        nested = tuple(_nested(forms[column], seen[column]) for column in sorted(forms))
+        return {OF_ALL: nested, POSITION: position, **self._whom(there, columns)}
 
     def state_input(
         self, form: ObservationLeaves, leaves: Sequence[Tensor], there: Tensor, columns: Tensor

@@ -70,6 +70,10 @@ def _check_setting(config: ExperimentConfig) -> None:
             f"{setting} has no effect: algorithm.params.use_critic = False trains no critic. "
             "Remove one of them."
         )
+    if model.critic == "central" and not model.hidden_sizes:
+        raise ConfigError(
+            f"{setting} needs a hidden layer: model.hidden_sizes = [] has none. Give it a width."
+        )
     if model.critic != "own" and model.shared_trunk:
         raise ConfigError(
             f"{setting} does not fit model.shared_trunk = true: actor and critic do not read the "

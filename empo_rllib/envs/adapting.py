@@ -16,6 +16,8 @@ AGENT_ID = "agent_id"
 #: Parts of what a critic reads that sees more than its agent: all agents' observations, or the
 #: environment's state, and who is there.
 OF_ALL, STATE, THERE = "observations", "state", "there"
+#: In a batch, which of each agent's distinct observations a row has.
+POSITION = "position"
 Transform = Callable[[Any], Any]
 
 

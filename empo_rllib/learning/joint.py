@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from empo_rllib.acting.view import PolicyView
+from empo_rllib.envs.adapting import OF_ALL, POSITION
+from empo_rllib.envs.vector_env import AgentGroup
 from empo_rllib.learning.distinct import distinct_rows
 from empo_rllib.learning.rows import Rows
 from empo_rllib.sampling.fragment import Fragment
@@ -20,8 +23,8 @@ class CriticInputs(NamedTuple):
     """What a critic reads that does not read what its actor does.
 
     Attributes:
-        inputs: nested tensors [U, ...]; each differs from the others where duplicates were looked
-            for.
+        inputs: what `PolicyView.central_input` or `state_input` returns for U rows; each differs
+            from the others where duplicates were looked for.
         kind: int64 [L], which of `inputs` belongs to each row.
     """
 
@@ -51,14 +54,41 @@ def critic_inputs(
     first = kind = np.arange(len(arrays[0]))
     if deduplicate:
         first, kind = distinct_rows(np.concatenate([_as_bytes(a) for a in arrays], axis=1))
-    *leaves, there, agent = (torch.from_numpy(array[first]).to(device) for array in arrays)
+    *leaves, there, agent = (array[first] for array in arrays)
+    whom = torch.from_numpy(there).to(device), torch.from_numpy(agent).to(device)
     form, groups = parts[0][0].state_form, parts[0][0].groups
     if policy.critic == "state":
         assert form is not None  # the env runner was told to ask for it
-        return CriticInputs(policy.state_input(form, leaves, there, agent), kind)
+        tensors = [torch.from_numpy(leaf).to(device) for leaf in leaves]
+        return CriticInputs(policy.state_input(form, tensors, *whom), kind)
+    seen, position = _by_agent(groups, leaves, there.shape, device)
+    return CriticInputs(policy.central_input(seen, position, groups, *whom), kind)
+
+
+def _by_agent(
+    groups: Sequence[AgentGroup],
+    leaves: Sequence[np.ndarray],
+    shape: tuple[int, ...],
+    device: torch.device | str,
+) -> tuple[dict[int, list[Tensor]], Tensor]:
+    """Returns each agent's distinct observations, and which of them each of U rows has.
+
+    Args:
+        groups: of the agents.
+        leaves: those of all groups [U, A_g, ...], one after the other.
+        shape: (U, A).
+        device: that of the tensors returned.
+    """
+    position, seen = np.empty(shape, np.int64), {}
     pending = iter(leaves)
-    of_groups = [[next(pending) for _ in group.leaves.dtypes] for group in groups]
-    return CriticInputs(policy.central_input(groups, of_groups, there, agent), kind)
+    for group in groups:
+        of_group = [next(pending) for _ in group.leaves.dtypes]
+        for place, column in enumerate(group.columns):
+            own = [leaf[:, place] for leaf in of_group]
+            rows = np.concatenate([_as_bytes(leaf) for leaf in own], axis=1)
+            first, position[:, column] = distinct_rows(rows)
+            seen[column] = [torch.from_numpy(leaf[first]).to(device) for leaf in own]
+    return seen, torch.from_numpy(position).to(device)
 
 
 def _known(fragment: Fragment, rows: Rows, policy: PolicyView, read: _Read) -> list[np.ndarray]:
@@ -116,3 +146,26 @@ def _seen(array: np.ndarray, final: np.ndarray, rows: Rows) -> np.ndarray:
 def _as_bytes(array: np.ndarray) -> np.ndarray:
     """Returns an array [L, ...] as uint8 [L, W]."""
     return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
+
+
+def pick(nested: Any, index: Tensor) -> Any:
+    """Returns the entries `index` of nested tensors [U, ...]."""
+    if isinstance(nested, dict):
+        return {key: pick(part, index) for key, part in nested.items()}
+    if isinstance(nested, tuple):
+        return tuple(pick(part, index) for part in nested)
+    return nested.index_select(0, index)
+
+
+def pick_joint(inputs: dict, index: Tensor) -> dict:
+    """Returns the rows `index` of `CriticInputs.inputs`, with the observations that are in them."""
+    if OF_ALL not in inputs:
+        picked: dict = pick(inputs, index)
+        return picked
+    rows = pick({key: part for key, part in inputs.items() if key != OF_ALL}, index)
+    parts = [torch.unique(column, return_inverse=True) for column in rows[POSITION].unbind(1)]
+    rows[OF_ALL] = tuple(
+        pick(seen, used) for seen, (used, _) in zip(inputs[OF_ALL], parts, strict=True)
+    )
+    rows[POSITION] = torch.stack([position for _, position in parts], dim=1)
+    return rows

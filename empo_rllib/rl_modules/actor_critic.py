@@ -17,7 +17,13 @@ from ray.rllib.core.rl_module.apis import (
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
-from empo_rllib.rl_modules.encoders import build_encoder
+from empo_rllib.envs.adapting import OF_ALL
+from empo_rllib.rl_modules.encoders import (
+    CentralEncoder,
+    Encoder,
+    WithHiddenLayers,
+    build_encoder,
+)
 from empo_rllib.rl_modules.value_norm import ValueNorm
 
 
@@ -43,8 +49,12 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):
         central = sizes.get("critic_space")
         self.critic_sees_more = central is not None
         self.encoder = build_encoder(self.observation_space, *widths)
-        space = self.observation_space if central is None else central
-        self.critic_encoder = None if sizes["shared_trunk"] else build_encoder(space, *widths)
+        self.critic_encoder: Encoder | None = None
+        if central is not None:
+            build = CentralEncoder if OF_ALL in central.spaces else build_encoder
+            self.critic_encoder = build(central, *widths)
+        elif not sizes["shared_trunk"]:
+            self.critic_encoder = build_encoder(self.observation_space, *widths)
         num_features = self.encoder.num_features
         self.actor = nn.Linear(num_features, self._num_action_inputs())
         self.critic = nn.Linear((self.critic_encoder or self.encoder).num_features, 1)
@@ -78,7 +88,7 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):
         features = embeddings = self.encoder.hidden(vector)
         if self.critic_sees_more:  # and is asked apart
             return {Columns.ACTION_DIST_INPUTS: self.actor(features)}
-        if self.critic_encoder is not None:
+        if isinstance(self.critic_encoder, WithHiddenLayers):
             if self.critic_encoder.learns_vector:
                 vector = self.critic_encoder.vector(batch[Columns.OBS])
             embeddings = self.critic_encoder.hidden(vector)

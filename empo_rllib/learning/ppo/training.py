@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from ray.rllib.core.columns import Columns
-from torch import Tensor, nn
+from torch import nn
 
+from empo_rllib.learning.joint import pick, pick_joint
 from empo_rllib.learning.ppo.batch import PolicyBatch
 from empo_rllib.learning.ppo.categorical import CategoricalLoss
 from empo_rllib.learning.ppo.loss import Loss, LossSettings, TorchLoss
@@ -49,7 +50,8 @@ def train(
         values = None
         if settings.use_critic:
             if batch.critic is not None:
-                seen = {Columns.OBS: pick(batch.critic.inputs, minibatch.valued.observations)}
+                inputs = pick_joint(batch.critic.inputs, minibatch.valued.observations)
+                seen = {Columns.OBS: inputs}
             values = module.compute_values(seen, embeddings=outputs.get(Columns.EMBEDDINGS))
             values = values if norm is None else norm.normalize(values)
         loss.backward(minibatch, outputs[Columns.ACTION_DIST_INPUTS], values)
@@ -75,12 +77,3 @@ def clear_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Removes gradients; `Optimizer.zero_grad` takes longer."""
     for parameter in parameters:
         parameter.grad = None
-
-
-def pick(nested: Any, index: Tensor) -> Any:
-    """Returns the entries `index` of nested tensors [U, ...]."""
-    if isinstance(nested, dict):
-        return {key: pick(part, index) for key, part in nested.items()}
-    if isinstance(nested, tuple):
-        return tuple(pick(part, index) for part in nested)
-    return nested.index_select(0, index)

@@ -97,6 +97,7 @@ def test_what_falls_back_to_rllib_is_told_with_its_reason(experiment):
     ("model", "params", "told"),
     [
         ({"class": "own_code:Net"}, {}, "model.class = 'own_code:Net' has a critic of its own"),
+        ({"hidden_sizes": []}, {}, "needs a hidden layer"),
         ({"shared_trunk": True}, {}, "does not fit model.shared_trunk = true"),
         ({}, {"use_critic": False}, "use_critic = False trains no critic"),
     ],

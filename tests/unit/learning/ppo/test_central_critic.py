@@ -101,7 +101,7 @@ class Plain:
 
     def value(self, n, moment, column, over=None):
         with torch.no_grad():
-            return self.module.compute_values({"obs": self.read(n, moment, column, over)}).item()
+            return values_of(self.module, [self.read(n, moment, column, over)]).item()
 
     def read(self, n, moment, column, over=None):
         """Returns what the critic reads, a batch of one."""
@@ -153,6 +153,15 @@ def batch_of(observations):
     return torch.cat(observations)
 
 
+def values_of(module, inputs):
+    """Asks the critic, which is shown every observation of every row."""
+    read = batch_of(inputs)
+    if isinstance(read, dict) and "observations" in read:
+        number, num_agents = read["there"].shape
+        read["position"] = torch.arange(number)[:, None].expand(number, num_agents)
+    return module.compute_values({"obs": read})
+
+
 def steps_of(fragment, policy):
     """Returns (env, step, column) of each row that is a step, in the batch's order."""
     rows = rows_of(fragment, policy)
@@ -199,8 +208,8 @@ def plain_gradients(learner, fragment, policy, value_norm):
     own = Plain(fragment, dataclasses.replace(policy, critic="own"), module)
     seen = batch_of([own.read(n, t, column) for n, t, column in keys])
     logits = module.forward_train({"obs": seen})["action_dist_inputs"].double()
-    read = batch_of([plain.read(n, t, column) for n, t, column in keys])
-    values = (module.compute_values({"obs": read}).double() - mean) / deviation
+    read = [plain.read(n, t, column) for n, t, column in keys]
+    values = (values_of(module, read).double() - mean) / deviation
     number = team_number(fragment, policy)
     acted = [
         (
