@@ -11,8 +11,9 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
+from empo_rllib.envs.adapting import central_critic_space
 from empo_rllib.envs.encoding import flat_size, flatten
-from empo_rllib.rl_modules.encoders import build_encoder, has_channels_first
+from empo_rllib.rl_modules.encoders import CentralEncoder, build_encoder, has_channels_first
 
 MULTIGRID_TOPS = np.array([10, 5, 3], np.uint8)
 GRID = spaces.Box(0, np.broadcast_to(MULTIGRID_TOPS, (7, 7, 3)), dtype=np.uint8)
