@@ -17,7 +17,11 @@ def resumed(place: Workplace, cluster: Head) -> Run:
     """A run with critics of the state that was killed and went on."""
     experiment = place.write_experiment(
         name="state",
-        env={"id": "mpe2.simple_spread_v3", "num_agents": None, "kwargs": {"max_cycles": 10}},
+        env={
+            "id": "mpe2.simple_spread_v3",
+            "num_agents": None,
+            "kwargs": {"max_cycles": 10, "max_steps": None},
+        },
         policies={"agent_0": "lead", "agent_*": "others"},
         model=MODEL,
         stop={"env_steps": 20_000},
