@@ -185,8 +185,12 @@ def _apply_sections(
 def _apply_fast_path(algorithm: AlgorithmConfig, setup: TrialSetup, env_error_file: Path) -> None:
     """Puts this package's env runner and learner in the place of RLlib's."""
     policies, learner = setup.policies, ALGORITHMS[setup.config.algorithm.name].learner_class
+    critic = setup.config.model.critic
     source = FragmentSource(
-        make_envs=functools.partial(_make_vector_env, setup.config.env, setup.sampler.name),
+        make_envs=functools.partial(
+            _make_vector_env, setup.config.env, setup.sampler.name, critic == "state"
+        ),
+        critic=critic,
         agents={name: policy.agents for name, policy in policies.items()},
         with_agent_id=frozenset(name for name, p in policies.items() if p.agent_id_input),
         env_error_file=env_error_file,
@@ -196,12 +200,14 @@ def _apply_fast_path(algorithm: AlgorithmConfig, setup: TrialSetup, env_error_fi
     algorithm.learners(learner_class=pkgutil.resolve_name(str(learner)))
 
 
-def _make_vector_env(env: EnvConfig, sampler: str, num_envs: int, in_evaluation: bool) -> VectorEnv:
+def _make_vector_env(
+    env: EnvConfig, sampler: str, with_state: bool, num_envs: int, in_evaluation: bool
+) -> VectorEnv:
     if sampler == "batched":
         from empo_rllib.envs.batched.multigrid import BatchedMultiGrid
 
         return BatchedMultiGrid(functools.partial(open_env, env), num_envs)
-    return PythonEnvs(functools.partial(_open_env, env, in_evaluation), num_envs)
+    return PythonEnvs(functools.partial(_open_env, env, in_evaluation), num_envs, with_state)
 
 
 def _open_env(env: EnvConfig, in_evaluation: bool) -> ParallelMultiAgentEnv:

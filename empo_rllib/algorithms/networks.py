@@ -74,10 +74,20 @@ def _specs(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str
             module_class=module_class,
             observation_space=policy.observation_space,
             action_space=policy.action_space,
-            model_config={**sizes, **model.kwargs},
+            model_config={**sizes, **_critic_config(config, policy), **model.kwargs},
         )
         for name, policy in policies.items()
     }
+
+
+def _critic_config(config: ExperimentConfig, policy: Policy) -> dict[str, Any]:
+    """Returns what the default network is told about a critic that is not the plain one."""
+    found: dict[str, Any] = {}
+    if policy.critic_space is not None:
+        found["critic_space"] = policy.critic_space
+    if config.model.value_norm and policy.train:
+        found["value_norm"] = True
+    return found
 
 
 def _build(policy: str, spec: RLModuleSpec) -> RLModule:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
+from empo_rllib.algorithms.critics import seen_by_central_critics
 from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.fields import PLAIN_NAME
 from empo_rllib.config.policies import resolve_policies
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.actions import adapt_action
-from empo_rllib.envs.adapting import adapt_observation, agents_of
+from empo_rllib.envs.adapting import adapt_observation, agents_of, central_critic_space
 from empo_rllib.envs.space_sizes import empty_part, too_many_categories
 from empo_rllib.envs.texts import text_parts
 from empo_rllib.errors import ConfigError, EnvError
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 class Policy:
     """One policy: who it acts for, whether it is trained, and where it starts from.
 
-    The spaces are those that the RLModule sees, with the agent's id where it is an input.
+    The spaces are those that the RLModule sees, with the agent's id where it is an input;
+    `critic_space` that of its critic where that is another one. A frozen policy needs none.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Policy:
     agent_id_input: bool
     observation_space: gym.Space
     action_space: gym.Space
+    critic_space: gym.Space | None = None
 
 
 def build_policies(config: ExperimentConfig, env: Any) -> dict[str, Policy]:
@@ -57,6 +60,7 @@ def build_policies(config: ExperimentConfig, env: Any) -> dict[str, Policy]:
         _check_sizes(config, env, agent)
     built = {}
     _refuse_texts(config, env, agents)
+    seen_by_critics = seen_by_central_critics(config, env, agents)
     for name, entry in table.items():
         with_id = _agent_id_input(config, len(entry.agents))
         flat = trains_rllib_module(config)
@@ -74,6 +78,11 @@ def build_policies(config: ExperimentConfig, env: Any) -> dict[str, Policy]:
             agent_id_input=with_id,
             observation_space=_common(name, entry.agents, seen),
             action_space=_common(name, entry.agents, {a: _action_space(env, a) for a in seen}),
+            critic_space=central_critic_space(
+                seen_by_critics, len(agents), with_id=len(entry.agents) > 1
+            )
+            if seen_by_critics and entry.train
+            else None,
         )
     _check_action_spaces(config, built, env)
     return built

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from empo_rllib.algorithms.critics import check_sampler
 from empo_rllib.algorithms.policies import Policy
 from empo_rllib.algorithms.user_classes import user_callbacks
 from empo_rllib.config.algorithms import ALGORITHMS
@@ -75,6 +76,7 @@ def choose_sampler(config: ExperimentConfig, policies: Mapping[str, Policy], env
     sampler = _choose(config, policies, env)
     if sampler.name == "rllib":
         _check_callbacks(config, sampler.reason)
+        check_sampler(config, sampler.reason)
     return sampler
 
 
@@ -90,6 +92,8 @@ def _choose(config: ExperimentConfig, policies: Mapping[str, Policy], env: Any) 
     if asked == "python":
         return Sampler("python", "as asked for")
     not_batched = why_not_batched(env)
+    if config.model.critic == "state":
+        not_batched = "model.critic = 'state' reads the environment's state(), in Python"
     if not_batched is None:
         reason = "as asked for" if asked == "batched" else "MultiGrid with known step rules"
         return Sampler("batched", reason)

@@ -55,6 +55,8 @@ class Algorithm:
         elsewhere: parameters of RLlib that cannot be set, and what to set instead.
         ineffective: parameters that RLlib accepts and does not read.
         takes_late_agents: whether agents may join an episode after its first step.
+        critics: what `model.critic` may be; where it is more than `own`, `model.value_norm` may
+            be set, too.
         by_policy: parameters that may differ by policy (`algorithm_config_overrides_per_module`).
         by_policy_in_fragments: those that may differ by policy in `learner_class` only.
     """
@@ -68,6 +70,7 @@ class Algorithm:
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     ineffective: frozenset[str] = frozenset()
     takes_late_agents: bool = True
+    critics: tuple[str, ...] = ("own",)
     by_policy: frozenset[str] = frozenset()
     by_policy_in_fragments: frozenset[str] = frozenset()
 
@@ -77,6 +80,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         "ray.rllib.algorithms.ppo:PPOConfig",
         learner_class="empo_rllib.learning.ppo.learner:FragmentPPOLearner",
         rl_module_class=_ACTOR_CRITIC,
+        critics=("own", "central", "state"),
         by_policy=_GRADIENTS | _PPO_LOSS | {"lr", "use_critic", "vf_clip_param", "vf_loss_coeff"},
         by_policy_in_fragments=frozenset({"gamma", "lambda_"}),
     ),
@@ -127,12 +131,11 @@ OTHER_NAMES = {
     "IDQN": "Independent DQN is DQN with policies: independent.",
     "IQL": "Independent Q-learning is DQN with policies: independent.",
     "ISAC": "Independent SAC is SAC with policies: independent.",
-    "MAPPO": "MAPPO's central critic is not there yet. PPO with policies: shared is IPPO with one "
-    "policy for all agents.",
-    "HAPPO": "A central critic is not there yet. PPO with policies: independent is IPPO.",
+    "MAPPO": "MAPPO is PPO with model.critic: central (see tune_configs/mappo.yaml).",
+    "HAPPO": "HAPPO's updates in turn are not there. PPO with model.critic: central is MAPPO.",
     "QMIX": "Value decomposition is not there. DQN with policies: shared learns independently.",
     "VDN": "Value decomposition is not there. DQN with policies: shared learns independently.",
-    "MADDPG": "A central critic is not there yet. SAC with policies: independent is off-policy.",
+    "MADDPG": "An off-policy central critic is not there. PPO with model.critic: central is MAPPO.",
 }
 
 if TYPE_CHECKING:

@@ -155,8 +155,15 @@ class ModelConfig(Section):
         description="give the policy its agent's id as an input; null: where a policy serves "
         "several agents",
     )
-    critic: Annotated[Literal["own"], Searchable()] = Field(
-        default="own", description="what the critic sees: own, the agent's observation"
+    critic: Annotated[Literal["own", "central", "state"], Searchable()] = Field(
+        default="own",
+        description="PPO: what the critic sees: own: its agent's observation; central: all "
+        "agents' observations (MAPPO); state: the environment's state(); docs/algorithms.md",
+    )
+    value_norm: Annotated[bool, Searchable()] = Field(
+        default=False,
+        description="PPO: divide value targets by their running deviation (PopArt), for returns "
+        "far from 1; docs/algorithms.md",
     )
     memory: Annotated[Literal["none"], Searchable()] = Field(
         default="none", description="recurrent memory of the policies"

@@ -13,6 +13,11 @@ from empo_rllib.errors import EnvError
 
 OBSERVATION = "observation"
 AGENT_ID = "agent_id"
+#: Parts of what a critic reads that sees more than its agent: all agents' observations, or the
+#: environment's state, and who is there.
+OF_ALL, STATE, THERE = "observations", "state", "there"
+#: In a batch, which of each agent's distinct observations a row has.
+POSITION = "position"
 Transform = Callable[[Any], Any]
 
 
@@ -62,6 +67,23 @@ def extended_by_id(observation: Any, agent_id: Any) -> dict[str, Any]:
     if isinstance(observation, dict):
         return {**observation, AGENT_ID: agent_id}
     return {OBSERVATION: observation, AGENT_ID: agent_id}
+
+
+def central_critic_space(
+    seen: Sequence[spaces.Space] | spaces.Space, num_agents: int, *, with_id: bool
+) -> spaces.Dict:
+    """Returns the space of what a critic reads that sees more than its agent does.
+
+    Args:
+        seen: the observation spaces of all agents, or the space of the environment's state.
+        num_agents: how many agents there may be.
+        with_id: it values several agents, and so reads which of them is meant.
+    """
+    flags = spaces.MultiBinary(num_agents)
+    parts: dict[str, spaces.Space]
+    parts = {STATE: seen} if isinstance(seen, spaces.Space) else {OF_ALL: spaces.Tuple(seen)}
+    parts[THERE] = flags
+    return spaces.Dict(parts | ({AGENT_ID: flags} if with_id else {}))
 
 
 def _with_agent_id(

@@ -71,6 +71,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
     ) -> None:
         super().__init__()
         self.env = env
+        self._allow_infinite_observations = allow_infinite_observations
         self.copy_index = 0
         self.seed_key: tuple[int, ...] = ()
         self.episode_limit: int | None = None
@@ -173,6 +174,28 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         infos = _infos_of(observations, infos)
         return self._transformed(observations), rewards, terminateds, truncateds, infos
 
+    @property
+    def seen_agents(self) -> list[str]:
+        """Those in the episode that were given an observation: they act, or wait after one."""
+        return [agent for agent in self._there if agent in self._last_seen]
+
+    @property
+    def state_space(self) -> spaces.Space:
+        """The space of `state()`, which not every environment has."""
+        space: spaces.Space = self.env.state_space
+        return space
+
+    def state(self) -> Any:
+        """Returns the environment's `state()`, which is refused as an observation would be."""
+        state = self.env.state()
+        if not self._state_check.passes(state) and (found := self._state_check.find(state)):
+            raise self._wrong("state()", found)
+        return state
+
+    @functools.cached_property
+    def _state_check(self) -> ObservationCheck:
+        return ObservationCheck(self.state_space, self._allow_infinite_observations)
+
     def observation_adapter(self, agent: str) -> Transform | None:
         """Returns what makes of `agent`'s observation in `env` the one seen here; None: nothing."""
         return self._transforms.get(agent)
@@ -217,20 +240,20 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         passes = self._passes
         for agent, observation in observations.items():
             if not passes[agent](observation) and (found := self._checks[agent].find(observation)):
-                raise self._wrong(agent, found)
+                raise self._wrong(f"agent {agent}", found)
 
     def _rewards(self, paid: dict[str, Any]) -> dict[str, float]:
         rewards = {}
         for agent, reward in paid.items():
             passes = type(reward) in PLAIN_NUMBERS and isfinite(reward)
             if not passes and (found := wrong_reward(reward)):
-                raise self._wrong(agent, found)
+                raise self._wrong(f"agent {agent}", found)
             rewards[agent] = float(reward)
         return rewards
 
-    def _wrong(self, agent: str, found: str) -> EnvError:
+    def _wrong(self, place: str, found: str) -> EnvError:
         return EnvError(
-            f"{self._name()} (copy {self.copy_index}): agent {agent}, episode step "
+            f"{self._name()} (copy {self.copy_index}): {place}, episode step "
             f"{self._episode_step}: {found}"
         )
 

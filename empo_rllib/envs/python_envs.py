@@ -18,14 +18,19 @@ class PythonEnvs(VectorEnv):
     Args:
         make: makes one instance; observations must be as the environment gives them.
         num_envs: N.
+        with_state: ask the environment for its `state()`, too.
     """
 
-    def __init__(self, make: Callable[[], ParallelMultiAgentEnv], num_envs: int) -> None:
+    def __init__(
+        self, make: Callable[[], ParallelMultiAgentEnv], num_envs: int, with_state: bool = False
+    ) -> None:
         self._envs = [make() for _ in range(num_envs)]
         number_copies(self._envs)
         env = self._envs[0]
         groups = group_agents(env.possible_agents, env.observation_spaces, env.action_spaces)
-        self._allocate(num_envs, env.possible_agents, groups)
+        state_space = env.state_space if with_state else None
+        self._allocate(num_envs, env.possible_agents, groups, state_space)
+        self.there = np.zeros_like(self.present)
         # agent -> its column, its group, its position there
         self._seats = {
             self.agents[column]: (column, number, position)
@@ -74,23 +79,27 @@ class PythonEnvs(VectorEnv):
         self.episode_over[n] = over
         if over:
             self._write(self.final_observations, n, seen)
+            self._write_state(self.final_state, n, env)
             success = episode_success(self._infos[n])
             self.success[n] = -1 if success is None else success
             self._start_episode(n, env, None)
         else:
             self._write(self.observations, n, seen)
+            self._write_state(self.state, n, env)
             self._note_present(n, env)
 
     def _start_episode(self, n: int, env: ParallelMultiAgentEnv, seed: int | None) -> None:
         seen, infos = env.reset(seed=seed)
         self._infos[n] = dict(infos)
         self._write(self.observations, n, seen)
+        self._write_state(self.state, n, env)
         self._note_present(n, env)
 
     def _note_present(self, n: int, env: ParallelMultiAgentEnv) -> None:
-        self.present[n] = False
-        for agent in env.acting_agents:
-            self.present[n, self._seats[agent][0]] = True
+        for flags, agents in ((self.present, env.acting_agents), (self.there, env.seen_agents)):
+            flags[n] = False
+            for agent in agents:
+                flags[n, self._seats[agent][0]] = True
 
     def _write(self, target: tuple[Leaves, ...], n: int, seen: dict[str, Any]) -> None:
         for agent, observation in seen.items():
@@ -98,3 +107,9 @@ class PythonEnvs(VectorEnv):
             values = self.groups[group].leaves.flatten(observation)
             for leaf, value in zip(target[group], values, strict=True):
                 leaf[n, position] = value
+
+    def _write_state(self, target: Leaves, n: int, env: ParallelMultiAgentEnv) -> None:
+        if self.state_form is None:
+            return
+        for leaf, value in zip(target, self.state_form.flatten(env.state()), strict=True):
+            leaf[n] = value

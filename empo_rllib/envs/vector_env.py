@@ -119,12 +119,17 @@ class VectorEnv(ABC):
             that waits, the one that it acted on.
         present: bool [N, A]: who acts in the next step: neither those that have left nor those that
             wait for an observation.
+        there: bool [N, A]: who is in the episode and was given an observation in it: those that act
+            and those that wait. The same array as `present` where nobody ever waits.
         rewards: float32 [N, A]: of the last step, also of those that waited; 0 for all others.
         terminated: bool [N, A]: ended for good with the last step.
         truncated: bool [N, A]: was cut off by the last step; never both.
         episode_over: bool [N]: the last step ended the episode.
         final_observations: for each group its leaves [N, A_g, ...]; rows of `episode_over` hold
             what the agents saw after the last step, the others are undefined.
+        state_form: how the environment's `state()` is kept; None: it is not asked for.
+        state: its leaves [N, ...], as it is now; none where it is not asked for.
+        final_state: its leaves [N, ...]; rows of `episode_over` hold it after the last step.
         success: int8 [N]: where `episode_over`, 1 for a success, 0 for none, -1 where the
             environment does not tell.
     """
@@ -134,11 +139,15 @@ class VectorEnv(ABC):
     groups: tuple[AgentGroup, ...]
     observations: tuple[Leaves, ...]
     present: np.ndarray
+    there: np.ndarray
     rewards: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
     episode_over: np.ndarray
     final_observations: tuple[Leaves, ...]
+    state_form: ObservationLeaves | None
+    state: Leaves
+    final_state: Leaves
     success: np.ndarray
 
     @abstractmethod
@@ -158,14 +167,23 @@ class VectorEnv(ABC):
     def close(self) -> None:
         """Frees what the copies hold."""
 
-    def _allocate(self, num_envs: int, agents: Sequence[str], groups: Sequence[AgentGroup]) -> None:
+    def _allocate(
+        self,
+        num_envs: int,
+        agents: Sequence[str],
+        groups: Sequence[AgentGroup],
+        state_space: gym.Space | None = None,
+    ) -> None:
         """Creates the arrays."""
         self.num_envs, self.agents, self.groups = num_envs, tuple(agents), tuple(groups)
         shape = (num_envs, len(self.agents))
         sizes = [(group, len(group.columns)) for group in self.groups]
         self.observations = tuple(g.leaves.blank(num_envs, size) for g, size in sizes)
         self.final_observations = tuple(g.leaves.blank(num_envs, size) for g, size in sizes)
-        self.present = np.zeros(shape, bool)
+        self.state_form = None if state_space is None else ObservationLeaves(state_space)
+        self.state = () if self.state_form is None else self.state_form.blank(num_envs)
+        self.final_state = tuple(leaf.copy() for leaf in self.state)
+        self.present = self.there = np.zeros(shape, bool)
         self.rewards = np.zeros(shape, np.float32)
         self.terminated = np.zeros(shape, bool)
         self.truncated = np.zeros(shape, bool)

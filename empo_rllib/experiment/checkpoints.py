@@ -327,6 +327,20 @@ def read_policy(checkpoint: Path, name: str) -> dict[str, np.ndarray]:
         raise CheckpointError(f"{path}: damaged weights: {error}") from error
 
 
+def acting_weights(module: RLModule, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns `weights` with the critic of `module` in place of their own.
+
+    A policy that only acts needs no critic, and may have been trained with one that reads what is
+    not there now.
+    """
+    critic = getattr(module, "CRITIC", ())
+    own = {key: value.numpy() for key, value in module.state_dict().items()}
+    return {
+        **{key: value for key, value in weights.items() if not key.startswith(critic)},
+        **{key: value for key, value in own.items() if key.startswith(critic)},
+    }
+
+
 def load_weights(module: RLModule, weights: Mapping[str, np.ndarray], source: str) -> None:
     """Puts `weights` into a torch RLModule; `source` says where they are from.
 

@@ -18,6 +18,7 @@ from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import CheckpointError, ConfigError, RunError
 from empo_rllib.experiment.checkpoints import (
     POLICIES,
+    acting_weights,
     load_weights,
     newest_intact,
     read_policy,
@@ -144,6 +145,8 @@ def _check_networks(setup: TrialSetup) -> None:
     for name, policy in setup.policies.items():
         if policy.checkpoint is not None:
             weights = resolve_checkpoint_policy(policy.checkpoint, name)
+            if not policy.train:
+                weights = acting_weights(modules[name], weights)
             load_weights(modules[name], weights, f"policies: {name!r} from {policy.checkpoint}")
 
 

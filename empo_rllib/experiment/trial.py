@@ -34,6 +34,7 @@ from empo_rllib.envs.env_warnings import warning_files
 from empo_rllib.envs.slow_calls import slow_call_reports
 from empo_rllib.errors import TrialError
 from empo_rllib.experiment.checkpoints import (
+    acting_weights,
     beats_all,
     checkpoint_to_restore,
     read_counters,
@@ -204,6 +205,10 @@ class ExperimentTrial(tune.Trainable):
             for name, policy in policies.items()
             if policy.checkpoint is not None
         }
+        for name in weights:
+            if not policies[name].train:
+                module = self._algorithm.get_module(name)
+                weights[name] = acting_weights(module, weights[name])
         if weights:
             self._algorithm.set_weights(weights)
 

@@ -24,7 +24,7 @@ from empo_rllib.bundle.files import DESCRIPTION_FILE
 from empo_rllib.console import Tell
 from empo_rllib.envs.action_names import action_names
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
-from empo_rllib.experiment.checkpoints import load_weights
+from empo_rllib.experiment.checkpoints import acting_weights, load_weights
 from empo_rllib.experiment.run_folder import TrainedTrial
 from empo_rllib.exporting.check import (
     PolicyCheck,
@@ -119,7 +119,8 @@ class _PolicyExports:
         shutil.copyfile(self._trained.checkpoint / "policies" / weights.name, weights)
         spec, policy = self._specs[name], self._policies[name]
         assert isinstance(policy, ActingPolicy)
-        load_weights(policy.module, load_file(str(weights)), str(weights))
+        own = acting_weights(policy.module, load_file(str(weights)))
+        load_weights(policy.module, own, str(weights))
         agent_ids = list(self._env.possible_agents) if spec.agent_id_input else []
         space = self._env.observation_space(spec.agents[0])
         flatten = self._flattener(spec)

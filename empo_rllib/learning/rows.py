@@ -20,7 +20,7 @@ class Rows:
     env runner returns episodes, and its learner connectors put them into a batch.
 
     An agent that waits when the fragment ends has not been shown what came of its last action: that
-    step is left out, and the artificial row is what it acted on.
+    step is left out, and the artificial row is what it acted on, at the moment when it did.
 
     Attributes:
         step: int64 [L], t * N + n of the agent's step; for an artificial row, that of its last.
@@ -59,7 +59,8 @@ def rows_of(fragment: Fragment, policy: PolicyView) -> Rows:
     terminated = fragment.terminated[within, env, np.array(policy.columns)[agent]] & ended
     number = np.full((num_steps, num_envs), -1)
     number[tuple(fragment.final_index.T)] = np.arange(len(fragment.final_index))
-    seen = np.where(is_step, step, np.where(ended, end + 1, num_steps))
+    follows = np.where(ended, end + 1, _next_turn(fragment, policy)[env, agent])
+    seen = np.where(is_step, step, follows)
     return Rows(
         step=step * num_envs + env,
         agent=agent,
@@ -88,6 +89,13 @@ def _steps(fragment: Fragment, policy: PolicyView) -> tuple[np.ndarray, ...]:
     order = np.lexsort((step, agent, env, _next(over)[step, env]))
     order = order[~waits[order]]
     return env[order], agent[order], step[order], end[order]
+
+
+def _next_turn(fragment: Fragment, policy: PolicyView) -> np.ndarray:
+    """Returns int64 [N, A_p]: T, or for agents that wait then the step in which they acted last."""
+    columns = list(policy.columns)
+    last = len(fragment.present) - 1 - fragment.present[::-1, :, columns].argmax(0)
+    return np.where(fragment.present_next[:, columns], len(fragment.present), last)
 
 
 def _next(happens: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import CheckpointError, ConfigError
 from empo_rllib.experiment.checkpoints import (
     POLICIES,
+    acting_weights,
     load_weights,
     newest_intact,
     read_counters,
@@ -39,21 +40,22 @@ def load_policies(trained: TrainedTrial, config: ExperimentConfig | None = None)
 
     Args:
         trained: The checkpoint.
-        config: Its experiment, perhaps with another environment to act in.
+        config: Its experiment, perhaps with another environment to act in. That need not have what
+            a central critic reads: acting needs no critic, and none is loaded.
 
     Raises:
         CheckpointError: weights are missing, damaged or of another network.
         ConfigError: the policies do not fit the environment, or the environment or a class of the
             user's is not there any more.
     """
-    config = config or trained.config
+    config = without_critic(config or trained.config)
     with contextlib.closing(open_env(config.env)) as env:
         setup = set_up_trial(config, env)
         specs, of_agent = setup.policies, policy_mapping(setup.policies)
         adapted = adapt(config, specs, env)
         adapters = {agent: adapted.observation_adapter(agent) for agent in of_agent}
     if config.env != trained.config.env:
-        _check_fit(set_up_trial(trained.config).policies, specs)
+        _check_fit(set_up_trial(without_critic(trained.config)).policies, specs)
     algorithm = build_algorithm_config(setup)
     modules = build_rl_modules(algorithm, specs)
     checkpoint = _still_there(trained.checkpoint)
@@ -63,7 +65,7 @@ def load_policies(trained: TrainedTrial, config: ExperimentConfig | None = None)
     for name, spec in specs.items():
         source = f"{checkpoint}: policy {name!r}"
         _check_numbers(weights[name], source)
-        load_weights(modules[name], weights[name], source)
+        load_weights(modules[name], acting_weights(modules[name], weights[name]), source)
         by_name[name] = ActingPolicy(
             modules[name],
             spec.action_space,
@@ -71,6 +73,12 @@ def load_policies(trained: TrainedTrial, config: ExperimentConfig | None = None)
             env_steps=env_steps,
         )
     return ActingPolicies(by_name, of_agent, {a: adapt for a, adapt in adapters.items() if adapt})
+
+
+def without_critic(config: ExperimentConfig) -> ExperimentConfig:
+    """Returns an experiment whose policies have a plain critic, which acting never asks."""
+    plain = config.model.model_copy(update={"critic": "own", "value_norm": False})
+    return config.model_copy(update={"model": plain})
 
 
 def _still_there(checkpoint: Path) -> Path:

@@ -17,7 +17,14 @@ from ray.rllib.core.rl_module.apis import (
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
-from empo_rllib.rl_modules.encoders import build_encoder
+from empo_rllib.envs.adapting import OF_ALL
+from empo_rllib.rl_modules.encoders import (
+    CentralEncoder,
+    Encoder,
+    WithHiddenLayers,
+    build_encoder,
+)
+from empo_rllib.rl_modules.value_norm import ValueNorm
 
 
 class ActorCritic(TorchRLModule, ValueFunctionAPI):
@@ -25,20 +32,33 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):
 
     `model_config` holds the sizes of `model` in the experiment file: `hidden_sizes`,
     `conv_filters` and `shared_trunk`. With a shared trunk the two heads read the same
-    features; otherwise the critic has an encoder of its own.
+    features; otherwise the critic has an encoder of its own. Two more keys may be there:
+    `critic_space`, of what the critic reads where it sees more than its actor, and `value_norm`:
+    its outputs are scaled by a `ValueNorm`.
 
     Outputs: `action_dist_inputs` float32 [B, K], where K is the number of actions (Discrete),
     their sum (MultiDiscrete) or twice the dimension (Box: mean and log standard deviation).
     """
 
+    #: How the names of the critic's weights start: acting does without them.
+    CRITIC = ("critic_encoder.", "critic.", "value_norm.")
+
     def setup(self) -> None:
         sizes = self.model_config
-        encoder_args = (self.observation_space, sizes["hidden_sizes"], sizes["conv_filters"])
-        self.encoder = build_encoder(*encoder_args)
-        self.critic_encoder = None if sizes["shared_trunk"] else build_encoder(*encoder_args)
+        widths = sizes["hidden_sizes"], sizes["conv_filters"]
+        central = sizes.get("critic_space")
+        self.critic_sees_more = central is not None
+        self.encoder = build_encoder(self.observation_space, *widths)
+        self.critic_encoder: Encoder | None = None
+        if central is not None:
+            build = CentralEncoder if OF_ALL in central.spaces else build_encoder
+            self.critic_encoder = build(central, *widths)
+        elif not sizes["shared_trunk"]:
+            self.critic_encoder = build_encoder(self.observation_space, *widths)
         num_features = self.encoder.num_features
         self.actor = nn.Linear(num_features, self._num_action_inputs())
-        self.critic = nn.Linear(num_features, 1)
+        self.critic = nn.Linear((self.critic_encoder or self.encoder).num_features, 1)
+        self.value_norm = ValueNorm() if sizes.get("value_norm") else None
         # A nearly uniform first policy: Andrychowicz et al. 2021, "What matters in on-policy
         # reinforcement learning", section 3.2.
         nn.init.orthogonal_(self.actor.weight, 0.01)
@@ -66,7 +86,9 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
         vector = self.encoder.vector(batch[Columns.OBS])
         features = embeddings = self.encoder.hidden(vector)
-        if self.critic_encoder is not None:
+        if self.critic_sees_more:  # and is asked apart
+            return {Columns.ACTION_DIST_INPUTS: self.actor(features)}
+        if isinstance(self.critic_encoder, WithHiddenLayers):
             if self.critic_encoder.learns_vector:
                 vector = self.critic_encoder.vector(batch[Columns.OBS])
             embeddings = self.critic_encoder.hidden(vector)
@@ -76,11 +98,17 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):
         }
 
     def compute_values(self, batch: dict[str, Any], embeddings: Tensor | None = None) -> Tensor:
-        """Value estimates, float32 [B]; `embeddings` are those of `_forward_train`."""
+        """Value estimates in units of rewards, float32 [B].
+
+        Args:
+            batch: its `obs` are what the critic reads: as `critic_space` says where there is one.
+            embeddings: those that `_forward_train` has returned, if any.
+        """
         if embeddings is None:
             encoder = self.critic_encoder if self.critic_encoder is not None else self.encoder
             embeddings = encoder(batch[Columns.OBS])
-        return self.critic(embeddings).squeeze(-1)
+        values = self.critic(embeddings).squeeze(-1)
+        return values if self.value_norm is None else self.value_norm.denormalize(values)
 
 
 class ActorCriticWithTarget(ActorCritic, TargetNetworkAPI):

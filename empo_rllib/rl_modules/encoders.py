@@ -14,6 +14,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
+from empo_rllib.envs.adapting import OF_ALL, POSITION
 from empo_rllib.envs.encoding import grid_channels
 
 # Images with a shorter side are cheaper, and learn as well, as flat vectors.
@@ -239,6 +240,58 @@ def build_encoder(
         ValueError: for a space of another kind.
     """
     return WithHiddenLayers(_vector(space, conv_filters or DEFAULT_CONV_FILTERS), hidden_sizes)
+
+
+class CentralEncoder(Encoder):
+    """Encodes what a central critic reads (`central_critic_space`), each observation once.
+
+    The first layer is one of the observations of all agents side by side. As a sum of layers, one
+    for each agent, it runs on an agent's distinct observations only: `position`, int64 [B, A] in
+    the batch, tells which one a row has.
+
+    Args:
+        space: of all that the critic reads.
+        hidden_sizes: widths of the fully connected layers.
+        conv_filters: as in `build_encoder`.
+    """
+
+    def __init__(
+        self,
+        space: gym.spaces.Dict,
+        hidden_sizes: Sequence[int],
+        conv_filters: ConvFilters | None = None,
+    ) -> None:
+        super().__init__()
+        seen = cast("gym.spaces.Tuple", space[OF_ALL])
+        rest = {key: part for key, part in space.spaces.items() if key != OF_ALL}
+        filters = conv_filters or DEFAULT_CONV_FILTERS
+        self.parts = nn.ModuleList([_vector(part, filters) for part in seen.spaces])
+        self.rest = Concatenation(rest, filters)
+        widths = [cast("Encoder", part).num_features for part in self.parts]
+        whole = nn.Linear(sum(widths) + self.rest.num_features, hidden_sizes[0])
+        self.first = nn.ModuleList([nn.Linear(w, hidden_sizes[0], bias=False) for w in widths])
+        self.first_rest = nn.Linear(self.rest.num_features, hidden_sizes[0])
+        with torch.no_grad():  # as one layer would start
+            layers = (*self.first, self.first_rest)
+            split = whole.weight.split([*widths, self.rest.num_features], dim=1)
+            for layer, weight in zip(layers, split, strict=True):
+                cast("nn.Linear", layer).weight.copy_(weight)
+            self.first_rest.bias.copy_(whole.bias)
+        hidden: list[nn.Module] = [nn.ReLU()]
+        for width, size in itertools.pairwise(hidden_sizes):
+            hidden += [nn.Linear(width, size), nn.ReLU()]
+        self.layers = nn.Sequential(*hidden)
+        self.num_features = hidden_sizes[-1]
+
+    def forward(self, observation: Any) -> Tensor:
+        rest = {key: observation[key] for key in self.rest.keys}
+        outputs: Tensor = self.first_rest(self.rest(rest))
+        position = observation[POSITION]
+        pairs = zip(self.parts, self.first, observation[OF_ALL], strict=True)
+        for agent, (part, layer, seen) in enumerate(pairs):
+            outputs = outputs + layer(part(seen)).index_select(0, position[:, agent])
+        features: Tensor = self.layers(outputs)
+        return features
 
 
 def build_flattener(space: gym.Space) -> Encoder:

@@ -39,7 +39,7 @@ from ray.rllib.utils.metrics import (
 from empo_rllib.acting.actor import Actor
 from empo_rllib.acting.decision import actions_for_env
 from empo_rllib.acting.episodes import FinishedEpisode
-from empo_rllib.acting.view import policy_views
+from empo_rllib.acting.view import Critic, policy_views
 from empo_rllib.envs.constant import ConstantWatch
 from empo_rllib.envs.env_errors import reporting_env_errors, reporting_errors
 from empo_rllib.envs.vector_env import VectorEnv
@@ -62,12 +62,14 @@ class FragmentSource:
         agents: the agents of each policy.
         with_agent_id: the policies that also see which agent they act for.
         env_error_file: where an environment or a callback that raises leaves its traceback.
+        critic: what the policies' critics read.
     """
 
     make_envs: Callable[[int, bool], VectorEnv]
     agents: Mapping[str, tuple[str, ...]]
     with_agent_id: frozenset[str]
     env_error_file: Path
+    critic: Critic = "own"
 
 
 class FragmentEnvRunner(MultiAgentEnvRunner):
@@ -239,7 +241,9 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
                 explore,
                 self._device,
             )
-            for policy in policy_views(self._source.agents, self._source.with_agent_id, envs)
+            for policy in policy_views(
+                self._source.agents, self._source.with_agent_id, envs, self._source.critic
+            )
         ]
 
     def _close_rollout(self, purpose: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from empo_rllib.acting.view import PolicyView
-from empo_rllib.envs.vector_env import AgentGroup, Leaves
+from empo_rllib.envs.vector_env import AgentGroup, Leaves, ObservationLeaves
 
 
 class Fragment:
@@ -28,11 +28,17 @@ class Fragment:
         rewards: float32 [T, N, A]: what came of the action at step t, until the next one.
         present: bool [T, N, A]: the agent acted at step t. Everything else about a step in which
             it did not act, except how it ended, is undefined, and enters no loss or advantage.
+        there: bool [T + 1, N, A]: who is in the episode before step t and was given an observation
+            in it: those that act and those that wait. The others' rows of `observations` are old.
         present_next: bool [N, A]: who acts in the step after the last.
         terminated, truncated: bool [T, N, A]: the agent ended with step t; never both.
         episode_over: bool [T, N]: the episode ended with step t; row t + 1 is of the next one.
         final_index: int64 [M, 2]: (t, n) of each True in `episode_over`, in that order.
         final_observations: for each group its leaves [M, A_g, ...]: what agents saw last.
+        state_form: how the environment's `state()` is kept; None where it was not asked for, and
+            then it has no leaves.
+        state: its leaves [T + 1, N, ...]: before each step, and after the last.
+        final_state: its leaves [M, ...]: when episodes ended.
         weights_seq_no: which weights acted, as the env runner's `_weights_seq_no` counts them.
     """
 
@@ -44,12 +50,16 @@ class Fragment:
     action_dist_inputs: tuple[np.ndarray, ...]
     rewards: np.ndarray
     present: np.ndarray
+    there: np.ndarray
     present_next: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
     episode_over: np.ndarray
     final_index: np.ndarray
     final_observations: tuple[Leaves, ...]
+    state_form: ObservationLeaves | None
+    state: Leaves
+    final_state: Leaves
     weights_seq_no: int
 
     def __init__(self, **arrays: object) -> None:

@@ -134,11 +134,16 @@ class _Store:
             tuple(np.empty((num_steps + 1, *leaf.shape), leaf.dtype) for leaf in leaves)
             for leaves in envs.observations
         ]
+        self._state = tuple(
+            np.empty((num_steps + 1, *leaf.shape), leaf.dtype) for leaf in envs.state
+        )
+        self._final_states: list[Leaves] = []
         self._actions = [np.empty((num_steps, *a.shape), a.dtype) for a in rollout.actions]
         self._inputs: list[np.ndarray] = []
         self._logp = np.empty(shape, np.float32)
         self._rewards = np.empty(shape, np.float32)
         self.present = np.empty(shape, bool)
+        self._there = np.empty((num_steps + 1, *shape[1:]), bool)
         self._terminated = np.empty(shape, bool)
         self._truncated = np.empty(shape, bool)
         self._over = np.empty(shape[:2], bool)
@@ -169,6 +174,7 @@ class _Store:
         if envs.episode_over.any():
             for finals, leaves in zip(self._finals, envs.final_observations, strict=True):
                 finals.append(tuple(leaf[envs.episode_over] for leaf in leaves))
+            self._final_states.append(tuple(leaf[envs.episode_over] for leaf in envs.final_state))
 
     def fragment(self, weights_seq_no: int) -> Fragment:
         self._store_observations(len(self._rewards))
@@ -182,6 +188,7 @@ class _Store:
             action_dist_inputs=tuple(self._inputs),
             rewards=self._rewards,
             present=self.present,
+            there=self._there,
             present_next=self._envs.present.copy(),
             terminated=self._terminated,
             truncated=self._truncated,
@@ -191,13 +198,19 @@ class _Store:
                 _concatenated(finals, leaves)
                 for finals, leaves in zip(self._finals, self._envs.observations, strict=True)
             ),
+            state_form=self._envs.state_form,
+            state=self._state,
+            final_state=_concatenated(self._final_states, self._envs.state),
             weights_seq_no=weights_seq_no,
         )
 
     def _store_observations(self, t: int) -> None:
+        self._there[t] = self._envs.there
         for kept, leaves in zip(self._observations, self._envs.observations, strict=True):
             for store, leaf in zip(kept, leaves, strict=True):
                 store[t] = leaf
+        for store, leaf in zip(self._state, self._envs.state, strict=True):
+            store[t] = leaf
 
 
 def _pay_those_who_waited(rewards: np.ndarray, present: np.ndarray, over: np.ndarray) -> None:

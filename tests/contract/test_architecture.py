@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "command_line": {"errors", "streams", "terminal", "config"},
     "trials": {"config"},
     "envs": {"errors", "files", "seeding"},
-    "rl_modules": {"envs.encoding"},
+    "rl_modules": {"envs.adapting", "envs.encoding"},
     "acting": {"errors", "envs"},
     "sampling": {"columns", "envs", "acting", "rllib_imports", "seeding"},
     "learning": {"envs", "acting", "sampling"},

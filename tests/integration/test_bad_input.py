@@ -131,6 +131,10 @@ def damaged_source(damage: Callable[[Path], object]) -> Callable[[Path, Path], o
     return prepare
 
 
+def central_critic_of(algorithm: str) -> dict:
+    return {"algorithm": {"name": algorithm, "params": None}, "model": {"critic": "central"}}
+
+
 def params(**values) -> dict:
     return {"algorithm": {"params": values}}
 
@@ -185,6 +189,8 @@ MISTAKES = {
         **params(minibatch_size=500),
     ),
     "no-callback": says("own_envs:Nothing", algorithm={"callbacks": ["own_envs:Nothing"]}),
+    "critic-without-a-state": says("no state_space", "critic: central", model={"critic": "state"}),
+    "critic-of-another": says("'central' is for PPO", "IMPALA", **central_critic_of("IMPALA")),
     "no-model": says("own_envs:number", model={"class": "own_envs:number"}),
     # Resources, storage and trials.
     "too-many-cpus": says("4001 CPU", "this machine", resources={"num_env_runners": 4000}),

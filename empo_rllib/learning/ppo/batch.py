@@ -13,11 +13,12 @@ from torch import Tensor
 from empo_rllib.acting.view import PolicyView
 from empo_rllib.envs.vector_env import AgentGroup, Leaves
 from empo_rllib.learning.distinct import distinct_rows
+from empo_rllib.learning.joint import CriticInputs, critic_inputs
 from empo_rllib.learning.ppo.gae import estimate_advantages
 from empo_rllib.learning.rows import Rows, rows_of
 from empo_rllib.sampling.fragment import Fragment
 
-#: Value estimates, float32 [U], of nested observations [U, ...].
+#: Value estimates, float32 [U], of nested observations [U, ...] or of other inputs of a critic.
 ValueFunction = Callable[[Any], Tensor]
 
 
@@ -36,6 +37,7 @@ class PolicyBatch:
         advantages: float32 [L].
         value_targets: float32 [L].
         mean_weights_seq_no: the weights that acted, averaged over steps.
+        critic: what the critic reads where that is not `observations`.
     """
 
     observations: Any
@@ -47,6 +49,7 @@ class PolicyBatch:
     advantages: Tensor
     value_targets: Tensor
     mean_weights_seq_no: float
+    critic: CriticInputs | None = None
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -66,7 +69,7 @@ def build_batch(
     Args:
         fragments: of the same envs; the rows of one follow those of the other.
         policy: name of the policy.
-        value_function: that of the policy, before the update.
+        value_function: that of the policy, before the update, of what its critic reads.
         gamma: discount of rewards.
         lambda_: that of generalised advantage estimation.
         deduplicate: whether to look for observations that are the same.
@@ -84,8 +87,12 @@ def build_batch(
     columns = [np.concatenate(arrays) for arrays in zip(*(p.columns() for p in parts), strict=True)]
     rewards, terminated, is_step, actions, action_logp, action_dist_inputs, seq_no = columns
     observations, kind = _observations(parts, deduplicate, device)
+    critic = critic_inputs(
+        [(part.fragment, part.rows) for part in parts], parts[0].policy, deduplicate, device
+    )
+    inputs, value_kind = (observations, kind) if critic is None else critic
     with torch.no_grad():
-        values = value_function(observations).cpu().numpy()[kind]
+        values = value_function(inputs).cpu().numpy()[value_kind]
     estimates = estimate_advantages(values, rewards, terminated, is_step, gamma, lambda_)
 
     def tensor(array: np.ndarray) -> Tensor:
@@ -101,6 +108,7 @@ def build_batch(
         advantages=tensor(estimates.advantages),
         value_targets=tensor(estimates.value_targets),
         mean_weights_seq_no=float(seq_no[is_step].mean()),
+        critic=critic,
     )
 
 

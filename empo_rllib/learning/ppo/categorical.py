@@ -52,17 +52,15 @@ class CategoricalLoss:
         """See `Loss`."""
         settings = self._settings
         input_gradients = torch.zeros_like(inputs, requires_grad=False)
-        known = torch.zeros(len(inputs)) if values is None else values.detach()
+        valued = minibatch.valued
+        known = torch.zeros(len(valued.observations)) if values is None else values.detach()
         value_gradients = torch.zeros_like(known)
-        rows = minibatch.rows.numpy()
-        position = (
-            np.arange(len(rows)) if minibatch.position is None else minibatch.position.numpy()
-        )
         _loss(
             inputs.detach().numpy(),
             known.numpy(),
-            rows,
-            position,
+            minibatch.rows.numpy(),
+            minibatch.places().numpy(),
+            valued.places().numpy(),
             self._sampled,
             settings.clip_param,
             settings.vf_clip_param,
@@ -94,7 +92,7 @@ class CategoricalLoss:
         total += (settings.kl_coeff or 0.0) * parts["mean_kl_loss"]
         minibatch, values = self._last
         targets = self._batch.value_targets[minibatch.rows]
-        spread = None if values is None else minibatch.spread(values)
+        spread = None if values is None else minibatch.valued.spread(values)
         explained = explained_fraction(targets, spread).item()
         return {TOTAL_LOSS: total, **parts, "vf_explained_var": explained}
 
@@ -102,9 +100,10 @@ class CategoricalLoss:
 @compiled
 def _loss(
     logits: np.ndarray,  # [D, K]
-    values: np.ndarray,  # [D]
+    values: np.ndarray,  # [V]
     rows: np.ndarray,  # [B]
-    position: np.ndarray,  # [B]
+    position: np.ndarray,  # [B], of each row's logits
+    value_position: np.ndarray,  # [B], of its value
     sampled: tuple[np.ndarray, ...],  # of all rows of the batch, unpacked below
     clip_param: float,
     vf_clip_param: float,
@@ -113,7 +112,7 @@ def _loss(
     with_kl: bool,
     kl_coeff: float,
     logit_gradients: np.ndarray,  # [D, K], zeros
-    value_gradients: np.ndarray,  # [D], zeros
+    value_gradients: np.ndarray,  # [V], zeros
     parts: np.ndarray,  # means of the parts of the loss, as `_PARTS` names them
 ) -> None:
     actions, action_logp, old_logp, old_prob, advantages, value_targets = sampled
@@ -123,7 +122,7 @@ def _loss(
     pull = np.zeros(num_seen)  # what is to be taken from each logit's gradient, times its prob
     parts[:] = 0.0
     for i in range(len(rows)):
-        row, at = rows[i], position[i]
+        row, at, valued = rows[i], position[i], value_position[i]
         # In double precision, since products are compared that may be the same.
         action, advantage = actions[row], np.float64(advantages[row])
         ratio = math.exp(np.float64(logp[at, action] - action_logp[row]))
@@ -134,10 +133,10 @@ def _loss(
             pull[at] -= surrogate * each
         else:
             surrogate = advantage * clipped
-        error = (values[at] - value_targets[row]) ** 2
+        error = (values[valued] - value_targets[row]) ** 2
         if error <= vf_clip_param:
-            slope = 2.0 * (values[at] - value_targets[row])
-            value_gradients[at] += vf_loss_coeff * slope * each
+            slope = 2.0 * (values[valued] - value_targets[row])
+            value_gradients[valued] += vf_loss_coeff * slope * each
         divergence = 0.0
         if with_kl:
             for k in range(num_actions):

@@ -163,7 +163,7 @@ class FragmentPPOLearner(PPOTorchLearner):
         return build_batch(
             fragments,
             policy,
-            lambda observations: module.compute_values({Columns.OBS: observations}),
+            lambda inputs: module.compute_values({Columns.OBS: inputs}),
             config.gamma,
             config.lambda_,
             self._deduplicates(policy),

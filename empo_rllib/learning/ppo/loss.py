@@ -42,7 +42,7 @@ class Loss(Protocol):
         Args:
             minibatch: B steps with D observations.
             inputs: float32 [D, K], of the action distributions.
-            values: float32 [D]; None without a critic.
+            values: float32, those of `minibatch.valued`; None without a critic.
         """
 
     def metrics(self) -> dict[str, float]:
@@ -85,7 +85,7 @@ class TorchLoss:
     def backward(self, minibatch: Minibatch, inputs: Tensor, values: Tensor | None) -> None:
         """See `Loss`."""
         inputs = minibatch.spread(inputs)
-        values = None if values is None else minibatch.spread(values)
+        values = None if values is None else minibatch.valued.spread(values)
         terms = self._terms(minibatch.rows, inputs, values)
         loss = self._total(terms)
         if loss.requires_grad:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from ray.rllib.core.columns import Columns
-from torch import Tensor, nn
+from torch import nn
 
+from empo_rllib.learning.joint import pick, pick_joint
 from empo_rllib.learning.ppo.batch import PolicyBatch
 from empo_rllib.learning.ppo.categorical import CategoricalLoss
 from empo_rllib.learning.ppo.loss import Loss, LossSettings, TorchLoss
@@ -19,6 +22,9 @@ def train(
 ) -> dict[str, float]:
     """Runs over all minibatches of a policy.
 
+    A `value_norm` of the network first takes in the value targets of all steps. The loss then
+    compares normalised values with normalised targets.
+
     Args:
         module: its RLModule.
         update: the minibatches.
@@ -29,7 +35,9 @@ def train(
         The metrics of the last minibatch.
     """
     parameters = list(module.parameters())
-    loss = _loss(module, settings, update.batch)
+    norm = getattr(module, "value_norm", None)
+    batch = update.batch if norm is None else _normalized(update.batch, norm, module.critic)
+    loss = _loss(module, settings, batch)
     # One of artificial rows only has nothing to teach; RLlib's loss is not a number there.
     minibatches = [minibatch for minibatch in update.minibatches if len(minibatch.rows)]
     # `forward_train` is nothing but these two; the first walks through all parts of the network.
@@ -37,15 +45,26 @@ def train(
     forward_train = module._forward_train
     for minibatch in minibatches:
         clear_gradients(parameters)
-        seen = {Columns.OBS: pick(update.batch.observations, minibatch.observations)}
+        seen = {Columns.OBS: pick(batch.observations, minibatch.observations)}
         outputs = forward_train(seen)
         values = None
         if settings.use_critic:
+            if batch.critic is not None:
+                inputs = pick_joint(batch.critic.inputs, minibatch.valued.observations)
+                seen = {Columns.OBS: inputs}
             values = module.compute_values(seen, embeddings=outputs.get(Columns.EMBEDDINGS))
+            values = values if norm is None else norm.normalize(values)
         loss.backward(minibatch, outputs[Columns.ACTION_DIST_INPUTS], values)
         step(minibatch is minibatches[-1])
     clear_gradients(parameters)
     return loss.metrics()
+
+
+def _normalized(batch: PolicyBatch, norm: Any, head: nn.Module) -> PolicyBatch:
+    """Lets `norm` take in the batch's value targets; returns the batch with normalised ones."""
+    is_step = torch.from_numpy(batch.is_step).to(batch.value_targets.device)
+    norm.update(batch.value_targets[is_step], head)
+    return replace(batch, value_targets=norm.normalize(batch.value_targets))
 
 
 def _loss(module: Any, settings: LossSettings, batch: PolicyBatch) -> Loss:
@@ -58,12 +77,3 @@ def clear_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Removes gradients; `Optimizer.zero_grad` takes longer."""
     for parameter in parameters:
         parameter.grad = None
-
-
-def pick(nested: Any, index: Tensor) -> Any:
-    """Returns the entries `index` of nested tensors [U, ...]."""
-    if isinstance(nested, dict):
-        return {key: pick(part, index) for key, part in nested.items()}
-    if isinstance(nested, tuple):
-        return tuple(pick(part, index) for part in nested)
-    return nested.index_select(0, index)

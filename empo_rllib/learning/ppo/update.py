@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,11 +25,19 @@ class Minibatch:
         rows: [B], of the `PolicyBatch`, without artificial ones.
         observations: [D], those that the network runs on.
         position: [B], which of them belongs to each row; None where there is one for each row.
+        of_critic: the same rows, with the inputs of a critic that does not read what its actor
+            does; None: it does.
     """
 
     rows: Tensor
     observations: Tensor
     position: Tensor | None
+    of_critic: Minibatch | None = None
+
+    @property
+    def valued(self) -> Minibatch:
+        """What the critic runs on."""
+        return self.of_critic or self
 
     def places(self) -> Tensor:
         """Returns `position`, int64 [B], also where there is one observation for each row."""
@@ -69,13 +77,32 @@ def plan_update(batch: PolicyBatch, dealt: np.ndarray, deduplicate: bool) -> Pol
         dealt: int64 [M, B], the rows of each minibatch, artificial ones included.
         deduplicate: run the network once for each observation of a minibatch, where it pays.
     """
+    minibatches, unique = _minibatches(batch, batch.kind, dealt, deduplicate)
+    if batch.critic is not None:
+        valued, _ = _minibatches(batch, batch.critic.kind, dealt, deduplicate)
+        pairs = zip(minibatches, valued, strict=True)
+        minibatches = [replace(one, of_critic=of_critic) for one, of_critic in pairs]
+    return PolicyUpdate(batch, minibatches, dealt.size, unique)
+
+
+def _minibatches(
+    batch: PolicyBatch, kind: np.ndarray, dealt: np.ndarray, deduplicate: bool
+) -> tuple[list[Minibatch], float]:
+    """Returns the minibatches, and the share of distinct inputs that a network runs on in them.
+
+    Args:
+        batch: the rows.
+        kind: int64 [L], which of the network's inputs belongs to each row.
+        dealt: as in `plan_update`.
+        deduplicate: as in `plan_update`.
+    """
     real = batch.is_step[dealt]
     ends = kind_ends = real.sum(axis=1).cumsum()
     rows = dealt[real]
-    kinds = batch.kind[rows]
+    kinds = kind[rows]
     position, unique = None, 1.0
     if deduplicate:
-        found, found_ends, places = distinct_of_blocks(kinds, ends, int(batch.kind.max()) + 1)
+        found, found_ends, places = distinct_of_blocks(kinds, ends, int(kind.max()) + 1)
         share = len(found) / len(kinds)
         if share < WORTHWHILE:
             kinds, kind_ends, position, unique = found, found_ends, places, share
@@ -85,8 +112,7 @@ def plan_update(batch: PolicyBatch, dealt: np.ndarray, deduplicate: bool) -> Pol
         _split(kinds, kind_ends, device),
         [None] * len(ends) if position is None else _split(position, ends, device),
     )
-    minibatches = [Minibatch(*parts) for parts in zip(*blocks, strict=True)]
-    return PolicyUpdate(batch, minibatches, dealt.size, unique)
+    return [Minibatch(*parts) for parts in zip(*blocks, strict=True)], unique
 
 
 def may_deduplicate(module: nn.Module) -> bool:

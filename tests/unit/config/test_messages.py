@@ -56,7 +56,7 @@ MINIMAL = {"name": "run", "env": {"id": "CartPole-v1"}, "algorithm": {"name": "P
         ),
         pytest.param(
             {"algorithm": {"name": "mappo"}},
-            ["MAPPO's central critic is not there yet. PPO with policies: shared"],
+            ["MAPPO is PPO with model.critic: central"],
             id="algorithm of another library",
         ),
         pytest.param(
@@ -78,7 +78,7 @@ MINIMAL = {"name": "run", "env": {"id": "CartPole-v1"}, "algorithm": {"name": "P
         pytest.param(
             {"model": {"hidden_sizes": [64, 0]}}, ["model.hidden_sizes.1 = 0"], id="layer width"
         ),
-        pytest.param({"model": {"critic": "centrl"}}, ["must be own"], id="critic"),
+        pytest.param({"model": {"critic": "centrl"}}, ["Did you mean 'central'?"], id="critic"),
         pytest.param({"model": {"class": "Net"}}, ["package.module:Class"], id="model class"),
         pytest.param(
             {"model": {"class_": "a:B"}}, ["unknown key", "Did you mean 'class'"], id="class_"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from games import Game
 from gymnasium import spaces
 
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.python_envs import PythonEnvs
 from empo_rllib.envs.registry import make_env
+from empo_rllib.errors import EnvError
 
 CUT_OFF = [
     {"agents": "abc"},
@@ -168,3 +170,66 @@ def test_the_arrays_hold_what_each_environment_returns():
             assert envs.episode_over[n] == over
             if over:
                 seen[n], _ = env.reset()
+
+
+class Stateful(Game):
+    """Its state is the moment."""
+
+    state_space = spaces.Box(0.0, 9.0, (2,))
+
+    def state(self):
+        return np.full(2, self.moment, np.float32)
+
+
+def moments_of(game, num_steps, kind=Game, **settings):
+    """Yields the envs after the reset and after each step."""
+    envs = PythonEnvs(lambda: ParallelMultiAgentEnv(kind(game)), 1, **settings)
+    envs.reset()
+    yield envs
+    for _ in range(num_steps):
+        starts = [group.action_space.start for group in envs.groups]
+        envs.step(
+            [np.full((1, len(g.columns)), s) for g, s in zip(envs.groups, starts, strict=True)]
+        )
+        yield envs
+
+
+@pytest.mark.parametrize(
+    ("game", "there", "acting"),
+    [
+        ("leave one by one", ["abc", "bc", "c", "c", "abc"], ["abc", "bc", "c", "c", "abc"]),
+        ("join one by one", ["a", "ab", "abc", "abc", "a"], ["a", "ab", "abc", "abc", "a"]),
+        # One that waits before its first observation has none to be seen by.
+        ("turns", ["a", "ab", "ab", "ab", "a"], ["a", "b", "a", "b", "a"]),
+        ("pauses", ["ab", "ab", "ab", "ab", "ab"], ["ab", "a", "a", "ab", "ab"]),
+        ("leaves and joins and waits", ["ab", "bc", "bc", "c", "ab"], ["ab", "c", "bc", "c", "ab"]),
+    ],
+)
+def test_those_are_there_who_act_or_wait_after_an_observation(game, there, acting):
+    for envs, who, acts in zip(moments_of(game, 4), there, acting, strict=True):
+        assert named(envs, envs.there) == who
+        assert named(envs, envs.present) == acts
+
+
+def named(envs, flags):
+    return "".join(a for a, flag in zip(envs.agents, flags[0], strict=True) if flag)
+
+
+def test_the_state_is_kept_before_each_step_and_at_the_end():
+    seen, ends = [], []
+    for envs in moments_of("two", 3, Stateful, with_state=True):
+        seen.append(envs.state[0].tolist())
+        if envs.episode_over[0]:
+            ends.append(envs.final_state[0].tolist())
+    assert seen == [[[moment] * 2] for moment in (0.0, 1.0, 2.0, 0.0)]
+    assert ends == [[[3.0, 3.0]]]
+
+
+def test_a_state_that_is_not_of_its_space_is_refused():
+    class Broken(Stateful):
+        def state(self):
+            return np.full(2, np.nan, np.float32)
+
+    envs = moments_of("two", 1, Broken, with_state=True)
+    with pytest.raises(EnvError, match=r"state\(\), episode step 0: the observation is NaN"):
+        next(envs)

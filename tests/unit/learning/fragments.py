@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +13,9 @@ import torch
 from gymnasium import spaces
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
-from empo_rllib.acting.view import PolicyView
+from empo_rllib.acting.view import Critic, PolicyView
 from empo_rllib.envs.adapting import AGENT_ID
-from empo_rllib.envs.vector_env import AgentGroup
+from empo_rllib.envs.vector_env import AgentGroup, ObservationLeaves
 from empo_rllib.sampling.fragment import Fragment
 from empo_rllib.sampling.rollout import _pay_those_who_waited
 
@@ -24,6 +26,8 @@ VIEW = spaces.Dict(
     }
 )
 VECTOR = spaces.Box(-1.0, 1.0, (5,), np.float64)
+STATE = spaces.Box(-9.0, 9.0, (4,))
+STATE_FORM = ObservationLeaves(STATE)
 
 
 class Team:
@@ -62,6 +66,12 @@ class Team:
         self.inputs = tuple(inputs[policy] for policy in policies)
         self.policy_of = {c: policy for policy, columns in policies.items() for c in columns}
 
+    def with_critic(self, critic: Critic) -> Team:
+        """The same agents, whose critics read something else."""
+        team = copy.copy(self)
+        team.inputs = tuple(dataclasses.replace(one, critic=critic) for one in self.inputs)
+        return team
+
     def input_space(self, policy: str) -> gym.Space:
         """What the policy's RLModule reads."""
         wanted = next(i for i in self.inputs if i.policy == policy)
@@ -88,8 +98,8 @@ def random_fragment(
 ) -> Fragment:
     """Returns a fragment in which agents leave, join, are truncated, and episodes end.
 
-    It has two more attributes, of which `to_episodes` makes what an env runner of RLlib's returns:
-    `there` bool [T, N, A], who was there before each step; `paid` [T, N, A], what each step paid.
+    It has one more attribute, of which `to_episodes` makes what an env runner of RLlib's returns:
+    `paid` [T, N, A], what each step paid.
 
     Args:
         team: who acts.
@@ -142,7 +152,7 @@ def random_fragment(
     rewards = paid.copy()
     _pay_those_who_waited(rewards, present, over)
     return Fragment(
-        there=there,
+        there=np.concatenate([there, there_next[None]]),
         paid=paid,
         present_next=present_next,
         policies=team.inputs,
@@ -158,6 +168,9 @@ def random_fragment(
         episode_over=over,
         final_index=final_index,
         final_observations=observations(len(final_index)),
+        state_form=STATE_FORM,
+        state=(rng.normal(size=(num_steps + 1, num_envs, 4)).astype(np.float32),),
+        final_state=(rng.normal(size=(len(final_index), 4)).astype(np.float32),),
         weights_seq_no=weights_seq_no,
     )
 

@@ -43,6 +43,7 @@ def build(
     deduplicate: bool = True,
     log_gradients: bool = False,
     overrides: dict[str, dict[str, Any]] | None = None,
+    model_config: dict[str, dict[str, Any]] | None = None,
     **training: Any,
 ) -> PPOTorchLearner:
     """Returns a learner whose networks are the same for the same arguments."""
@@ -62,7 +63,7 @@ def build(
                 module_class=module_class,
                 observation_space=team.input_space(policy.policy),
                 action_space=team.action_space(policy.policy),
-                model_config=sizes,
+                model_config=sizes | (model_config or {}).get(policy.policy, {}),
             )
             for policy in team.inputs
         }

@@ -11,8 +11,9 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
+from empo_rllib.envs.adapting import central_critic_space
 from empo_rllib.envs.encoding import flat_size, flatten
-from empo_rllib.rl_modules.encoders import build_encoder, has_channels_first
+from empo_rllib.rl_modules.encoders import CentralEncoder, build_encoder, has_channels_first
 
 MULTIGRID_TOPS = np.array([10, 5, 3], np.uint8)
 GRID = spaces.Box(0, np.broadcast_to(MULTIGRID_TOPS, (7, 7, 3)), dtype=np.uint8)
@@ -200,3 +201,23 @@ def test_every_parameter_learns_from_every_kind_of_observation(name: str, nestin
 
     gradients = [parameter.grad for parameter in encoder.parameters()]
     assert all(gradient is not None and gradient.any() for gradient in gradients)
+
+
+def test_a_central_encoder_is_one_network_of_all_observations_side_by_side():
+    torch.manual_seed(0)
+    parts = (spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(4))
+    space = central_critic_space(parts, 2, with_id=False)
+    encoder = CentralEncoder(space, [8, 5])
+    vectors, choices = torch.randn(2, 3), torch.tensor([3, 0, 1])
+    position = torch.tensor([[0, 2], [1, 0], [1, 1], [0, 0]])
+    there = torch.tensor([[1, 1], [1, 0], [0, 1], [1, 1]])
+    found = encoder({"observations": (vectors, choices), "position": position, "there": there})
+    chosen = torch.nn.functional.one_hot(choices, 4).float()
+    whole = torch.cat([vectors[position[:, 0]], chosen[position[:, 1]], there.float()], 1)
+    layers = [*encoder.first, encoder.first_rest]
+    weight = torch.cat([layer.weight for layer in layers], 1)
+    hidden = torch.relu(whole @ weight.T + encoder.first_rest.bias)
+    expected = torch.relu(encoder.layers[1](hidden))
+    torch.testing.assert_close(found, expected)
+    assert weight.abs().max() <= (3 + 4 + 2) ** -0.5  # starts as one layer does
+    assert encoder.num_features == 5
