@@ -76,8 +76,10 @@ def adam_step(
     """Makes one step of Adam.
 
     Args:
-        parameters, gradients: flat.
-        mean, square: torch's `exp_avg` and `exp_avg_sq`.
+        parameters: flat.
+        gradients: flat.
+        mean: torch's `exp_avg`.
+        square: torch's `exp_avg_sq`.
         step: which one it is, from 1 on.
         adam: the settings.
     """

@@ -1,7 +1,8 @@
 """Forward and backward through an actor and a critic, over one flat vector of parameters.
 
 Tensors lie in the vector one after the other, weights as [in, out], in the order of
-`Network.layers`: weight, bias, weight, bias... The first layer has rows for the columns in use only.
+`Network.layers`: weight, bias, weight, bias... The first layer has rows for the
+columns in use only.
 Kernels take float32 or float64. Numbers that are not finite pass through them as through torch.
 """
 
@@ -47,7 +48,7 @@ class Work(NamedTuple):
         inputs: [D, F], or [D, K] where the first layer is a matrix product over all columns.
         table: [S, R, H], what each content of a cell adds to the first layer's output.
         table_slopes: float64 [R, H], gradients of a stream's table.
-        base: [S, H], the first layer's output where each cell holds its commonest content.
+        base: [1, H], a stream's first output where each cell holds its commonest content.
         seen: bool [R], whether each content occurs among the observations.
     """
 
@@ -82,7 +83,7 @@ def allocate_work(shape: Shape, coded: Coded, num_rows: int, dtype: type) -> Wor
         np.empty((num_rows, num_inputs), dtype),
         np.empty(table, dtype),
         np.empty(table[1:]),
-        np.empty((table[0], table[2]), dtype),
+        np.empty((1, table[2]), dtype),
         np.empty(table[1], np.bool_),
     )
 
@@ -105,7 +106,7 @@ def forward(
         first = stream * 2 * num_layers
         weight = matrix(parameters, shape, first, shape.num_columns, shape.widths[0])
         bias = vector(parameters, shape, first + 1)
-        table, base = work.table[stream], work.base[stream]
+        table, base = work.table[stream], work.base
         build_table(weight, bias, coded, table, base)
         hidden = layer_rows(work.hidden, shape, stream, 0, len(rows))
         if inputs.shape[1]:
@@ -176,9 +177,9 @@ def backward(
             np.dot(above_slopes, weight.T, slopes)
         close(hidden, slopes)
         target = matrix(gradients, shape, first, shape.num_columns, shape.widths[0])
-        total = np.empty(shape.widths[0])
-        add_up(slopes, total)
-        vector(gradients, shape, first + 1)[:] = total
+        total = np.empty((1, shape.widths[0]))
+        add_up(slopes, total[0])
+        vector(gradients, shape, first + 1)[:] = total[0]
         target[inputs.shape[1] :] = 0
         if inputs.shape[1]:
             np.dot(inputs.T, slopes, target[: inputs.shape[1]])
@@ -216,42 +217,38 @@ def layer_rows(
 @compiled_loop
 def gather_inputs(coded: Coded, rows: np.ndarray, inputs: np.ndarray) -> None:
     """Writes the inputs [D, F] of a matrix product; one-hot where all columns are its inputs."""
-    num_numbers = coded.numbers.shape[1]
+    numbers, items, ends = coded.numbers, coded.items, coded.ends
+    num_numbers = numbers.shape[1]
     for i in range(len(rows)):
         row = rows[i]
-        into = inputs[i]
         for f in range(num_numbers):
-            into[f] = coded.numbers[row, f]
+            inputs[i, f] = numbers[row, f]
         if coded.dense:
-            into[num_numbers:] = 0
-            for j in range(coded.ends[row], coded.ends[row + 1]):
-                into[coded.items[j]] = 1
+            for f in range(num_numbers, inputs.shape[1]):
+                inputs[i, f] = 0
+            for j in range(ends[row], ends[row + 1]):
+                inputs[i, items[j]] = 1
 
 
 @compiled_loop
 def build_table(
     weight: np.ndarray, bias: np.ndarray, coded: Coded, table: np.ndarray, base: np.ndarray
 ) -> None:
-    """Writes what contents add to the first layer's output [R, H], and that output [H] without."""
-    num_cells = len(coded.base_columns)
-    base[:] = bias
-    common = np.zeros((num_cells, len(base)), base.dtype)
-    for cell in range(num_cells):
-        add_columns(weight, coded.base_columns[cell], common[cell])
-        plus(common[cell], base)
-    for row in range(len(coded.row_cell)):
-        content, usual = table[row], common[coded.row_cell[row]]
-        content[:] = 0
-        add_columns(weight, coded.row_columns[row], content)
-        minus(usual, content)
-
-
-@compiled_loop
-def add_columns(weight: np.ndarray, columns: np.ndarray, total: np.ndarray) -> None:
-    """Adds the rows of a weight [in, out] that belong to a content's columns."""
-    for number in range(len(columns)):
-        if columns[number] >= 0:
-            plus(weight[columns[number]], total)
+    """Writes what contents add to the first layer's output [R, H], and that output [1, H]."""
+    base_columns, row_columns, row_cell = coded.base_columns, coded.row_columns, coded.row_cell
+    common = np.zeros((len(base_columns), base.shape[1]), base.dtype)
+    base[0] = bias
+    for cell in range(len(base_columns)):
+        for number in range(base_columns.shape[1]):
+            if base_columns[cell, number] >= 0:
+                add_row(weight, base_columns[cell, number], common, cell)
+        add_row(common, cell, base, 0)
+    for row in range(len(row_cell)):
+        for h in range(base.shape[1]):
+            table[row, h] = -common[row_cell[row], h]
+        for number in range(row_columns.shape[1]):
+            if row_columns[row, number] >= 0:
+                add_row(weight, row_columns[row, number], table, row)
 
 
 @compiled_loop
@@ -259,13 +256,13 @@ def add_rows(
     coded: Coded, rows: np.ndarray, table: np.ndarray, base: np.ndarray, hidden: np.ndarray
 ) -> None:
     """Adds base and differences to the first layer's outputs [D, H], and applies ReLU."""
+    items, ends = coded.items, coded.ends
     for i in range(len(rows)):
-        out = hidden[i]
-        plus(base, out)
+        add_row(base, 0, hidden, i)
         if not coded.dense:
-            for j in range(coded.ends[rows[i]], coded.ends[rows[i] + 1]):
-                plus(table[coded.items[j]], out)
-        rectify(out)
+            for j in range(ends[rows[i]], ends[rows[i] + 1]):
+                add_row(table, items[j], hidden, i)
+        rectify(hidden, i)
 
 
 @compiled_loop
@@ -273,9 +270,9 @@ def scatter(
     coded: Coded,
     rows: np.ndarray,
     slopes: np.ndarray,  # [D, H]
-    total: np.ndarray,  # float64 [H], their sum
+    total: np.ndarray,  # float64 [1, H], their sum
     table_slopes: np.ndarray,  # float64 [R, H], overwritten
-    seen: np.ndarray,  # [R], overwritten
+    seen: np.ndarray,  # bool [R], overwritten
     gradients: np.ndarray,  # [K, H], added to
 ) -> None:
     """Adds the gradients of the first layer's weights for cells.
@@ -283,61 +280,54 @@ def scatter(
     Sums are in double precision: where a unit was never open for a cell's commonest content, the
     total less what differed is then 0. What rounding would leave, Adam would magnify.
     """
+    items, ends, row_cell = coded.items, coded.ends, coded.row_cell
+    base_columns, row_columns = coded.base_columns, coded.row_columns
     table_slopes[:] = 0
     seen[:] = False
     for i in range(len(rows)):
-        slope = slopes[i]
-        for j in range(coded.ends[rows[i]], coded.ends[rows[i] + 1]):
-            plus(slope, table_slopes[coded.items[j]])
-            seen[coded.items[j]] = True
+        for j in range(ends[rows[i]], ends[rows[i] + 1]):
+            add_row(slopes, i, table_slopes, items[j])
+            seen[items[j]] = True
     row = 0
     common = np.empty_like(total)
-    for cell in range(len(coded.base_columns)):
+    for cell in range(len(base_columns)):
         common[:] = total
-        while row < len(seen) and coded.row_cell[row] == cell:
+        while row < len(seen) and row_cell[row] == cell:
             if seen[row]:
-                minus(table_slopes[row], common)
-                spread(table_slopes[row], coded.row_columns[row], gradients)
+                for h in range(common.shape[1]):
+                    common[0, h] -= table_slopes[row, h]
+                for number in range(row_columns.shape[1]):
+                    if row_columns[row, number] >= 0:
+                        add_row(table_slopes, row, gradients, row_columns[row, number])
             row += 1
-        spread(common, coded.base_columns[cell], gradients)
+        for number in range(base_columns.shape[1]):
+            if base_columns[cell, number] >= 0:
+                add_row(common, 0, gradients, base_columns[cell, number])
 
 
 @compiled_loop
-def spread(slope: np.ndarray, columns: np.ndarray, gradients: np.ndarray) -> None:
-    """Adds a content's gradient to those of its columns."""
-    for number in range(len(columns)):
-        if columns[number] >= 0:
-            plus(slope, gradients[columns[number]])
+def add_row(source: np.ndarray, row: int, target: np.ndarray, to: int) -> None:
+    """Adds a row of a matrix to one of another; views of rows would take longer than that."""
+    for h in range(target.shape[1]):
+        target[to, h] += source[row, h]
 
 
 @compiled_loop
-def plus(row: np.ndarray, total: np.ndarray) -> None:
-    """Adds a row to another."""
-    for h in range(len(total)):
-        total[h] += row[h]
-
-
-@compiled_loop
-def minus(row: np.ndarray, total: np.ndarray) -> None:
-    """Subtracts a row from another."""
-    for h in range(len(total)):
-        total[h] -= row[h]
-
-
-@compiled_loop
-def rectify(row: np.ndarray) -> None:
-    """Applies ReLU in place; NaN stays NaN."""
-    for h in range(len(row)):
-        row[h] = row[h] * 0 if row[h] <= 0 else row[h]
+def rectify(outputs: np.ndarray, row: int) -> None:
+    """Applies ReLU to a row in place; NaN stays NaN."""
+    for h in range(outputs.shape[1]):
+        if outputs[row, h] <= 0:
+            outputs[row, h] = 0
 
 
 @compiled_loop
 def add_bias(bias: np.ndarray, outputs: np.ndarray, with_relu: bool) -> None:
     """Adds a bias to outputs [D, H] in place, and applies ReLU where that is asked for."""
     for i in range(len(outputs)):
-        plus(bias, outputs[i])
+        for h in range(outputs.shape[1]):
+            outputs[i, h] += bias[h]
         if with_relu:
-            rectify(outputs[i])
+            rectify(outputs, i)
 
 
 @compiled_loop
@@ -345,7 +335,8 @@ def add_up(slopes: np.ndarray, total: np.ndarray) -> None:
     """Writes the sum of rows [D, H]."""
     total[:] = 0
     for i in range(len(slopes)):
-        plus(slopes[i], total)
+        for h in range(slopes.shape[1]):
+            total[h] += slopes[i, h]
 
 
 @compiled_loop

@@ -1,8 +1,9 @@
 """Training one policy's network on all its minibatches in kernels, without a step in Python.
 
 Parameters and Adam's state are the RLModule's and torch's own: they are copied into flat vectors
-before the first minibatch, and back after the last. Of the first layer only the columns are copied
-that an observation of the batch uses, or that Adam still moves; it leaves the others where they are.
+before the first minibatch, and back after the last. Of the first layer only those columns are
+copied that an observation of the batch uses, or that Adam still moves: it would leave the others
+where they are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from torch import Tensor, nn
 
 from empo_rllib.kernels.adam import CLIPPING, Adam, adam_step, clip_in_place, total_norm
+from empo_rllib.kernels.blas import one_blas_thread
 from empo_rllib.kernels.layers import (
     Shape,
     Work,
@@ -80,12 +82,10 @@ class _Loss(NamedTuple):
     kl_coeff: float
 
 
-def why_not_compiled(module: Any, config: AlgorithmConfig) -> str | None:
+def why_not_compiled(module: Any) -> str | None:
     """Returns one phrase that says why kernels do not train an RLModule; None: they do."""
     network = describe(module)
-    if isinstance(network, str):
-        return network
-    return None if config.use_critic else "use_critic is false"
+    return network if isinstance(network, str) else None
 
 
 def train_compiled(
@@ -127,23 +127,24 @@ def train_compiled(
     ends = np.cumsum(network.action_sizes)
     outputs = np.empty((largest, shape.num_logits + 1), np.float32)
     parts, norms = np.zeros(len(PARTS)), np.zeros(2)
-    done, last = _train(
-        vectors[0],
-        vectors[1],
-        vectors[2],
-        state.step,
-        state.adam,
-        shape,
-        read.coded,
-        plan,
-        sampled_arrays(update.batch, ends),
-        ends,
-        _loss_numbers(settings),
-        allocate_work(shape, read.coded, largest, np.float32),
-        outputs,
-        parts,
-        norms,
-    )
+    with one_blas_thread():
+        done, last = _train(
+            vectors[0],
+            vectors[1],
+            vectors[2],
+            state.step,
+            state.adam,
+            shape,
+            read.coded,
+            plan,
+            sampled_arrays(update.batch, ends),
+            ends,
+            _loss_numbers(settings),
+            allocate_work(shape, read.coded, largest, np.float32),
+            outputs,
+            parts,
+            norms,
+        )
     for flat, of in zip(vectors, (state.value, state.mean, state.square), strict=True):
         _write_back(flat, network, read.columns, of)
     state.set_steps(state.step + done)
