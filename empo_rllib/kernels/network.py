@@ -20,7 +20,6 @@ from torch import nn
 from empo_rllib.rl_modules.actor_critic import ActorCritic
 from empo_rllib.rl_modules.encoders import (
     Concatenation,
-    Encoder,
     FlatBox,
     GridOfCategories,
     OneHot,
@@ -93,7 +92,7 @@ class Network:
         return tuple(stream[0] for stream in self.streams)
 
     @property
-    def parameters(self) -> list[nn.Parameter]:
+    def parameters(self) -> list[Any]:
         """Weight and bias of each layer."""
         return [p for layer in self.layers for p in (layer.weight, layer.bias)]
 
@@ -108,18 +107,17 @@ def describe(module: Any) -> Network | str:
     if not isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
         return f"actions are a {type(space).__name__}"
     encoders = [e for e in (module.encoder, module.critic_encoder) if e is not None]
-    read = [_parts(encoder.layers[0]) for encoder in encoders]
-    for found in read:
-        if isinstance(found, str):
-            return found
-    if read[0] != read[-1]:
+    parts, of_critic = (_parts(encoder.layers[0]) for encoder in (encoders[0], encoders[-1]))
+    if isinstance(parts, str):
+        return parts
+    if parts != of_critic:
         return "actor and critic read different observations"
     streams = [_stream(encoder) for encoder in encoders]
     if not all(streams) or len({tuple(layer.out_features for layer in s) for s in streams}) > 1:
         return "the hidden layers are not those of the default network"
     sizes = [space.n] if isinstance(space, gym.spaces.Discrete) else space.nvec.flatten()
     action_sizes = tuple(int(size) for size in sizes)
-    network = Network(tuple(read[0]), tuple(streams), module.actor, module.critic, action_sizes)
+    network = Network(tuple(parts), tuple(streams), module.actor, module.critic, action_sizes)
     return _why_not_plain(module, network) or network
 
 
@@ -147,7 +145,7 @@ def _stream(encoder: WithHiddenLayers) -> tuple[nn.Linear, ...]:
     return tuple(layer for layer in linear if isinstance(layer, nn.Linear))
 
 
-def _parts(vector: Encoder) -> list[Part] | str:
+def _parts(vector: nn.Module) -> list[Part] | str:
     """Returns what the first layer reads, or why kernels cannot."""
     parts: list[Part] = []
     for path, start, encoder in _leaves(vector, (), 0):

@@ -85,26 +85,24 @@ class Reader:
 
     Args:
         parts: of the observation.
-        dtype: of the numbers.
     """
 
-    def __init__(self, parts: Sequence[Part], dtype: Any = np.float32) -> None:
+    def __init__(self, parts: Sequence[Part]) -> None:
         self._categories = [part for part in parts if part.sizes]
         self._numbers = [part for part in parts if not part.sizes]
         self.cells = _cells(self._categories)
         self.number_columns = np.array(
             [column for part in self._numbers for column in part.columns], np.int64
         )
-        self._dtype = dtype
 
     def read(self, observations: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the categories int32 [B, P] and the numbers [B, F] of tensors [B, ...]."""
+        """Returns categories int32 [B, P] and numbers float32 [B, F] of tensors [B, ...]."""
         found = [_rows(observations, part) for part in self._categories]
         numbers = [
-            _rows(observations, part).astype(self._dtype) * self._dtype(part.scale)
+            _rows(observations, part).astype(np.float32) * np.float32(part.scale)
             for part in self._numbers
         ]
-        return _joined(found, np.int32, observations), _joined(numbers, self._dtype, observations)
+        return _joined(found, np.int32, observations), _joined(numbers, np.float32, observations)
 
     def encode(
         self, observations: Any, in_use: np.ndarray, each: float, dense: bool | None = None

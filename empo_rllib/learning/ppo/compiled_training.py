@@ -260,20 +260,20 @@ class _AdamState:
         """Returns the parameter."""
         return parameter.detach()
 
-    def mean(self, parameter: nn.Parameter) -> Tensor:
+    def mean(self, parameter: Any) -> Tensor:
         """Returns the running mean of its gradients."""
         return self._states[parameter]["exp_avg"]
 
-    def square(self, parameter: nn.Parameter) -> Tensor:
+    def square(self, parameter: Any) -> Tensor:
         """Returns the running mean of their squares."""
         return self._states[parameter]["exp_avg_sq"]
 
     def in_use(self, network: Network) -> np.ndarray:
         """Returns bool [V]: the inputs of the first layer whose weights Adam still moves."""
         moving = [
-            (of(layer.weight) != 0).any(0)
+            (average != 0).any(0)
             for layer in network.first_layers
-            for of in (self.mean, self.square)
+            for average in (self.mean(layer.weight), self.square(layer.weight))
         ]
         return torch.stack(moving).any(0).numpy()
 
