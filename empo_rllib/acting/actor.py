@@ -14,6 +14,7 @@ from torch import Tensor
 from empo_rllib.acting.decision import acting_pass, choose_with_logp
 from empo_rllib.acting.view import PolicyView
 from empo_rllib.envs.vector_env import AgentGroup, Leaves
+from empo_rllib.kernels.acting import CompiledActor
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Actor:
         self.explore, self._device = explore, device
         self._module = module
         self._forward = acting_pass(module, greedy=not explore)
+        self._compiled = CompiledActor.of(module) if device.type == "cpu" else None
         self.in_group = as_slice(policy.in_group)
         self.columns = as_slice(policy.columns)
         self._columns = torch.tensor(policy.columns, device=device).repeat(num_envs)
@@ -70,6 +72,9 @@ class Actor:
         """
         leaves = [self._tensor(leaf) for leaf in observations[self.policy.group]]
         seen = self.policy.module_input(self._group, leaves, self._columns)
+        acted = self._compiled.act(seen, not self.explore) if self._compiled is not None else None
+        if acted is not None:
+            return Decision(*(array.reshape(*self._shape, *array.shape[1:]) for array in acted))
         schedule = {"t": env_steps} if self.explore else {}
         outputs = self._forward({Columns.OBS: seen}, **schedule)
         actions, logp = choose_with_logp(self._module, outputs, greedy=not self.explore)

@@ -73,6 +73,7 @@ class GridOfCategories(Encoder):
 
     def __init__(self, cells: int, channel_sizes: Sequence[int]) -> None:
         super().__init__()
+        self.channel_sizes = tuple(channel_sizes)
         sizes = torch.tensor(channel_sizes)
         depth = int(sizes.sum())
         first = torch.cumsum(sizes, 0) - sizes
@@ -151,6 +152,7 @@ class OneHot(Encoder):
 
     def __init__(self, sizes: Sequence[int], start: Sequence[int]) -> None:
         super().__init__()
+        self.sizes, self.start = tuple(sizes), tuple(start)
         table = torch.tensor(list(sizes))
         self.num_features = int(table.sum())
         first = torch.cumsum(table, 0) - table - torch.tensor(list(start))

@@ -20,7 +20,7 @@ from empo_rllib.learning.ppo.batch import PolicyBatch
 from empo_rllib.learning.ppo.loss import TOTAL_LOSS, LossSettings, explained_fraction
 from empo_rllib.learning.ppo.update import Minibatch
 
-_PARTS = ("policy_loss", "vf_loss", "vf_loss_unclipped", "entropy", "mean_kl_loss")
+PARTS = ("policy_loss", "vf_loss", "vf_loss_unclipped", "entropy", "mean_kl_loss")
 
 
 class CategoricalLoss:
@@ -29,17 +29,9 @@ class CategoricalLoss:
     def __init__(self, settings: LossSettings, batch: PolicyBatch) -> None:
         self._settings = settings
         self._batch = batch
-        self._parts = np.zeros(len(_PARTS))
-        old = torch.log_softmax(batch.action_dist_inputs, dim=-1)
-        arrays = (
-            batch.actions,
-            batch.action_logp,
-            old,
-            old.exp(),
-            batch.advantages,
-            batch.value_targets,
-        )
-        self._sampled = tuple(array.numpy() for array in arrays)
+        self._parts = np.zeros(len(PARTS))
+        self._ends = np.array([batch.action_dist_inputs.shape[1]])
+        self._sampled = sampled_arrays(batch, self._ends)
 
     @staticmethod
     def fits(module: Any, batch: PolicyBatch) -> bool:
@@ -55,13 +47,14 @@ class CategoricalLoss:
         valued = minibatch.valued
         known = torch.zeros(len(valued.observations)) if values is None else values.detach()
         value_gradients = torch.zeros_like(known)
-        _loss(
+        add_loss(
             inputs.detach().numpy(),
             known.numpy(),
             minibatch.rows.numpy(),
             minibatch.places().numpy(),
             valued.places().numpy(),
             self._sampled,
+            self._ends,
             settings.clip_param,
             settings.vf_clip_param,
             settings.vf_loss_coeff if settings.use_critic else 0.0,
@@ -83,28 +76,62 @@ class CategoricalLoss:
 
     def metrics(self) -> dict[str, float]:
         """See `Loss`."""
-        settings = self._settings
-        parts = dict(zip(_PARTS, self._parts.tolist(), strict=True))
-        if not settings.use_critic:
-            parts["vf_loss"] = parts["vf_loss_unclipped"] = 0.0
-        total = parts["policy_loss"] + settings.vf_loss_coeff * parts["vf_loss"]
-        total -= settings.entropy_coeff * parts["entropy"]
-        total += (settings.kl_coeff or 0.0) * parts["mean_kl_loss"]
         minibatch, values = self._last
-        targets = self._batch.value_targets[minibatch.rows]
         spread = None if values is None else minibatch.valued.spread(values)
-        explained = explained_fraction(targets, spread).item()
-        return {TOTAL_LOSS: total, **parts, "vf_explained_var": explained}
+        targets = self._batch.value_targets[minibatch.rows]
+        return loss_metrics(self._settings, self._parts, targets, spread)
+
+
+def sampled_arrays(batch: PolicyBatch, ends: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Returns what `add_loss` reads of all rows of a batch.
+
+    Args:
+        batch: the rows, on a CPU.
+        ends: where the logits of each dimension of the actions end.
+    """
+    logits = batch.action_dist_inputs.split(np.diff(ends, prepend=0).tolist(), dim=1)
+    old = torch.cat([torch.log_softmax(part, dim=-1) for part in logits], dim=1)
+    arrays = (
+        batch.actions.reshape(len(batch), -1),
+        batch.action_logp,
+        old,
+        old.exp(),
+        batch.advantages,
+        batch.value_targets,
+    )
+    return tuple(array.numpy() for array in arrays)
+
+
+def loss_metrics(
+    settings: LossSettings, parts_of_loss: np.ndarray, targets: Tensor, values: Tensor | None
+) -> dict[str, float]:
+    """Returns a minibatch's loss and its parts, under the keys of RLlib.
+
+    Args:
+        settings: the loss's parameters.
+        parts_of_loss: as `add_loss` left them.
+        targets: of the values, float32 [B].
+        values: float32 [B]; None without a critic.
+    """
+    parts = dict(zip(PARTS, parts_of_loss.tolist(), strict=True))
+    if not settings.use_critic:
+        parts["vf_loss"] = parts["vf_loss_unclipped"] = 0.0
+    total = parts["policy_loss"] + settings.vf_loss_coeff * parts["vf_loss"]
+    total -= settings.entropy_coeff * parts["entropy"]
+    total += (settings.kl_coeff or 0.0) * parts["mean_kl_loss"]
+    explained = explained_fraction(targets, values).item()
+    return {TOTAL_LOSS: total, **parts, "vf_explained_var": explained}
 
 
 @compiled
-def _loss(
+def add_loss(
     logits: np.ndarray,  # [D, K]
     values: np.ndarray,  # [V]
     rows: np.ndarray,  # [B]
     position: np.ndarray,  # [B], of each row's logits
     value_position: np.ndarray,  # [B], of its value
-    sampled: tuple[np.ndarray, ...],  # of all rows of the batch, unpacked below
+    sampled: tuple[np.ndarray, ...],  # of all rows of the batch: what `sampled_arrays` returns
+    ends: np.ndarray,  # where the logits of each dimension of the actions end
     clip_param: float,
     vf_clip_param: float,
     vf_loss_coeff: float,
@@ -113,69 +140,85 @@ def _loss(
     kl_coeff: float,
     logit_gradients: np.ndarray,  # [D, K], zeros
     value_gradients: np.ndarray,  # [V], zeros
-    parts: np.ndarray,  # means of the parts of the loss, as `_PARTS` names them
+    parts: np.ndarray,  # means of the parts of the loss, as `PARTS` names them
 ) -> None:
+    """Adds the gradients of a minibatch to those of the network's outputs."""
     actions, action_logp, old_logp, old_prob, advantages, value_targets = sampled
-    num_seen, num_actions = logits.shape
+    num_seen, num_dimensions = len(logits), len(ends)
     each = 1.0 / len(rows) if len(rows) else 0.0
-    logp, prob, entropy = _softmax(logits)
-    pull = np.zeros(num_seen)  # what is to be taken from each logit's gradient, times its prob
+    logp, prob, entropy = _softmax(logits, ends)
+    # What is to be taken from each logit's gradient, times its prob.
+    pull = np.zeros((num_seen, num_dimensions))
     parts[:] = 0.0
     for i in range(len(rows)):
         row, at, valued = rows[i], position[i], value_position[i]
         # In double precision, since products are compared that may be the same.
-        action, advantage = actions[row], np.float64(advantages[row])
-        ratio = math.exp(np.float64(logp[at, action] - action_logp[row]))
+        advantage = np.float64(advantages[row])
+        taken, begin = -np.float64(action_logp[row]), 0
+        for d in range(num_dimensions):
+            taken += np.float64(logp[at, begin + actions[row, d]])
+            begin = ends[d]
+        ratio = math.exp(taken)
         clipped = min(max(ratio, 1.0 - clip_param), 1.0 + clip_param)
         surrogate = advantage * ratio
-        if surrogate <= advantage * clipped:
-            logit_gradients[at, action] -= surrogate * each
-            pull[at] -= surrogate * each
-        else:
+        is_open = surrogate <= advantage * clipped
+        if not is_open:
             surrogate = advantage * clipped
         error = (values[valued] - value_targets[row]) ** 2
         if error <= vf_clip_param:
             slope = 2.0 * (values[valued] - value_targets[row])
             value_gradients[valued] += vf_loss_coeff * slope * each
-        divergence = 0.0
-        if with_kl:
-            for k in range(num_actions):
-                old = old_prob[row, k]
-                if old > 0.0 and prob[at, k] > 0.0:
-                    divergence += old * (old_logp[row, k] - logp[at, k])
-                    logit_gradients[at, k] -= kl_coeff * old * each
-                    pull[at] -= kl_coeff * old * each
-                elif old > 0.0:
-                    divergence = np.inf
         parts[0] -= surrogate
         parts[1] += min(error, vf_clip_param)
         parts[2] += error
-        parts[3] += entropy[at]
-        parts[4] += divergence
-        if entropy_coeff != 0.0:
-            for k in range(num_actions):
-                if prob[at, k] > 0.0:
-                    slope = prob[at, k] * (logp[at, k] + entropy[at])
-                    logit_gradients[at, k] += entropy_coeff * slope * each
+        begin = 0
+        for d in range(num_dimensions):
+            if is_open:
+                logit_gradients[at, begin + actions[row, d]] -= surrogate * each
+                pull[at, d] -= surrogate * each
+            if with_kl:
+                divergence = 0.0
+                for k in range(begin, ends[d]):
+                    old = old_prob[row, k]
+                    if old > 0.0 and prob[at, k] > 0.0:
+                        divergence += old * (old_logp[row, k] - logp[at, k])
+                        logit_gradients[at, k] -= kl_coeff * old * each
+                        pull[at, d] -= kl_coeff * old * each
+                    elif old > 0.0:
+                        divergence = np.inf
+                parts[4] += divergence
+            parts[3] += entropy[at, d]
+            if entropy_coeff != 0.0:
+                for k in range(begin, ends[d]):
+                    if prob[at, k] > 0.0:
+                        slope = prob[at, k] * (logp[at, k] + entropy[at, d])
+                        logit_gradients[at, k] += entropy_coeff * slope * each
+            begin = ends[d]
     for at in range(num_seen):
-        for k in range(num_actions):
-            logit_gradients[at, k] -= pull[at] * prob[at, k]
+        begin = 0
+        for d in range(num_dimensions):
+            for k in range(begin, ends[d]):
+                logit_gradients[at, k] -= pull[at, d] * prob[at, k]
+            begin = ends[d]
     parts *= each
 
 
 @compiled
-def _softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns log probabilities [D, K], probabilities [D, K] and entropies [D]."""
+def _softmax(logits: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns log probabilities [D, K], probabilities [D, K] and entropies [D, dimensions]."""
     logp, prob = np.empty_like(logits), np.empty_like(logits)
-    entropy = np.zeros(len(logits), logits.dtype)
+    entropy = np.zeros((len(logits), len(ends)), logits.dtype)
     for i in range(len(logits)):
-        highest = logits[i].max()
-        total = 0.0
-        for k in range(logits.shape[1]):
-            total += math.exp(logits[i, k] - highest)
-        for k in range(logits.shape[1]):
-            logp[i, k] = logits[i, k] - highest - math.log(total)
-            prob[i, k] = math.exp(logp[i, k])
-            if prob[i, k] > 0.0:
-                entropy[i] -= prob[i, k] * logp[i, k]
+        begin = 0
+        for d in range(len(ends)):
+            highest = logits[i, begin : ends[d]].max()
+            total = 0.0
+            for k in range(begin, ends[d]):
+                total += math.exp(logits[i, k] - highest)
+            for k in range(begin, ends[d]):
+                logp[i, k] = logits[i, k] - highest - math.log(total)
+                prob[i, k] = math.exp(logp[i, k])
+                if prob[i, k] > 0.0:
+                    entropy[i, d] -= prob[i, k] * logp[i, k]
+            begin = ends[d]
     return logp, prob, entropy

@@ -33,6 +33,7 @@ from ray.rllib.utils.metrics import (
 from empo_rllib.learning.gradients import clip_gradients, global_norm
 from empo_rllib.learning.minibatches import count_minibatches, deal_rows
 from empo_rllib.learning.ppo.batch import PolicyBatch, build_batch
+from empo_rllib.learning.ppo.compiled_training import train_compiled
 from empo_rllib.learning.ppo.loss import TOTAL_LOSS, LossSettings
 from empo_rllib.learning.ppo.training import train
 from empo_rllib.learning.ppo.update import PolicyUpdate, may_deduplicate, plan_update
@@ -45,6 +46,8 @@ with contextlib.suppress(ImportError):
 
 #: In `learner_config_dict`: whether the network runs once for observations that are the same.
 DEDUPLICATE = "deduplicate"
+#: There: False trains every network in torch. For comparisons, and to look for errors.
+KERNELS = "kernels"
 #: Metric: share of distinct ones among the observations of the minibatches.
 UNIQUE_OBSERVATIONS = "unique_observations"
 
@@ -183,11 +186,46 @@ class FragmentPPOLearner(PPOTorchLearner):
         """Trains one policy on all its minibatches; returns the loss of the last."""
         config = self.config.get_config_for_module(policy)
         settings = self._loss_settings(policy, config)
-        step = functools.partial(self._step, policy, config)
-        metrics = train(self.module[policy].unwrapped(), update, settings, step)
+        metrics = self._train_compiled(policy, config, update, settings)
+        if metrics is None:
+            step = functools.partial(self._step, policy, config)
+            metrics = train(self.module[policy].unwrapped(), update, settings, step)
         loss = metrics.pop(TOTAL_LOSS)  # which `Learner.update` logs
         self._log_training(policy, update, metrics)
         return loss
+
+    def _train_compiled(
+        self, policy: str, config: AlgorithmConfig, update: PolicyUpdate, settings: LossSettings
+    ) -> dict[str, float] | None:
+        """Trains in kernels; returns the last minibatch's metrics, None where torch has to.
+
+        Torch also takes over at the first minibatch whose gradients are not finite.
+        """
+        if not self.config.learner_config_dict.get(KERNELS, True):
+            return None
+        optimizers = dict(self.get_optimizers_for_module(policy))
+        module = self.module[policy].unwrapped()
+        trained = train_compiled(module, list(optimizers.values()), update, settings, config)
+        if trained is None:
+            return None
+        if trained.minibatches < len(update.minibatches):
+            del update.minibatches[: trained.minibatches]
+            return None
+        for name in optimizers:
+            self._log_norm(policy, name, config, trained.norm, trained.clipped_norm)
+        return trained.metrics
+
+    def _log_norm(
+        self, policy: str, name: str, config: AlgorithmConfig, norm: float, clipped_norm: float
+    ) -> None:
+        """Logs the norm of the last minibatch's gradients as RLlib does."""
+        by_norm = config.grad_clip and config.grad_clip_by == "global_norm"
+        if by_norm or config.log_gradients:
+            self.metrics.log_value(
+                (policy, f"gradients_{name}_global_norm"),
+                norm if by_norm else clipped_norm,
+                window=1,
+            )
 
     def _loss_settings(self, policy: str, config: AlgorithmConfig) -> LossSettings:
         return LossSettings(
@@ -211,13 +249,9 @@ class FragmentPPOLearner(PPOTorchLearner):
                 return self._step_as_rllib(policy, config)
             clip_gradients(parameters, norm, config.grad_clip, config.grad_clip_by)
             optimizer.step()
-            by_norm = config.grad_clip and config.grad_clip_by == "global_norm"
-            if is_last and (by_norm or config.log_gradients):
-                self.metrics.log_value(
-                    (policy, f"gradients_{name}_global_norm"),
-                    (norm if by_norm else global_norm(parameters)).item(),
-                    window=1,
-                )
+            if is_last:
+                clipped_norm = global_norm(parameters).item()
+                self._log_norm(policy, name, config, norm.item(), clipped_norm)
         return None
 
     def _step_as_rllib(self, policy: str, config: AlgorithmConfig) -> None:

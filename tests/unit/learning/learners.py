@@ -41,6 +41,7 @@ def build(
     shared_trunk: bool = False,
     train: list[str] | None = None,
     deduplicate: bool = True,
+    kernels: bool = True,
     log_gradients: bool = False,
     overrides: dict[str, dict[str, Any]] | None = None,
     model_config: dict[str, dict[str, Any]] | None = None,
@@ -53,7 +54,7 @@ def build(
         policies_to_train=train,
     )
     config.training(**{"gamma": 0.97, "lambda_": 0.9, **training})
-    config.learners(learner_config_dict={"deduplicate": deduplicate})
+    config.learners(learner_config_dict={"deduplicate": deduplicate, "kernels": kernels})
     config.reporting(log_gradients=log_gradients)
     config.rl_module(algorithm_config_overrides_per_module=overrides or {})
     sizes = {"hidden_sizes": [16, 8], "conv_filters": None, "shared_trunk": shared_trunk}
