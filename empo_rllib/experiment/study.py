@@ -1,0 +1,248 @@
+"""Optuna's study of a run, in the run folder: which values trials get, and what came of them.
+
+The study is a journal file of Optuna's own, which its dashboard and API open. A trial of it
+carries our trial id as the user attribute `trial_id`; the newest with that id counts. Its state:
+
+    RUNNING     values are chosen, and no end is recorded yet: also while a run is interrupted
+    COMPLETE    the trial finished; the value is its last settled `tune.metric`
+    PRUNED      ASHA stopped the trial; the value is the last settled one, at its env steps
+    FAIL        the trial failed, or never reported a settled, finite `tune.metric`
+
+The trials' own `summary.json` and `progress.csv` go before the study: a missing or outdated one is
+brought up to date from them. A sampler lives for one choice, seeded with the search's seed and the
+number of the trial, so that an interruption changes no choice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
+
+from empo_rllib import columns
+from empo_rllib.config.schema import ExperimentConfig
+from empo_rllib.config.search_settings import SEED, OptunaConfig
+from empo_rllib.config.search_space import open_values
+from empo_rllib.experiment.metrics import score_of
+from empo_rllib.experiment.progress_file import read_progress
+from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
+
+STUDY_FILE = "optuna.journal"
+_TRIAL_ID, _METRIC = "trial_id", "metric"
+
+
+class Study:
+    """The study of a run; one process at a time may write it.
+
+    Args:
+        config: The experiment, with `tune.search`.
+        folder: The run folder.
+    """
+
+    def __init__(self, config: ExperimentConfig, folder: Path) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        assert config.tune.search is not None
+        self._settings = config.tune.search.optuna
+        self._seed = search_seed(config)
+        self._metric = config.tune.metric
+        self._folder = folder
+        self._spaces = {
+            ".".join(path): space
+            for path, space in open_values(config.to_dict()).items()
+            if path != SEED
+        }
+        self._storage = open_storage(folder / STUDY_FILE)
+        self._study = optuna.create_study(
+            storage=self._storage,
+            study_name=config.name,
+            direction="maximize" if config.tune.mode == "max" else "minimize",
+            load_if_exists=True,
+        )
+        if _METRIC not in self._study.user_attrs:
+            self._study.set_user_attr(_METRIC, self._metric)
+        for point in self._settings.points_to_evaluate:
+            self._study.enqueue_trial(self._encode(point), skip_if_exists=True)
+
+    def choose(self, trial_id: str) -> dict[str, Any]:
+        """Returns the values of a trial by dotted key.
+
+        They are those chosen before where a session ended before it could record them.
+        """
+        self._study.sampler = build_sampler(self._settings, self._seed, _number(trial_id))
+        begun = self._newest(trial_id) or self._unnamed()
+        trial = self._study.ask() if begun is None else self._reopen(begun)
+        trial.set_user_attr(_TRIAL_ID, trial_id)
+        return {key: _suggest(trial, key, space) for key, space in self._spaces.items()}
+
+    def catch_up(self, result: ExperimentResult) -> None:
+        """Records what earlier sessions have left out, and the trials that now continue.
+
+        A trial whose end was recorded enters the study a second time: Optuna reopens none.
+        """
+        for trial in result.trials:
+            if trial.is_over:
+                self.record(trial)
+            elif trial.params:
+                self._running(trial)
+
+    def record(self, trial: TrialSummary) -> None:
+        """Records the end of a trial, once; one that is not over stays as it is."""
+        newest = self._newest(trial.trial_id)
+        if newest is not None and newest.state.is_finished():
+            return
+        if not (trial.is_over or trial.status == "failed"):
+            return
+        number = self._running(trial)
+        score = last_score(self._folder / trial.trial_id, self._metric)
+        if trial.status == "failed" or score is None:
+            self._study.tell(number, state=TrialState.FAIL)
+            return
+        value, env_steps = score
+        if trial.status == "stopped":
+            self._storage.set_trial_intermediate_value(self._storage_id(number), env_steps, value)
+            self._study.tell(number, state=TrialState.PRUNED)
+        else:
+            self._study.tell(number, value)
+
+    def _newest(self, trial_id: str) -> FrozenTrial | None:
+        trials = self._study.get_trials(deepcopy=False)
+        ours = [trial for trial in trials if trial.user_attrs.get(_TRIAL_ID) == trial_id]
+        return ours[-1] if ours else None
+
+    def _unnamed(self) -> FrozenTrial | None:
+        """Returns a trial that was asked for in a session that ended before it could name it."""
+        running = self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+        return next((trial for trial in running if _TRIAL_ID not in trial.user_attrs), None)
+
+    def _running(self, trial: TrialSummary) -> int:
+        """Returns the number of a trial that runs, which is added if the study has none."""
+        newest = self._newest(trial.trial_id)
+        if newest is None or newest.state.is_finished():
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    state=TrialState.RUNNING,
+                    params=self._encode(trial.params),
+                    distributions={key: distribution(one) for key, one in self._spaces.items()},
+                    user_attrs={_TRIAL_ID: trial.trial_id},
+                )
+            )
+            newest = self._newest(trial.trial_id)
+        assert newest is not None
+        return newest.number
+
+    def _reopen(self, trial: FrozenTrial) -> optuna.Trial:
+        return optuna.Trial(self._study, self._storage_id(trial.number))
+
+    def _storage_id(self, number: int) -> int:
+        study_id = self._storage.get_study_id_from_name(self._study.study_name)
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+    def _encode(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns values as Optuna stores them."""
+        return {
+            key: label(value) if "choice" in self._spaces[key] else value
+            for key, value in values.items()
+        }
+
+
+def open_storage(path: Path) -> JournalStorage:
+    """Opens a journal; a last line that was cut short goes first, for Optuna would append to it."""
+    # The other lock of Optuna is a link, which a moved run folder would leave broken.
+    lock = JournalFileOpenLock(str(path))
+    if path.exists():
+        lock.acquire()
+        try:
+            with path.open("rb+") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
+        finally:
+            lock.release()
+    return JournalStorage(JournalFileBackend(str(path), lock))
+
+
+def build_sampler(
+    settings: OptunaConfig, seed: int, trial_number: int
+) -> optuna.samplers.BaseSampler:
+    """Returns the sampler that chooses the values of one trial.
+
+    TPE is Bergstra et al. 2011 and, multivariate, Falkner et al. 2018 (arXiv:1807.01774); values
+    near those of running trials are avoided. CMA-ES is Hansen 2016 (arXiv:1604.00772); its state
+    is in the study.
+    """
+    own_seed = int(np.random.SeedSequence([seed, trial_number]).generate_state(1)[0])
+    if settings.sampler == "cmaes":
+        return optuna.samplers.CmaEsSampler(
+            seed=own_seed,
+            n_startup_trials=settings.n_startup_trials,
+            warn_independent_sampling=False,
+        )
+    return optuna.samplers.TPESampler(
+        seed=own_seed,
+        n_startup_trials=settings.n_startup_trials,
+        multivariate=settings.multivariate,
+    )
+
+
+def search_seed(config: ExperimentConfig) -> int:
+    """Returns the seed of the sampler: its own, else the experiment's, else 0."""
+    assert config.tune.search is not None
+    own = config.tune.search.optuna.seed
+    if own is not None:
+        return own
+    return config.seed if isinstance(config.seed, int) else 0
+
+
+def distribution(space: Mapping[str, Any]) -> BaseDistribution:
+    """Returns Optuna's form of a search space other than a grid."""
+    ((kind, options),) = space.items()
+    if kind == "choice":
+        return CategoricalDistribution(list(_labels(options)))
+    low, high = options
+    if kind == "randint":
+        return IntDistribution(low, high - 1)
+    return FloatDistribution(low, high, log=kind == "loguniform")
+
+
+def label(option: Any) -> str | int | float | bool | None:
+    """Returns an option as Optuna stores it: lists and mappings become JSON."""
+    return json.dumps(option, sort_keys=True) if isinstance(option, list | dict) else option
+
+
+def last_score(trial_folder: Path, metric: str) -> tuple[float, int] | None:
+    """Returns the last settled, finite value of a metric and its env steps, or None."""
+    for row in reversed(read_progress(trial_folder)):
+        if (value := score_of(row, metric)) is not None:
+            return value, int(row[columns.ENV_STEPS])
+    return None
+
+
+def _suggest(trial: optuna.Trial, key: str, space: Mapping[str, Any]) -> Any:
+    ((kind, options),) = space.items()
+    if kind == "choice":
+        labels = _labels(options)
+        return labels[trial.suggest_categorical(key, list(labels))]
+    low, high = options
+    if kind == "randint":
+        return trial.suggest_int(key, low, high - 1)
+    return trial.suggest_float(key, low, high, log=kind == "loguniform")
+
+
+def _labels(options: list[Any]) -> dict[Any, Any]:
+    """Returns the options by label, each once."""
+    return {label(option): option for option in options}
+
+
+def _number(trial_id: str) -> int:
+    return int(trial_id.rpartition("_")[2])
