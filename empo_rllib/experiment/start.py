@@ -81,8 +81,8 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
     """Reads the run that `--resume` continues, and holds its lock.
 
     Raises:
-        RunError: there is none, the experiment differs in more than it may, or another process
-            trains there.
+        RunError: there is none, the experiment differs in more than it may, another process trains
+            there, or the study of its search is damaged.
         CheckpointError: all checkpoints of a trial are damaged.
         ConfigError: the storage path cannot be written.
     """
@@ -104,6 +104,10 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
         result.trials += [_pending(config, spec) for spec in added]
         for trial in unfinished_trials(config, result):
             check_trial(folder / trial.trial_id)
+        if config.tune.search is not None:
+            from empo_rllib.experiment.study import check_study
+
+            check_study(folder)
         yield result
 
 

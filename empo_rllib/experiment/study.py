@@ -36,6 +36,7 @@ from empo_rllib import columns
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_settings import SEED, OptunaConfig
 from empo_rllib.config.search_space import open_values
+from empo_rllib.errors import RunError
 from empo_rllib.experiment.metrics import score_of
 from empo_rllib.experiment.progress_file import read_progress
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
@@ -170,6 +171,23 @@ def open_storage(path: Path) -> JournalStorage:
         finally:
             lock.release()
     return JournalStorage(JournalFileBackend(str(path), lock))
+
+
+def check_study(folder: Path) -> None:
+    """Checks the study of a run that is to continue; there may be none.
+
+    Raises:
+        RunError: its file is damaged.
+    """
+    path = folder / STUDY_FILE
+    if not path.exists():
+        return
+    try:
+        open_storage(path).get_all_studies()
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path}: damaged: {error}. Move it away: it is made again from the trials."
+        ) from error
 
 
 def build_sampler(
