@@ -16,7 +16,7 @@ number of the trial, so that an interruption changes no choice.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from empo_rllib.experiment.progress_file import read_progress
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
 
 STUDY_FILE = "optuna.journal"
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # it prints a line for every trial
 _TRIAL_ID, _METRIC = "trial_id", "metric"
 
 
@@ -54,7 +55,6 @@ class Study:
     """
 
     def __init__(self, config: ExperimentConfig, folder: Path) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         assert config.tune.search is not None
         self._settings = config.tune.search.optuna
         self._seed = search_seed(config)
@@ -75,7 +75,7 @@ class Study:
         if _METRIC not in self._study.user_attrs:
             self._study.set_user_attr(_METRIC, self._metric)
         for point in self._settings.points_to_evaluate:
-            self._study.enqueue_trial(self._encode(point), skip_if_exists=True)
+            self._study.enqueue_trial(encode(point, self._spaces), skip_if_exists=True)
 
     def choose(self, trial_id: str) -> dict[str, Any]:
         """Returns the values of a trial by dotted key.
@@ -135,7 +135,7 @@ class Study:
             self._study.add_trial(
                 optuna.trial.create_trial(
                     state=TrialState.RUNNING,
-                    params=self._encode(trial.params),
+                    params=encode(trial.params, self._spaces),
                     distributions={key: distribution(one) for key, one in self._spaces.items()},
                     user_attrs={_TRIAL_ID: trial.trial_id},
                 )
@@ -150,13 +150,6 @@ class Study:
     def _storage_id(self, number: int) -> int:
         study_id = self._storage.get_study_id_from_name(self._study.study_name)
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-
-    def _encode(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns values as Optuna stores them."""
-        return {
-            key: label(value) if "choice" in self._spaces[key] else value
-            for key, value in values.items()
-        }
 
 
 def open_storage(path: Path) -> JournalStorage:
@@ -236,6 +229,43 @@ def distribution(space: Mapping[str, Any]) -> BaseDistribution:
 def label(option: Any) -> str | int | float | bool | None:
     """Returns an option as Optuna stores it: lists and mappings become JSON."""
     return json.dumps(option, sort_keys=True) if isinstance(option, list | dict) else option
+
+
+def importances(
+    spaces: Mapping[str, Mapping[str, Any]],
+    trials: Sequence[tuple[Mapping[str, Any], float]],
+    mode: str,
+) -> dict[str, float]:
+    """Returns how much each key decides whether a trial is in the better half.
+
+    PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255) as Optuna has it; its default, the best
+    tenth, is two trials of twenty.
+
+    Args:
+        spaces: The search space of each key; no grids.
+        trials: The values of each trial by key, and its score.
+        mode: `max` where a larger score is better, else `min`.
+
+    Returns:
+        Shares by key that sum to 1, the largest first.
+    """
+    study = optuna.create_study(direction="maximize" if mode == "max" else "minimize")
+    distributions = {key: distribution(space) for key, space in spaces.items()}
+    for values, score in trials:
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=encode(values, spaces), distributions=distributions, value=score
+            )
+        )
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.5)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)
+
+
+def encode(values: Mapping[str, Any], spaces: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns values as Optuna stores them."""
+    return {
+        key: label(value) if "choice" in spaces[key] else value for key, value in values.items()
+    }
 
 
 def last_score(trial_folder: Path, metric: str) -> tuple[float, int] | None:
