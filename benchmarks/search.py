@@ -70,7 +70,7 @@ def random_search(config: ExperimentConfig, surface: Surface) -> float:
 def optuna_search(config: ExperimentConfig, surface: Surface) -> float:
     trials = []
     with tempfile.TemporaryDirectory() as folder:
-        study = Study(config, Path(folder))
+        study = Study(config, Path(folder), [])
         for spec in sample_trials(config):
             values = study.choose(spec.trial_id)
             metric = surface.measure(values)

@@ -112,8 +112,7 @@ class OptunaSearcher(Searcher):
         if self._opened is None:
             from empo_rllib.experiment.study import Study
 
-            self._opened = Study(self._config, Path(self._result.folder))
-            self._opened.catch_up(self._result)
+            self._opened = Study(self._config, Path(self._result.folder), self._result.trials)
         return self._opened
 
 

@@ -39,7 +39,7 @@ from empo_rllib.config.search_space import open_values
 from empo_rllib.errors import RunError
 from empo_rllib.experiment.metrics import score_of
 from empo_rllib.experiment.progress_file import read_progress
-from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
+from empo_rllib.experiment.summary import TrialSummary
 
 STUDY_FILE = "optuna.journal"
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it prints a line for every trial
@@ -52,9 +52,12 @@ class Study:
     Args:
         config: The experiment, with `tune.search`.
         folder: The run folder.
+        trials: Those of its summary. What earlier sessions have not recorded of them is recorded.
     """
 
-    def __init__(self, config: ExperimentConfig, folder: Path) -> None:
+    def __init__(
+        self, config: ExperimentConfig, folder: Path, trials: Sequence[TrialSummary]
+    ) -> None:
         assert config.tune.search is not None
         self._settings = config.tune.search.optuna
         self._seed = search_seed(config)
@@ -74,8 +77,9 @@ class Study:
         )
         if _METRIC not in self._study.user_attrs:
             self._study.set_user_attr(_METRIC, self._metric)
-        for point in self._settings.points_to_evaluate:
-            self._study.enqueue_trial(encode(point, self._spaces), skip_if_exists=True)
+        self._catch_up(trials)
+        for point in self._settings.points_to_evaluate[len(self._study.trials) :]:
+            self._study.enqueue_trial(encode(point, self._spaces))
 
     def choose(self, trial_id: str) -> dict[str, Any]:
         """Returns the values of a trial by dotted key.
@@ -87,17 +91,6 @@ class Study:
         trial = self._study.ask() if begun is None else self._reopen(begun)
         trial.set_user_attr(_TRIAL_ID, trial_id)
         return {key: _suggest(trial, key, space) for key, space in self._spaces.items()}
-
-    def catch_up(self, result: ExperimentResult) -> None:
-        """Records what earlier sessions have left out, and the trials that now continue.
-
-        A trial whose end was recorded enters the study a second time: Optuna reopens none.
-        """
-        for trial in result.trials:
-            if trial.is_over:
-                self.record(trial)
-            elif trial.params:
-                self._running(trial)
 
     def record(self, trial: TrialSummary) -> None:
         """Records the end of a trial, once; one that is not over stays as it is."""
@@ -117,6 +110,17 @@ class Study:
             self._study.tell(number, state=TrialState.PRUNED)
         else:
             self._study.tell(number, value)
+
+    def _catch_up(self, trials: Sequence[TrialSummary]) -> None:
+        """Records ends that are not recorded yet, and that trials with values are to run.
+
+        A trial whose end was recorded enters the study a second time: Optuna reopens none.
+        """
+        for trial in trials:
+            if trial.is_over:
+                self.record(trial)
+            elif trial.params:
+                self._running(trial)
 
     def _newest(self, trial_id: str) -> FrozenTrial | None:
         trials = self._study.get_trials(deepcopy=False)

@@ -79,7 +79,7 @@ def seen(folder):
 
 
 def test_values_of_every_kind_lie_in_their_spaces_and_come_back_as_they_were(config, tmp_path):
-    study = Study(config(), tmp_path)
+    study = Study(config(), tmp_path, [])
     chosen = [study.choose(f"trial_{number:05d}") for number in range(5)]
     for values in chosen:
         assert list(values) == [SCALE, LR, GAMMA, EPOCHS, SIZES]
@@ -98,7 +98,7 @@ def test_values_of_every_kind_lie_in_their_spaces_and_come_back_as_they_were(con
 
 
 def test_the_first_trials_are_the_given_points(config, tmp_path):
-    study = Study(config(points_to_evaluate=[POINT, {LR: 1e-4}]), tmp_path)
+    study = Study(config(points_to_evaluate=[POINT, {LR: 1e-4}]), tmp_path, [])
     first, second, third = (study.choose(f"trial_{number:05d}") for number in range(3))
     assert (first[LR], first[SIZES]) == (1e-3, [4, 8])
     assert second[LR] == 1e-4
@@ -113,11 +113,11 @@ def test_a_session_chooses_what_an_uninterrupted_one_would(config, ended, tmp_pa
     for kind in ("whole", "in parts"):
         folder = tmp_path / kind
         folder.mkdir()
-        study, chosen[kind] = Study(settings, folder), []
+        study, chosen[kind] = Study(settings, folder, []), []
         study._folder = tmp_path
         for number in range(6):
             if kind == "in parts":
-                study = Study(settings, folder)
+                study = Study(settings, folder, [])
                 study._folder = tmp_path
             values = study.choose(f"trial_{number:05d}")
             study.record(ended(number, values, returns=[-abs(values[GAMMA] - 0.7)]))
@@ -131,7 +131,7 @@ def test_another_seed_chooses_other_values(config, tmp_path):
     for seed in (0, 1):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        values.append(Study(config(seed=seed), folder).choose("trial_00000"))
+        values.append(Study(config(seed=seed), folder, []).choose("trial_00000"))
     assert values[0][LR] != values[1][LR]
 
 
@@ -149,7 +149,7 @@ def test_another_seed_chooses_other_values(config, tmp_path):
     ],
 )
 def test_an_end_is_recorded_once(config, ended, tmp_path, status, returns, is_full, state, value):
-    study = Study(config(), tmp_path)
+    study = Study(config(), tmp_path, [])
     entry = ended(0, study.choose("trial_00000"), status, returns, is_full)
     for _ in range(2):
         study.record(entry)
@@ -160,8 +160,8 @@ def test_an_end_is_recorded_once(config, ended, tmp_path, status, returns, is_fu
 
 def test_values_that_nobody_could_note_are_chosen_again(config, tmp_path):
     """The driver was killed between the study and the summary."""
-    first = Study(config(), tmp_path).choose("trial_00000")
-    assert Study(config(), tmp_path).choose("trial_00000") == first
+    first = Study(config(), tmp_path, []).choose("trial_00000")
+    assert Study(config(), tmp_path, []).choose("trial_00000") == first
     assert len(opened(tmp_path).trials) == 1
 
 
@@ -170,14 +170,14 @@ def test_a_choice_that_was_cut_short_is_completed(config, tmp_path, num_lines):
     """The journal ends after any of the lines that a choice writes, or in the middle of one."""
     settings = config(points_to_evaluate=[POINT])
     journal = tmp_path / STUDY_FILE
-    study = Study(settings, tmp_path)
+    study = Study(settings, tmp_path, [])
     before = len(journal.read_text().splitlines())
     whole = study.choose("trial_00000")
     lines = journal.read_text().splitlines(keepends=True)
     kept = lines[: before + num_lines]
     journal.write_text("".join(kept) + '{"op_code":5,"wor')
 
-    again = Study(settings, tmp_path)
+    again = Study(settings, tmp_path, [])
     completed = again.choose("trial_00000")
     assert list(completed) == list(whole)
     assert (completed[LR], completed[SIZES]) == (1e-3, [4, 8])
@@ -186,10 +186,8 @@ def test_a_choice_that_was_cut_short_is_completed(config, tmp_path, num_lines):
     assert [name for name, _, _ in seen(tmp_path)] == ["trial_00000", "trial_00001"]
 
 
-def test_ends_that_were_not_recorded_are_recorded_by_the_next_session(
-    config, ended, result, tmp_path
-):
-    study = Study(config(), tmp_path)
+def test_ends_that_were_not_recorded_are_recorded_by_the_next_session(config, ended, tmp_path):
+    study = Study(config(), tmp_path, [])
     chosen = [study.choose(f"trial_{number:05d}") for number in range(4)]
     trials = [
         ended(0, chosen[0], "finished", [0.1]),
@@ -198,7 +196,7 @@ def test_ends_that_were_not_recorded_are_recorded_by_the_next_session(
         ended(3, {}, "pending"),
     ]
     for _ in range(2):
-        Study(config(), tmp_path).catch_up(result(*trials))
+        Study(config(), tmp_path, trials)
     assert seen(tmp_path) == [
         ("trial_00000", "COMPLETE", 0.1),
         ("trial_00001", "PRUNED", 0.2),
@@ -207,13 +205,11 @@ def test_ends_that_were_not_recorded_are_recorded_by_the_next_session(
     ]
 
 
-def test_a_trial_that_continues_after_its_end_was_recorded_enters_again(
-    config, ended, result, tmp_path
-):
-    study = Study(config(), tmp_path)
+def test_a_trial_that_continues_after_its_end_was_recorded_enters_again(config, ended, tmp_path):
+    study = Study(config(), tmp_path, [])
     values = study.choose("trial_00000")
     study.record(ended(0, values, "failed"))
-    study.catch_up(result(ended(0, values, "pending")))
+    study = Study(config(), tmp_path, [ended(0, values, "pending")])
     study.record(ended(0, values, "finished", [0.7]))
     assert seen(tmp_path) == [("trial_00000", "FAIL", None), ("trial_00000", "COMPLETE", 0.7)]
     first, second = opened(tmp_path).trials
@@ -221,13 +217,20 @@ def test_a_trial_that_continues_after_its_end_was_recorded_enters_again(
     assert first.distributions == second.distributions
 
 
-def test_a_lost_study_is_made_again_from_the_trials(config, ended, result, tmp_path):
-    study = Study(config(), tmp_path)
+def test_a_lost_study_is_made_again_from_the_trials(config, ended, tmp_path):
+    settings = config(points_to_evaluate=[{LR: 1e-3}, {LR: 1e-4}, {LR: 1e-5}])
+    study = Study(settings, tmp_path, [])
     values = [study.choose(f"trial_{number:05d}") for number in range(2)]
     trials = [ended(0, values[0], "finished", [0.1]), ended(1, values[1], "pending")]
     (tmp_path / STUDY_FILE).unlink()
-    Study(config(), tmp_path).catch_up(result(*trials))
-    assert seen(tmp_path) == [("trial_00000", "COMPLETE", 0.1), ("trial_00001", "RUNNING", None)]
+    study = Study(settings, tmp_path, trials)
+    assert study.choose("trial_00002")[LR] == 1e-5
+    assert study.choose("trial_00003")[LR] not in (1e-3, 1e-4, 1e-5)
+    assert seen(tmp_path)[:2] == [
+        ("trial_00000", "COMPLETE", 0.1),
+        ("trial_00001", "RUNNING", None),
+    ]
+    assert len(seen(tmp_path)) == 4
 
 
 def test_what_was_recorded_decides_what_is_chosen_next(config, ended, tmp_path):
@@ -236,7 +239,7 @@ def test_what_was_recorded_decides_what_is_chosen_next(config, ended, tmp_path):
     for sign in (1, -1):
         folder = tmp_path / str(sign)
         folder.mkdir()
-        study = Study(settings, folder)
+        study = Study(settings, folder, [])
         study._folder = tmp_path
         for number in range(8):
             values = study.choose(f"trial_{number:05d}")
@@ -250,7 +253,7 @@ def test_the_direction_is_that_of_the_metric(experiment, tmp_path):
         folder = tmp_path / mode
         folder.mkdir()
         tune = {"search": "optuna", "mode": mode, "metric": "episode_length_mean"}
-        Study(experiment(tune=tune, **NUMBERS), folder)
+        Study(experiment(tune=tune, **NUMBERS), folder, [])
         assert opened(folder).direction.name == direction
         assert opened(folder).user_attrs == {"metric": "episode_length_mean"}
 
@@ -259,7 +262,7 @@ def test_a_damaged_study_is_refused_with_what_to_do(config, tmp_path):
     journal = tmp_path / STUDY_FILE
     check_study(tmp_path)
     assert not journal.exists()
-    Study(config(), tmp_path).choose("trial_00000")
+    Study(config(), tmp_path, []).choose("trial_00000")
     check_study(tmp_path)
     journal.write_text("no journal\n" + journal.read_text())
     with pytest.raises(RunError, match=r"damaged.*Move it away"):
@@ -268,11 +271,11 @@ def test_a_damaged_study_is_refused_with_what_to_do(config, tmp_path):
 
 def test_a_lock_that_a_killed_process_left_holds_nothing_up_for_good(config, tmp_path, monkeypatch):
     """Optuna's own lock is broken when nothing has happened for half a minute."""
-    Study(config(), tmp_path)
+    Study(config(), tmp_path, [])
     (tmp_path / f"{STUDY_FILE}.lock").touch()
     now = iter(range(0, 10_000, 20))
     monkeypatch.setattr("time.monotonic", lambda: next(now))
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    Study(config(), tmp_path).choose("trial_00000")
+    Study(config(), tmp_path, []).choose("trial_00000")
     assert [state for _, state, _ in seen(tmp_path)] == [TrialState.RUNNING.name]
     assert json.loads((tmp_path / STUDY_FILE).read_text().splitlines()[0])["study_name"] == "run"
