@@ -95,9 +95,8 @@ class Study:
     def record(self, trial: TrialSummary) -> None:
         """Records the end of a trial, once; one that is not over stays as it is."""
         newest = self._newest(trial.trial_id)
-        if newest is not None and newest.state.is_finished():
-            return
-        if not (trial.is_over or trial.status == "failed"):
+        is_recorded = newest is not None and newest.state.is_finished()
+        if is_recorded or not _has_ended(trial):
             return
         number = self._running(trial)
         score = last_score(self._folder / trial.trial_id, self._metric)
@@ -117,7 +116,7 @@ class Study:
         A trial whose end was recorded enters the study a second time: Optuna reopens none.
         """
         for trial in trials:
-            if trial.is_over:
+            if trial.params and _has_ended(trial):
                 self.record(trial)
             elif trial.params:
                 self._running(trial)
@@ -294,6 +293,10 @@ def _suggest(trial: optuna.Trial, key: str, space: Mapping[str, Any]) -> Any:
 def _labels(options: list[Any]) -> dict[Any, Any]:
     """Returns the options by label, each once."""
     return {label(option): option for option in options}
+
+
+def _has_ended(trial: TrialSummary) -> bool:
+    return trial.is_over or trial.status == "failed"
 
 
 def _number(trial_id: str) -> int:

@@ -188,12 +188,14 @@ def test_a_choice_that_was_cut_short_is_completed(config, tmp_path, num_lines):
 
 def test_ends_that_were_not_recorded_are_recorded_by_the_next_session(config, ended, tmp_path):
     study = Study(config(), tmp_path, [])
-    chosen = [study.choose(f"trial_{number:05d}") for number in range(4)]
+    chosen = [study.choose(f"trial_{number:05d}") for number in range(5)]
     trials = [
         ended(0, chosen[0], "finished", [0.1]),
         ended(1, chosen[1], "stopped", [0.2]),
         ended(2, chosen[2], "pending", [0.3]),
         ended(3, {}, "pending"),
+        ended(4, chosen[4], "failed"),
+        ended(5, {}, "failed"),
     ]
     for _ in range(2):
         Study(config(), tmp_path, trials)
@@ -202,6 +204,7 @@ def test_ends_that_were_not_recorded_are_recorded_by_the_next_session(config, en
         ("trial_00001", "PRUNED", 0.2),
         ("trial_00002", "RUNNING", None),
         ("trial_00003", "RUNNING", None),
+        ("trial_00004", "FAIL", None),
     ]
 
 
