@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,15 @@ def sample_trials(config: ExperimentConfig) -> list[TrialSpec]:
             seed = values.pop(("seed",)) if fixed_seed is None else fixed_seed + round_
             params = {".".join(path): value for path, value in values.items()}
             trials.append(TrialSpec(f"trial_{len(trials):05d}", seed, params))
-    return trials
+    points = iter(
+        [] if config.tune.search is None else config.tune.search.optuna.points_to_evaluate
+    )
+    return [replace(trial, params=trial.params | next(points, {})) for trial in trials]
+
+
+def has_values(config: ExperimentConfig, spec: TrialSpec) -> bool:
+    """Whether a trial's values are chosen; `tune.search` chooses them when the trial starts."""
+    return config.tune.search is None or bool(spec.params)
 
 
 def resolve_trial(config: ExperimentConfig, spec: TrialSpec) -> ExperimentConfig:
@@ -75,6 +83,7 @@ def resolve_trial(config: ExperimentConfig, spec: TrialSpec) -> ExperimentConfig
         if path != ("seed",):
             parent[path[-1]] = spec.params[".".join(path)]
     data["seed"] = spec.seed
+    data["tune"]["search"] = None  # has chosen
     return validate_config(data, source=spec.trial_id)
 
 

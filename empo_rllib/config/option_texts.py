@@ -111,6 +111,8 @@ draws its other values anew. Every option is checked as if it stood there alone.
   An exact agent id comes before patterns; of these the first counts. Agents that share a policy
   give it the same `train` and `checkpoint`, and have equal spaces.
 - `env.num_agents` is not part of `env.kwargs`.
+- `tune.search: optuna` chooses the values of every search space but the seed's, which is drawn at
+  random. It takes no grids; its sampler `cmaes` takes numbers only, at least two.
 - With `--resume` only `stop`, `checkpoint`, `logging` and `resources` may differ from the run's
-  first session.
+  first session, and `tune.num_samples` may be larger.
 """

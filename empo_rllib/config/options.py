@@ -33,7 +33,7 @@ _RLLIB = "https://docs.ray.io/en/latest/rllib"
 _METHOD_PAGE = _RLLIB + "/package_ref/doc/ray.rllib.algorithms.algorithm_config.AlgorithmConfig.{}"
 
 _WORDS = {int: "integer", float: "number", str: "text", bool: "`true` or `false`"}
-_PLURALS = {"integer": "integers", "number": "numbers", "text": "texts"}
+_PLURALS = {"mapping": "mappings", "integer": "integers", "number": "numbers", "text": "texts"}
 _VALIDATORS = {
     plain_name: "letters, digits, `.`, `_` and `-`, at most 128, the first a letter or digit",
     class_path: "`package.module:Class`",

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from empo_rllib import columns
 from empo_rllib.config.fields import PlainName, Section, Seed, Text
 from empo_rllib.config.problems import Problem, broken_rule, raise_problems
+from empo_rllib.config.search_settings import search_problems
 from empo_rllib.config.search_space import Path, Searchable, leaves, open_values
 from empo_rllib.config.sections import (
     AlgorithmConfig,
@@ -92,6 +93,7 @@ class ExperimentConfig(Section):
             parts = {root: _plain(info.data[root]) for root in roots}
             spaces = open_values(parts)
             problems += _repetition_problems(tune, spaces) + _number_problems(tune, spaces)
+            problems += search_problems(tune.search, tune.num_samples, spaces)
         raise_problems(problems)
         return tune
 

@@ -17,6 +17,7 @@ from empo_rllib.config.fields import (
     word_or_section,
 )
 from empo_rllib.config.problems import broken_rule
+from empo_rllib.config.search_settings import OptunaSearch
 from empo_rllib.errors import nearest
 
 METRICS = (
@@ -78,8 +79,11 @@ class TuneSettings(Section):
         "the worse ones early",
         json_schema_extra=lambda schema: allow_also(schema, {"const": "asha"}),
     )
-    search: None = Field(
-        default=None, description="search algorithm; null draws grids and random values"
+    search: OptunaSearch | None = Field(
+        default=None,
+        description="who chooses values: null runs grids and draws random values; optuna, short "
+        "for {optuna: {}}, learns from the results of earlier trials",
+        json_schema_extra=lambda schema: allow_also(schema, {"const": "optuna"}),
     )
     max_failures: Count = Field(
         default=2, description="how often a failed trial starts again from its last checkpoint"
@@ -104,6 +108,15 @@ class TuneSettings(Section):
             return {"asha": {}}
         if not (value in (None, "fifo") or isinstance(value, dict | AshaScheduler)):
             raise broken_rule(" must be null, fifo, asha or {asha: {..}}.")
+        return value
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _expand_optuna(cls, value: Any) -> Any:
+        if value == "optuna":
+            return {"optuna": {}}
+        if not (value is None or isinstance(value, dict | OptunaSearch)):
+            raise broken_rule(" must be null, optuna or {optuna: {..}}.")
         return value
 
 

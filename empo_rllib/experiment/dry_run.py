@@ -17,6 +17,7 @@ from empo_rllib.experiment.plan import (
 from empo_rllib.experiment.run_folder import run_folder_of
 
 _MAX_VALUE_LENGTH = 90
+_CHOSEN_LATER = ", with values in place of those that tune.search will choose"
 
 
 def render_dry_run(config: ExperimentConfig) -> str:
@@ -41,7 +42,7 @@ def render_dry_run(config: ExperimentConfig) -> str:
     sections = {
         "# resolved experiment": [config.to_yaml().rstrip()],
         "# results": [f"  {folder}{' (exists already)' if folder.exists() else ''}"],
-        f"# trials ({len(planned)})": trials,
+        f"# trials ({len(planned)}){_CHOSEN_LATER * (config.tune.search is not None)}": trials,
         "# policies": policies,
         "# sampler": [f"  {sampler} ({reason})"],
         **_changed_settings(planned, gpus),

@@ -26,7 +26,7 @@ from empo_rllib.experiment.checkpoints import (
 from empo_rllib.experiment.run_folder import absolute_source, resolve_checkpoint_policy
 from empo_rllib.experiment.summary import ExperimentResult
 from empo_rllib.rl_modules.encoders import SMALLEST_CNN_IMAGE, ImageCNN
-from empo_rllib.trials import TrialSpec, resolve_trial, sample_trials
+from empo_rllib.trials import TrialSpec, has_values, resolve_trial, sample_trials
 
 if TYPE_CHECKING:
     from ray.rllib.core.rl_module.rl_module import RLModule
@@ -43,13 +43,14 @@ class PlannedTrial:
 def plan_trials(config: ExperimentConfig) -> list[PlannedTrial]:
     """Samples the trials of a new run, plans them, and builds their networks once.
 
+    With `tune.search` they stand for the trials whose values it will choose.
+
     Raises:
         ConfigError, CheckpointError, RunError: with what would make a trial fail.
     """
     planned = _plan(config, sample_trials(config))
     for trial in planned:
-        check_overrides(trial.setup)
-        _check_networks(trial.setup)
+        check_starts(trial)
     policies = planned[0].setup.policies
     agents = [agent for policy in policies.values() for agent in policy.agents]
     check_metric(config.tune.metric, list(policies), agents)
@@ -57,8 +58,32 @@ def plan_trials(config: ExperimentConfig) -> list[PlannedTrial]:
 
 
 def plan_resumed_trials(config: ExperimentConfig, result: ExperimentResult) -> list[PlannedTrial]:
-    """Plans the same trials that the run was started with, read from its summary."""
-    return _plan(config, [trial.spec for trial in result.trials])
+    """Plans the same trials that the run was started with, read from its summary.
+
+    A trial whose values `tune.search` has yet to choose is planned with others in their place.
+    """
+    sampled = {spec.trial_id: spec for spec in sample_trials(config)}
+    specs = [trial.spec for trial in result.trials]
+    return _plan(
+        config, [one if has_values(config, one) else sampled[one.trial_id] for one in specs]
+    )
+
+
+def plan_chosen_trial(config: ExperimentConfig, spec: TrialSpec) -> PlannedTrial:
+    """Plans a new trial whose values `tune.search` has just chosen.
+
+    Raises:
+        ConfigError, CheckpointError, RunError: with what would make it fail.
+    """
+    (planned,) = _plan(config, [spec])
+    check_starts(planned)
+    return planned
+
+
+def check_starts(planned: PlannedTrial) -> None:
+    """Checks a trial that begins anew: its RLlib settings, and its networks by building them."""
+    check_overrides(planned.setup)
+    _check_networks(planned.setup)
 
 
 def check_continues(planned: PlannedTrial, trial_folder: Path) -> None:

@@ -26,7 +26,7 @@ from empo_rllib.experiment.cluster import Cluster
 from empo_rllib.experiment.run_folder import run_folder_of
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
 from empo_rllib.experiment.time_left import duration, may_end_earlier, time_left
-from empo_rllib.experiment.trial_table import TrialTable, describe_counts, describe_params
+from empo_rllib.experiment.trial_table import TrialTable, VariedParams, describe_counts
 from empo_rllib.files import write_whole
 from empo_rllib.streams import LossyStream
 from empo_rllib.trials import sample_trials
@@ -50,7 +50,7 @@ class Display:
         self._config = config
         self._result: ExperimentResult | None = None
         self._table: TrialTable | None = None
-        self._params: dict[str, dict[str, str]] = {}
+        self._varied: VariedParams | None = None
         self._rows: dict[str, Mapping[str, float]] = {}
         self._stream = LossyStream(_find_output)
         # In a notebook rich would draw with widgets, which are lost when the notebook is saved.
@@ -92,7 +92,7 @@ class Display:
         self._result = result
         self._last_status = {trial.trial_id: trial.status for trial in result.trials}
         self._table = TrialTable(self._config, result)
-        self._params = describe_params(result.trials)
+        self._varied = VariedParams(result)
         self.doing("building the first trials: environments, networks, compiled kernels")
         if self._live is not None:
             self._live.transient = False
@@ -145,7 +145,7 @@ class Display:
         for trial in result.trials:
             if trial.status != self._last_status[trial.trial_id]:
                 self._last_status[trial.trial_id] = trial.status
-                params = self._params[trial.trial_id]
+                params = self._varied.by_trial()[trial.trial_id] if self._varied else {}
                 self.notice(change_line(self._config, result, trial, params))
 
     def _print_rows(self, result: ExperimentResult) -> None:

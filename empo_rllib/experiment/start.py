@@ -15,6 +15,7 @@ from empo_rllib.experiment.metrics import stop_reason
 from empo_rllib.experiment.plan import (
     PlannedTrial,
     check_continues,
+    check_starts,
     describe_samplers,
     plan_resumed_trials,
 )
@@ -35,8 +36,10 @@ from empo_rllib.experiment.summary import (
     read_summary,
 )
 from empo_rllib.files import write_whole
+from empo_rllib.trials import TrialSpec, sample_trials
 
 MAY_CHANGE_ON_RESUME = ("stop", "checkpoint", "logging", "resources")
+MAY_GROW_ON_RESUME = "tune.num_samples"
 
 
 def check_can_start(config: ExperimentConfig, overwrite: bool) -> None:
@@ -66,10 +69,7 @@ def start_run(
         sampler_reason=reason,
         metric=config.tune.metric,
         mode=config.tune.mode,
-        trials=[
-            TrialSummary(trial_id=p.spec.trial_id, params=p.spec.params, seed=p.spec.seed)
-            for p in planned
-        ],
+        trials=[_pending(config, trial.spec) for trial in planned],
         folder=str(folder),
     )
     result.write()
@@ -81,8 +81,8 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
     """Reads the run that `--resume` continues, and holds its lock.
 
     Raises:
-        RunError: there is none, the experiment differs in more than it may, or another process
-            trains there.
+        RunError: there is none, the experiment differs in more than it may, another process trains
+            there, or the study of its search is damaged.
         CheckpointError: all checkpoints of a trial are damaged.
         ConfigError: the storage path cannot be written.
     """
@@ -100,8 +100,14 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
     with lock_run(folder):
         _check_differences(config, folder)
         result = read_summary(folder)
+        added = sample_trials(config)[len(result.trials) :]  # tune.num_samples was raised
+        result.trials += [_pending(config, spec) for spec in added]
         for trial in unfinished_trials(config, result):
             check_trial(folder / trial.trial_id)
+        if config.tune.search is not None:
+            from empo_rllib.experiment.study import check_study
+
+            check_study(folder)
         yield result
 
 
@@ -115,9 +121,14 @@ def plan_unfinished(config: ExperimentConfig, result: ExperimentResult) -> list[
     planned = plan_resumed_trials(config, result)
     continued = {trial.trial_id for trial in unfinished_trials(config, result)}
     for trial in planned:
-        if trial.spec.trial_id in continued:
+        if trial.spec.trial_id not in continued:
+            continue
+        folder = Path(result.folder) / trial.spec.trial_id
+        if folder.exists():
             check_overrides(trial.setup)
-            check_continues(trial, Path(result.folder) / trial.spec.trial_id)
+            check_continues(trial, folder)
+        else:
+            check_starts(trial)
     return planned
 
 
@@ -147,19 +158,27 @@ def unfinished_trials(config: ExperimentConfig, result: ExperimentResult) -> lis
 
 def _check_differences(config: ExperimentConfig, folder: Path) -> None:
     started = load_config(folder / CONFIG_FILE)
+    may_change = [*MAY_CHANGE_ON_RESUME, "storage_path"]
     changed = [
         key
         for key in differences(started, config)
-        if key.split(".")[0] not in (*MAY_CHANGE_ON_RESUME, "storage_path")
+        if key.split(".")[0] not in may_change
+        and not (key == MAY_GROW_ON_RESUME and config.tune.num_samples > started.tune.num_samples)
     ]
     if changed:
         old, new = started.to_dict(), config.to_dict()
         lines = [f"  {key}: {_at(old, key)!r} -> {_at(new, key)!r}" for key in changed]
         raise RunError(
             "\n".join([f"{folder} cannot be resumed: it was started with other settings:", *lines])
-            + f"\nOnly {', '.join(MAY_CHANGE_ON_RESUME)} may change. Set the others back, or use "
-            "another name."
+            + f"\nOnly {', '.join(MAY_CHANGE_ON_RESUME)} may change, and {MAY_GROW_ON_RESUME} may "
+            "grow. Set the others back, or use another name."
         )
+
+
+def _pending(config: ExperimentConfig, spec: TrialSpec) -> TrialSummary:
+    """Returns a trial that has not started, without the values that `tune.search` will choose."""
+    params = {} if config.tune.search else spec.params
+    return TrialSummary(trial_id=spec.trial_id, params=params, seed=spec.seed)
 
 
 def _is_done(config: ExperimentConfig, trial: TrialSummary) -> bool:

@@ -76,7 +76,7 @@ class TrialTable:
     def __init__(self, config: ExperimentConfig, result: ExperimentResult) -> None:
         self._config = config
         self._result = result
-        self._params = describe_params(result.trials)
+        self._varied = VariedParams(result)
 
     def render(self, rows: Rows, width: int, height: int) -> RenderableType:
         """Returns the trials that have begun, and lines about all of them.
@@ -138,18 +138,15 @@ class TrialTable:
         ]
 
     def _param_columns(self, ids: Sequence[str]) -> list[_Column]:
+        params = self._varied.by_trial()
         return [
             _Column(
                 _short(name),
-                [Text(self._params[trial_id][name]) for trial_id in ids],
-                max(
-                    cell_len(text)
-                    for p in self._params.values()
-                    for text in (_short(name), p[name])
-                ),
+                [Text(params[trial_id][name]) for trial_id in ids],
+                max(cell_len(text) for p in params.values() for text in (_short(name), p[name])),
                 rank=1,
             )
-            for name in next(iter(self._params.values()))
+            for name in next(iter(params.values()))
         ]
 
     def _bar_columns(self, shown: Sequence[TrialSummary]) -> list[_Column]:
@@ -181,6 +178,26 @@ def describe_counts(config: ExperimentConfig, result: ExperimentResult) -> str:
         bound = "at most" if may_end_earlier(config) else "about"
         parts.append(f"{bound} {rough_duration(seconds)}")
     return ", ".join(parts)
+
+
+class VariedParams:
+    """What differs between the trials of a run, as `describe_params` has it.
+
+    It is described again when trials have got values: with `tune.search`, as they start.
+    """
+
+    def __init__(self, result: ExperimentResult) -> None:
+        self._trials = result.trials
+        self._num_chosen = -1
+        self._params: dict[str, dict[str, str]] = {}
+
+    def by_trial(self) -> dict[str, dict[str, str]]:
+        """Returns the texts of each trial's values by short name."""
+        num_chosen = sum(bool(trial.params) for trial in self._trials)
+        if num_chosen != self._num_chosen:
+            self._num_chosen = num_chosen
+            self._params = describe_params(self._trials)
+        return self._params
 
 
 def describe_params(trials: Sequence[TrialSummary]) -> dict[str, dict[str, str]]:

@@ -48,6 +48,7 @@ from empo_rllib.experiment.run_folder import (
     refusing_unwritable,
 )
 from empo_rllib.experiment.scheduler import build_scheduler
+from empo_rllib.experiment.search import OptunaSearcher, StudyRecorder, trials_at_a_time
 from empo_rllib.experiment.slow_calls import SlowCalls
 from empo_rllib.experiment.start import (
     check_can_start,
@@ -180,14 +181,21 @@ def build_tuner(
     scheduler: TrialScheduler,
     folder: Path,
     callbacks: list[tune.Callback],
+    max_concurrent: int | None,
+    searcher: OptunaSearcher | None,
 ) -> tune.Tuner:
-    """Returns the Tuner that runs `tasks`, one trial each, with Tune's own state in `folder`."""
+    """Returns the Tuner that runs `tasks`, one trial each, with Tune's own state in `folder`.
+
+    A `searcher` hands them out where there is one.
+    """
     return tune.Tuner(
         ExperimentTrial,
-        param_space={"task": tune.grid_search(tasks)},
+        param_space={} if searcher else {"task": tune.grid_search(tasks)},
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
-            max_concurrent_trials=config.tune.max_concurrent,
+            search_alg=searcher,
+            num_samples=len(tasks) if searcher else 1,
+            max_concurrent_trials=max_concurrent,
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -251,12 +259,20 @@ def _train(
     callbacks: list[tune.Callback] = [monitor]
     if config.logging.wandb is not None:
         callbacks.append(WandbLogger(config, result, display.notice))
+    searcher, max_concurrent = None, config.tune.max_concurrent
+    if config.tune.search is not None:
+        needs = trial_resources(planned, gpus)
+        max_concurrent = trials_at_a_time(config, needs, cluster.resources)
+        searcher = OptunaSearcher(config, result, tasks, display.notice)
+        callbacks.append(StudyRecorder(searcher, result))
     tune_folder = cluster.folder or folder / TUNE_FOLDER
     interrupt.current.on_give_up = lambda: _give_up(display, tune_folder)
     try:
         write_provenance(folder, cluster.resources, cluster.num_nodes)
         _fit(
-            lambda: build_tuner(config, tasks, scheduler, tune_folder, callbacks).fit(),
+            lambda: build_tuner(
+                config, tasks, scheduler, tune_folder, callbacks, max_concurrent, searcher
+            ).fit(),
             cluster,
             config,
             display,

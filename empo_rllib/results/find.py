@@ -18,6 +18,7 @@ from empo_rllib.experiment.run_folder import (
     read_trial,
 )
 from empo_rllib.experiment.summary import SUMMARY_FILE, ExperimentResult, best_of, read_summary
+from empo_rllib.trials import has_values
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,9 @@ def _find_trials(run: Path, summary: ExperimentResult, which: Which) -> TrainedR
     found: list[TrainedTrial] = []
     left_out: list[str] = []
     for trial in summary.trials:
+        if not has_values(experiment, trial.spec):
+            left_out.append(trial.trial_id)
+            continue
         config = read_trial(run, experiment, trial)
         checkpoint = choose_checkpoint(run / trial.trial_id, which, summary.mode)
         if checkpoint is None:

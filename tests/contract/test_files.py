@@ -14,6 +14,7 @@ EXCEPTIONS = {
     "exporting/export.py": "two folders change places, and back where the second cannot",
     "experiment/progress_file.py": "one row is appended; a last line cut short is left out",
     "experiment/run_folder.py": "the lock file, which is empty",
+    "experiment/study.py": "Optuna appends to its journal; a last line cut short is cut off",
 }
 
 

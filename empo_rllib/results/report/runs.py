@@ -28,6 +28,7 @@ from empo_rllib.experiment.summary import (
 )
 from empo_rllib.json_text import read_json
 from empo_rllib.results.report.problems import first_problem
+from empo_rllib.trials import has_values
 
 _NEEDED_COLUMNS = (columns.ENV_STEPS, columns.TIME_S)
 
@@ -90,7 +91,8 @@ class ReportedRun:
         config: `resolved_config.yaml`.
         config_text: the same, as it is written.
         sessions: of `provenance.json`; empty where that is missing.
-        trials: in the order in which they started.
+        trials: in the order in which they started, without those whose values `tune.search` has
+            yet to choose.
     """
 
     folder: Path
@@ -184,7 +186,11 @@ def _read_run(folder: Path, label: str) -> ReportedRun:
         config=config,
         config_text=path.read_text("utf-8"),
         sessions=_read_sessions(folder / PROVENANCE_FILE),
-        trials=[_read_trial(folder, config, trial) for trial in result.trials],
+        trials=[
+            _read_trial(folder, config, trial)
+            for trial in result.trials
+            if has_values(config, trial.spec)
+        ],
     )
 
 

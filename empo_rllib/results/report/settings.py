@@ -14,7 +14,8 @@ from empo_rllib import columns
 from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.params import known_params
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.search_space import is_number, leaves
+from empo_rllib.config.search_settings import SEED
+from empo_rllib.config.search_space import is_number, leaves, open_values
 from empo_rllib.results.report.curves import Curve, read_curve
 from empo_rllib.results.report.groups import trial_label
 from empo_rllib.results.report.numbers import NOTHING
@@ -28,6 +29,8 @@ _LIMITS = "stop."
 _PARAMS, _KWARGS = "algorithm.params.", "env.kwargs."
 # Ranks of fewer trials correlate by chance.
 MIN_CORRELATED = 4
+# With fewer, settings without any effect seem important.
+MIN_WEIGHED = 20
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,31 @@ def rank_correlation(key: str, samples: Sequence[Sample]) -> float:
     if any(np.ptp(column) == 0 for column in ranks):
         return math.nan
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def importances(samples: Sequence[Sample]) -> dict[str, float]:
+    """Returns how much each searched setting decides whether a trial is in the better half.
+
+    Returns:
+        Shares by dotted key that sum to 1; none where the trials are of several runs or fewer than
+        `MIN_WEIGHED`, or all scores are equal.
+    """
+    runs = {sample.run_number for sample in samples}
+    trials = [
+        (sample.trial.summary.params, sample.score)
+        for sample in samples
+        if sample.score is not None
+    ]
+    if len(runs) != 1 or len(trials) < MIN_WEIGHED or len({score for _, score in trials}) == 1:
+        return {}
+    from empo_rllib.experiment import study
+
+    spaces = {
+        ".".join(path): {"choice": space["grid_search"]} if "grid_search" in space else space
+        for path, space in open_values(samples[0].run.config.to_dict()).items()
+        if path != SEED
+    }
+    return study.importances(spaces, trials, samples[0].run.result.mode) if spaces else {}
 
 
 def value_of(sample: Sample, key: str) -> Any:

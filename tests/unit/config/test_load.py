@@ -162,13 +162,14 @@ def test_an_override_is_not_blamed_for_the_file(experiment: Path) -> None:
     assert message_of(experiment, "seed=3").startswith(f"{experiment}: name")
 
 
-def test_loading_imports_neither_ray_nor_torch(experiment: Path) -> None:
+def test_loading_imports_neither_ray_nor_torch_nor_optuna(experiment: Path) -> None:
     code = (
         "import sys; from empo_rllib.config.load import load_config; "
         "from empo_rllib.trials import sample_trials;"
-        "config = load_config(sys.argv[1], ['algorithm.params.lr={loguniform: [1e-5, 1e-3]}']);"
+        "space = 'algorithm.params.lr={loguniform: [1e-5, 1e-3]}';"
+        "config = load_config(sys.argv[1], [space, 'tune.search=optuna']);"
         "sample_trials(config)[0];"
-        "assert not {'ray', 'torch', 'gymnasium', 'pettingzoo'} & set(sys.modules)"
+        "assert not {'ray', 'torch', 'gymnasium', 'pettingzoo', 'optuna'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(experiment)], check=True)
 

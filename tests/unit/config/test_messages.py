@@ -138,7 +138,9 @@ MINIMAL = {"name": "run", "env": {"id": "CartPole-v1"}, "algorithm": {"name": "P
             ["tune.scheduler.asha.max_t = null must be a number of env steps"],
             id="asha without an end",
         ),
-        pytest.param({"tune": {"search": "optuna"}}, ["must be null"], id="search algorithm"),
+        pytest.param(
+            {"tune": {"search": "optna"}}, ["must be null, optuna or"], id="search algorithm"
+        ),
         pytest.param({"checkpoint": {"frequency": 0}}, ["must be at least 1"], id="frequency"),
         pytest.param({"checkpoint": {"num_to_keep": 0}}, ["must be at least 1"], id="keep none"),
         pytest.param({"evaluation": {"num_episodes": 0}}, ["must be at least 1"], id="episodes"),

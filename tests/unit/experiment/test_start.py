@@ -22,6 +22,7 @@ from empo_rllib.experiment.start import (
     unfinished_trials,
 )
 from empo_rllib.experiment.summary import read_summary
+from empo_rllib.trials import sample_trials
 
 GRID = {"name": "PPO", "params": {"lr": {"grid_search": [1e-3, 1e-4]}}}
 
@@ -203,7 +204,7 @@ def test_every_other_difference_is_refused_and_shown(experiment, run_folder, fil
     config = experiment(
         seed=7,
         algorithm={"name": "PPO", "params": {"lr": 0.1}},
-        tune={"num_samples": 3},
+        tune={"num_samples": 3, "mode": "min"},
         stop={"env_steps": 5},
     )
     with pytest.raises(RunError) as raised:
@@ -211,10 +212,51 @@ def test_every_other_difference_is_refused_and_shown(experiment, run_folder, fil
     message = str(raised.value)
     assert "  seed: 0 -> 7\n" in message
     assert "  algorithm.params.lr: None -> 0.1\n" in message
-    assert "  tune.num_samples: 1 -> 3\n" in message
+    assert "  tune.mode: 'max' -> 'min'\n" in message
     assert "stop.env_steps" not in message
+    assert "num_samples:" not in message
     assert "Only stop, checkpoint, logging, resources may change" in message
+    assert "tune.num_samples may grow" in message
     assert files() == before
+
+
+def test_fewer_trials_are_refused(experiment, files):
+    begin(experiment(tune={"num_samples": 3}))
+    before = files()
+    with pytest.raises(RunError, match=r"tune\.num_samples: 3 -> 2"):
+        resume(experiment(tune={"num_samples": 2}))
+    assert files() == before
+
+
+@pytest.mark.parametrize("search", [None, "optuna"])
+def test_a_resume_may_add_trials_and_those_before_keep_their_values(
+    experiment, result, trial, search
+):
+    """The values of the first two are other ones than would be sampled."""
+    algorithm = {"name": "PPO", "params": {"lr": {"uniform": [0.1, 1.0]}}}
+
+    def config(num_samples):
+        tune = {"num_samples": num_samples, "search": search}
+        return experiment(algorithm=algorithm, seed=5, tune=tune)
+
+    folder = run_folder_of(config(2))
+    begin(config(2))
+    over = {"status": "finished", "env_steps": 10**9}
+    trials = [trial(n, seed=5 + n, params={"algorithm.params.lr": 2.0 + n}, **over) for n in (0, 1)]
+    result(*trials, folder=folder, status="finished").write()
+
+    resumed = resume(config(4))
+
+    assert resumed == read_summary(folder)
+    assert resumed.trials[:2] == trials
+    added = resumed.trials[2:]
+    assert [(one.trial_id, one.seed, one.status) for one in added] == [
+        ("trial_00002", 7, "pending"),
+        ("trial_00003", 8, "pending"),
+    ]
+    sampled = [one.params for one in sample_trials(config(4))[2:]]
+    assert [one.params for one in added] == ([{}, {}] if search else sampled)
+    assert load_config(folder / CONFIG_FILE).tune.num_samples == 4
 
 
 def statuses(experiment, run_folder, result, trial, **stop):

@@ -25,6 +25,7 @@ from empo_rllib.results.report.settings import (
     compare,
     differing_keys,
     group_values,
+    importances,
     in_order,
     is_limit,
     is_numeric,
@@ -87,25 +88,31 @@ def _at(metric: str, compared: Comparison) -> str:
 
 
 def _effects(keys: Sequence[str], names: dict[str, str], samples: Sequence[Sample]) -> Table:
-    columns = ("setting", "values", "trials", "rank correlation", "best value", "mean with it")
+    columns = ["setting", "values", "trials", "rank correlation", "best value", "mean with it"]
+    weights = importances(samples)
     rows = []
     for key in keys:
         means = group_values(key, samples)
         best = max(means, key=lambda one: samples[0].sign * one.estimate.mean)
-        rows.append(
-            [
-                Cell(names[key]),
-                count(len(means)),
-                count(len(samples)),
-                _correlation(key, samples),
-                setting(best.value),
-                fixed(best.estimate.mean),
-            ]
-        )
+        row = [
+            Cell(names[key]),
+            count(len(means)),
+            count(len(samples)),
+            _correlation(key, samples),
+            setting(best.value),
+            fixed(best.estimate.mean),
+        ]
+        rows.append([*row, fixed(weights.get(key), 2)] if weights else row)
     caption = (
         "Effect of each setting: Spearman's rank correlation for numbers, from "
         f"{MIN_CORRELATED} trials on"
     )
+    if weights:
+        columns.append("importance")
+        caption += (
+            "; importance by Optuna's PED-ANOVA, the share of each searched setting in what tells "
+            "the better half of the trials from the others"
+        )
     return Table(caption, columns, rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from sweeps import edit_summary, row, write_rows, write_sweep
 
@@ -180,3 +181,32 @@ def test_algorithms_are_compared_by_name(tmp_path):
         "algorithm PPO",
         "algorithm DQN",
     ]
+
+
+@pytest.mark.parametrize(("num_seeds", "is_weighed"), [(8, True), (6, False)])
+def test_settings_that_decide_are_important(tmp_path, num_seeds, is_weighed):
+    """The rate decides the return; the decay is drawn without any effect on it."""
+    params = {"lr": {"grid_search": [0.01, 0.001, 0.1]}, "gamma": {"uniform": [0.5, 0.9]}}
+    folder = write_sweep(
+        tmp_path / "run",
+        lrs=(0.01, 0.001, 0.1),
+        seeds=range(num_seeds),
+        algorithm={"name": "PPO", "params": params},
+    )
+
+    def edit(content):
+        rng = np.random.default_rng(0)
+        for trial in content["trials"]:
+            trial["params"]["algorithm.params.gamma"] = rng.uniform(0.5, 0.9)
+
+    edit_summary(folder, edit)
+    section = build_hyperparameters(read_runs([folder]))
+
+    found = tables(section)
+    caption, effects = next((c, rows) for c, rows in found.items() if c.startswith("Effect"))
+    assert ("PED-ANOVA" in caption) == is_weighed
+    assert [len(r) for r in effects] == [7, 7] if is_weighed else [6, 6]
+    if is_weighed:
+        shares = {r[0]: float(r[-1]) for r in effects}
+        assert sum(shares.values()) == pytest.approx(1, abs=0.011)
+        assert shares["lr"] > 0.7

@@ -165,3 +165,21 @@ def test_impossible_arguments_are_refused(sweep, tmp_path, arguments, message, m
     with pytest.raises(ConfigError, match=message):
         write_report(**{"runs": [sweep], "out": "report.html", "episodes": 0, **arguments})
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_trials_whose_values_a_search_has_yet_to_choose_are_left_out(tmp_path):
+    folder = write_sweep(
+        tmp_path / "run",
+        seeds=(0,),
+        seed=0,
+        algorithm={"name": "PPO", "params": {"lr": {"uniform": [0.001, 0.1]}}},
+        tune={"num_samples": 2, "search": "optuna"},
+    )
+    unchosen = {"params": {}, "status": "pending", "metric": None, "episode_return_mean": None}
+    edit_summary(folder, lambda content: content["trials"][1].update(unchosen))
+
+    (run,) = read_runs([folder])
+
+    assert [trial.id for trial in run.trials] == ["trial_00000"]
+    assert run.trials[0].config.algorithm.params["lr"] == 0.001
+    assert run.config.tune.search is not None
