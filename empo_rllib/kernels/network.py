@@ -101,12 +101,15 @@ def describe(module: Any) -> Network | str:
     """Returns the network of an RLModule, or one phrase that says why kernels do not run it."""
     if type(module) is not ActorCritic:
         return f"{type(module).__name__} is not the package's own network"
+    if module.critic_sees_more:
+        return "the critic reads more than the actor"
     if set(dict(module.named_children())) - {"encoder", "critic_encoder", "actor", "critic"}:
         return "the network has more parts than an actor and a critic"
     space = module.action_space
     if not isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
         return f"actions are a {type(space).__name__}"
-    encoders = [e for e in (module.encoder, module.critic_encoder) if e is not None]
+    both = module.encoder, module.critic_encoder
+    encoders = [encoder for encoder in both if isinstance(encoder, WithHiddenLayers)]
     parts, of_critic = (_parts(encoder.layers[0]) for encoder in (encoders[0], encoders[-1]))
     if isinstance(parts, str):
         return parts

@@ -140,7 +140,7 @@ def changed(change):
         (lambda m: m.actor.weight.requires_grad_(False), "frozen"),
         (lambda m: m.actor.register_forward_hook(print), "hooks"),
     ],
-    ids=str,
+    ids=["activation", "dropout", "part", "parameter", "frozen", "hook"],
 )
 def test_networks_that_were_changed_are_left_to_torch(change, reason):
     assert reason in why_not_compiled(changed(change))
