@@ -207,7 +207,8 @@ def _make_vector_env(
         from empo_rllib.envs.batched.multigrid import BatchedMultiGrid
 
         return BatchedMultiGrid(functools.partial(open_env, env), num_envs)
-    return PythonEnvs(functools.partial(_open_env, env, in_evaluation), num_envs, with_state)
+    make = functools.partial(_open_env, env, in_evaluation)
+    return PythonEnvs(make, num_envs, with_state and not in_evaluation)  # acting needs no critic
 
 
 def _open_env(env: EnvConfig, in_evaluation: bool) -> ParallelMultiAgentEnv:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import gymnasium as gym
 from empo_rllib.algorithms.critics import seen_by_central_critics
 from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.fields import PLAIN_NAME
-from empo_rllib.config.policies import resolve_policies
+from empo_rllib.config.policies import PolicyAssignment, resolve_policies
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.adapting import adapt_observation, agents_of, central_critic_space
@@ -78,11 +78,7 @@ def build_policies(config: ExperimentConfig, env: Any) -> dict[str, Policy]:
             agent_id_input=with_id,
             observation_space=_common(name, entry.agents, seen),
             action_space=_common(name, entry.agents, {a: _action_space(env, a) for a in seen}),
-            critic_space=central_critic_space(
-                seen_by_critics, len(agents), with_id=len(entry.agents) > 1
-            )
-            if seen_by_critics and entry.train
-            else None,
+            critic_space=_critic_space(entry, seen_by_critics, len(agents)),
         )
     _check_action_spaces(config, built, env)
     return built
@@ -122,6 +118,15 @@ def _agent_id_input(config: ExperimentConfig, num_agents: int) -> bool:
     if config.model.agent_id is None:
         return num_agents > 1
     return config.model.agent_id
+
+
+def _critic_space(
+    entry: PolicyAssignment, seen: Sequence[gym.Space] | gym.Space | None, num_agents: int
+) -> gym.Space | None:
+    """Returns what the critic of a policy reads; None: its actor's observation, or it is frozen."""
+    if seen is None or not entry.train:
+        return None
+    return central_critic_space(seen, num_agents, with_id=len(entry.agents) > 1)
 
 
 def _check_names(names: Iterable[str]) -> None:
