@@ -64,19 +64,17 @@ class Trainer:
         self._kernels = kernels
         self._algorithm = config.build_algo()
 
-    def iterate(self) -> tuple[float, float, float]:
-        """Trains once; returns CPU seconds of it, and seconds of sampling and of learning."""
+    def iterate(self) -> float:
+        """Trains once; returns the CPU seconds that it took."""
         compiled = empo_rllib.acting.actor.CompiledActor
         if not self._kernels:
             empo_rllib.acting.actor.CompiledActor = _Torch  # type: ignore[assignment,misc]
         try:
             started = time.thread_time()
-            result = self._algorithm.train()
-            spent = time.thread_time() - started
+            self._algorithm.train()
+            return time.thread_time() - started
         finally:
             empo_rllib.acting.actor.CompiledActor = compiled  # type: ignore[misc]
-        timers = result["timers"]
-        return spent, timers["env_runner_sampling_timer"], timers["learner_update_timer"]
 
     def stop(self) -> None:
         """Frees what it holds."""
@@ -98,7 +96,7 @@ def ratios(experiment: dict[str, Any], repeats: int) -> tuple[list[float], list[
         trainers = [Trainer(experiment, kernels, Path(name)) for kernels in (True, False)]
         for repeat in range(2 + repeats):
             order = trainers if repeat % 2 else trainers[::-1]
-            spent = {trainer: trainer.iterate()[0] for trainer in order}
+            spent = {trainer: trainer.iterate() for trainer in order}
             if repeat >= 2:  # the first compile and allocate
                 found.append(spent[trainers[1]] / spent[trainers[0]])
                 seconds.append(spent[trainers[0]])

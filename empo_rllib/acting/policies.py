@@ -17,6 +17,7 @@ from ray.rllib.utils.spaces.space_utils import batch, get_base_struct_from_space
 from empo_rllib.acting.decision import acting_pass, actions_for_env, choose_actions
 from empo_rllib.acting.memory import Memory, drop_time, keep_state, step_inputs
 from empo_rllib.errors import ConfigError
+from empo_rllib.kernels.acting import CompiledActor
 
 
 class Acts(Protocol):
@@ -63,6 +64,7 @@ class ActingPolicy:
     ) -> None:
         self.module = module
         self._passes = {greedy: acting_pass(module, greedy) for greedy in (True, False)}
+        self._compiled = CompiledActor.of(module)
         self.recurrent = module.is_stateful()
         if self.recurrent and isinstance(module, DefaultDQNRLModule):
             raise ConfigError(f"{type(module).__name__}: DQN with a state cannot be played.")
@@ -106,6 +108,10 @@ class ActingPolicy:
         return self._choose(observations, greedy, ())
 
     def _choose(self, observations: Any, greedy: bool, memories: Sequence[Memory]) -> Any:
+        if greedy and self._compiled is not None:
+            acted = self._compiled.act(observations, greedy)
+            if acted is not None:
+                return acted.actions
         inputs = step_inputs(self.module, observations, memories)
         with torch.no_grad():
             schedule = {} if greedy else {"t": self.env_steps}

@@ -82,12 +82,6 @@ class _Loss(NamedTuple):
     kl_coeff: float
 
 
-def why_not_compiled(module: Any) -> str | None:
-    """Returns one phrase that says why kernels do not train an RLModule; None: they do."""
-    network = describe(module)
-    return network if isinstance(network, str) else None
-
-
 def train_compiled(
     module: Any,
     optimizers: Sequence[torch.optim.Optimizer],

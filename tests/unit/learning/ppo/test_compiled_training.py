@@ -10,13 +10,11 @@ from gymnasium import spaces
 from learners import CHOICES, DISCRETE, TEAMS, build, metrics_of, weights_of
 from torch import nn
 
+from empo_rllib.kernels.network import describe
 from empo_rllib.learning.ppo import compiled_training
-from empo_rllib.learning.ppo.compiled_training import why_not_compiled
 from empo_rllib.learning.ppo.learner import FragmentPPOLearner
 from empo_rllib.rl_modules.actor_critic import ActorCritic
 
-# Distinct contents in every cell, so that a matrix product pays more than a table.
-NOISE = spaces.Box(0, 3, (3, 3, 2), np.uint8)
 MIXED = spaces.Dict({"cells": VIEW, "numbers": VECTOR, "digits": spaces.MultiDiscrete([3, 4])})
 KINDS = {
     "categories": Team({"all": [0, 1]}, {"all": (VIEW, DISCRETE)}),
@@ -143,9 +141,9 @@ def changed(change):
     ids=["activation", "dropout", "part", "parameter", "frozen", "hook"],
 )
 def test_networks_that_were_changed_are_left_to_torch(change, reason):
-    assert reason in why_not_compiled(changed(change))
+    assert reason in describe(changed(change))
 
 
 def test_a_class_of_the_users_own_is_left_to_torch():
     learner = build(FragmentPPOLearner, TEAMS["a policy each"], module_class=Wider)
-    assert "Wider is not" in why_not_compiled(learner.module["first"])
+    assert "Wider is not" in describe(learner.module["first"])
