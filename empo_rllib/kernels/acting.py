@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from empo_rllib.kernels.blas import one_blas_thread
 from empo_rllib.kernels.layers import (
     Shape,
     add_bias,
@@ -116,20 +117,21 @@ class CompiledActor:
         actions = np.empty((count, dimensions), np.int64)
         logp = np.zeros(count, np.float32)
         logits = np.empty((count, self._shape.num_logits), np.float32)
-        choose(
-            self._flat,
-            self._shape,
-            cells,
-            self._table,
-            self._reader.number_columns,
-            numbers,
-            codes,
-            self._ends,
-            chances,
-            actions,
-            logp,
-            logits,
-        )
+        with one_blas_thread():
+            choose(
+                self._flat,
+                self._shape,
+                cells,
+                self._table,
+                self._reader.number_columns,
+                numbers,
+                codes,
+                self._ends,
+                chances,
+                actions,
+                logp,
+                logits,
+            )
         return Acted(actions if self._several else actions[:, 0], logp, logits)
 
     def _read_weights(self, codes: np.ndarray) -> None:
