@@ -328,17 +328,22 @@ def read_policy(checkpoint: Path, name: str) -> dict[str, np.ndarray]:
 
 
 def acting_weights(module: RLModule, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns `weights` with the critic of `module` in place of their own.
+    """Returns `weights`, with the critic of `module` in place of one that is built in another way.
 
     A policy that only acts needs no critic, and may have been trained with one that reads what is
     not there now.
     """
     critic = getattr(module, "CRITIC", ())
     own = {key: value.numpy() for key, value in module.state_dict().items()}
-    return {
-        **{key: value for key, value in weights.items() if not key.startswith(critic)},
-        **{key: value for key, value in own.items() if key.startswith(critic)},
-    }
+    own_critic = {key: value for key, value in own.items() if key.startswith(critic)}
+    found = {key: value for key, value in weights.items() if key.startswith(critic)}
+    if _shapes(own_critic) == _shapes(found):
+        return dict(weights)
+    return {**{key: value for key, value in weights.items() if key not in found}, **own_critic}
+
+
+def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {key: array.shape for key, array in arrays.items()}
 
 
 def load_weights(module: RLModule, weights: Mapping[str, np.ndarray], source: str) -> None:
