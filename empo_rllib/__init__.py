@@ -6,6 +6,7 @@ Importing this package imports neither Ray nor torch; its functions do so when t
 from __future__ import annotations
 
 import logging
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # In a notebook Ray, which most of these import, would ask for widgets that nothing here uses.
+    # In a notebook Ray and tqdm, which most of these import, would ask for widgets that nothing
+    # here uses.
     logging.getLogger("ray.widgets").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="IProgress not found")
     return getattr(import_module(_HOMES[name]), name)
