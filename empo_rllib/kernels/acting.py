@@ -259,10 +259,7 @@ def add_to_table(weight: np.ndarray, cells: Cells, table: _Table, cell: int, con
 @compiled_loop
 def pick(logits: np.ndarray, chance: float) -> int:
     """Returns the action whose share of the probability, in their order, `chance` falls into."""
-    highest = logits.max()
-    total = 0.0
-    for logit in logits:
-        total += math.exp(logit - highest)
+    highest, total = normaliser(logits)
     reached, last = 0.0, len(logits) - 1
     for k in range(len(logits)):
         share = math.exp(logits[k] - highest)
@@ -277,8 +274,15 @@ def pick(logits: np.ndarray, chance: float) -> int:
 @compiled_loop
 def log_probability(logits: np.ndarray, action: int) -> float:
     """Returns the log-probability of an action."""
+    highest, total = normaliser(logits)
+    return logits[action] - highest - math.log(total)
+
+
+@compiled_loop
+def normaliser(logits: np.ndarray) -> tuple[float, float]:
+    """Returns the largest logit, and the sum of the exponentials of all less that one."""
     highest = logits.max()
     total = 0.0
     for logit in logits:
         total += math.exp(logit - highest)
-    return logits[action] - highest - math.log(total)
+    return highest, total
