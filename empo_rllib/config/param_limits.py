@@ -121,6 +121,7 @@ RANGES: dict[str, Range] = {
             "circular_buffer_num_batches",
             "circular_buffer_iterations_per_batch",
             "simple_queue_size",
+            "num_cpus_per_env_runner",  # Tune cannot reserve nothing for an actor
         ),
         _AT_LEAST_ONE,
     ),
@@ -132,7 +133,6 @@ RANGES: dict[str, Range] = {
             "kl_target",
             "burn_in_len",
             "num_steps_sampled_before_learning_starts",
-            "num_cpus_per_env_runner",
             "num_gpus_per_env_runner",
             "num_cpus_per_learner",
         ),
