@@ -180,12 +180,10 @@ def add_loss(
                 divergence = 0.0
                 for k in range(begin, ends[d]):
                     old = old_prob[row, k]
-                    if old > 0.0 and prob[at, k] > 0.0:
+                    if old > 0.0:
                         divergence += old * (old_logp[row, k] - logp[at, k])
                         logit_gradients[at, k] -= kl_coeff * old * each
                         pull[at, d] -= kl_coeff * old * each
-                    elif old > 0.0:
-                        divergence = np.inf
                 parts[4] += divergence
             parts[3] += entropy[at, d]
             if entropy_coeff != 0.0:

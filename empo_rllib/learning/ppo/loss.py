@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from ray.rllib.core.distribution.torch.torch_distribution import (
+    TorchCategorical,
+    TorchMultiCategorical,
+)
 from ray.rllib.utils.torch_utils import explained_variance
 from torch import Tensor
 
@@ -79,6 +83,7 @@ class TorchLoss:
     def __init__(self, module: Any, settings: LossSettings, batch: PolicyBatch) -> None:
         self._current_cls = module.get_train_action_dist_cls()
         self._acted_cls = module.get_exploration_action_dist_cls()
+        self._action_space = module.action_space
         self._settings = settings
         self._batch = batch
 
@@ -114,7 +119,7 @@ class TorchLoss:
         advantages = batch.advantages[rows]
         kl = vf = error = torch.zeros_like(advantages)
         if settings.kl_coeff is not None:
-            kl = self._acted_cls.from_logits(batch.action_dist_inputs[rows]).kl(current)
+            kl = self._divergence(batch.action_dist_inputs[rows], inputs, current)
         ratio = torch.exp(current.logp(batch.actions[rows]) - batch.action_logp[rows])
         clipped = ratio.clamp(1 - settings.clip_param, 1 + settings.clip_param)
         surrogate = torch.min(advantages * ratio, advantages * clipped)
@@ -123,6 +128,16 @@ class TorchLoss:
             vf = error.clamp(0, settings.vf_clip_param)
         return Terms(surrogate, vf, error, current.entropy(), kl)
 
+    def _divergence(self, acted: Tensor, inputs: Tensor, current: Any) -> Tensor:
+        if isinstance(current, TorchMultiCategorical):
+            sizes = self._action_space.nvec.flatten().tolist()
+        elif isinstance(current, TorchCategorical):
+            sizes = [inputs.shape[1]]
+        else:
+            return self._acted_cls.from_logits(acted).kl(current)
+        parts = zip(acted.split(sizes, dim=1), inputs.split(sizes, dim=1), strict=True)
+        return torch.stack([divergence(old, new) for old, new in parts]).sum(dim=0)
+
     def _total(self, terms: Terms) -> Tensor:
         settings = self._settings
         each = settings.vf_loss_coeff * terms.vf - terms.surrogate
@@ -130,6 +145,24 @@ class TorchLoss:
         if settings.kl_coeff is not None:
             each = each + settings.kl_coeff * terms.kl
         return each.mean()
+
+
+def divergence(acted: Tensor, current: Tensor) -> Tensor:
+    """Returns the Kullback-Leibler divergence of categories from their logits.
+
+    Torch's is infinite where a probability of `current` is too small for its type, which it
+    becomes in a policy that is sure of itself; the logarithms are still right there.
+
+    Args:
+        acted: float [B, K].
+        current: float [B, K].
+
+    Returns:
+        float [B].
+    """
+    logp, prob = acted.log_softmax(dim=1), acted.softmax(dim=1)
+    each = prob * (logp - current.log_softmax(dim=1))
+    return torch.where(prob > 0, each, 0.0).sum(dim=1)
 
 
 def explained_fraction(targets: Tensor, values: Tensor | None) -> Tensor:

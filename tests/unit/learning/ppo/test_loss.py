@@ -82,6 +82,29 @@ def test_the_compiled_loss_takes_masked_actions(sampled, masked):
 
 
 @pytest.mark.parametrize("kind", [CategoricalLoss, TorchLoss])
+def test_the_divergence_is_finite_where_probabilities_are_not(sampled, kind):
+    """As in long trainings, whose policies come to be sure of what they do."""
+    module, batch = sampled
+    acted = torch.randn(len(batch), 5, generator=torch.manual_seed(4))
+    acted[:, 4] -= 95.0  # a number of its type, if no normal one
+    batch = dataclasses.replace(batch, action_dist_inputs=acted)
+    minibatch = plan_update(batch, np.arange(len(batch))[None], False).minibatches[0]
+    inputs = acted[minibatch.rows].clone()
+    inputs[:, :4] += torch.randn(len(inputs), 4)
+    inputs[:, 4] -= 25.0  # zero, for its type
+    assert (inputs.softmax(dim=1)[:, 4] == 0).all()
+    loss = kind(PLAIN, batch) if kind is CategoricalLoss else kind(module, PLAIN, batch)
+
+    gradients, _, metrics = outcome(loss, minibatch, inputs, torch.zeros(len(inputs)))
+
+    old, new = acted[minibatch.rows].double(), inputs.double()
+    exact = (old.softmax(1) * (old.log_softmax(1) - new.log_softmax(1))).sum(1).mean()
+    assert metrics["mean_kl_loss"] == pytest.approx(float(exact), rel=1e-5)
+    assert np.isfinite(metrics["total_loss"])
+    assert torch.isfinite(gradients).all()
+
+
+@pytest.mark.parametrize("kind", [CategoricalLoss, TorchLoss])
 def test_a_minibatch_of_artificial_rows_only_teaches_nothing(sampled, kind):
     module, batch = sampled
     artificial = np.flatnonzero(~batch.is_step)
