@@ -110,6 +110,41 @@ class MultiGridParallelEnv(ParallelEnv):
         Raises:
             EnvError: the grid has no room for the agents or objects asked for.
         """
+        upstream = self._begin(seed)
+        observations = {a: self._observe(upstream[i]) for a, i in self._index.items()}
+        return observations, {agent: {} for agent in self.agents}
+
+    def lay_out(self, seed: int | None = None) -> None:
+        """Starts an episode as `reset` does, for those who look at the grid and not through agents.
+
+        Upstream's observations come from a kernel that compiles for ten seconds, once a machine,
+        and that a run needs nowhere else when its own kernels step the environment.
+
+        Raises:
+            EnvError: as `reset`.
+        """
+        if self.env is not self._grid or type(self._grid).reset is not MultiGridEnv.reset:
+            self._begin(seed)  # what is there may need observations
+            return
+        self._grid.gen_obs = dict
+        try:
+            self._begin(seed)
+        finally:
+            del self._grid.gen_obs
+
+    def look(self) -> dict[str, dict[str, Any]]:
+        """Returns what the agents see, as `step` and `reset` do."""
+        with self.object_types.active():
+            upstream = self._grid.gen_obs()
+        return {agent: self._observe(upstream[self._index[agent]]) for agent in self.agents}
+
+    @property
+    def mission(self) -> np.ndarray | None:
+        """The episode's mission as in observations; None where there is only one."""
+        return self._mission
+
+    def _begin(self, seed: int | None) -> dict[int, dict[str, Any]]:
+        """Resets upstream's environment; returns its observations."""
         if seed is not None:
             self._episode_seeds = np.random.default_rng(seed)
         try:
@@ -120,8 +155,7 @@ class MultiGridParallelEnv(ParallelEnv):
         self.agents = self.possible_agents[:]
         self._outcomes = dict.fromkeys(self._outcomes, 0)
         self._mission = self._current_mission()
-        observations = {a: self._observe(upstream[i]) for a, i in self._index.items()}
-        return observations, {agent: {} for agent in self.agents}
+        return cast("dict[int, dict[str, Any]]", upstream)
 
     def step(self, actions: dict[str, int]) -> tuple[dict, dict, dict, dict, dict]:
         """Plays one action per agent still there; after the end every part is empty."""

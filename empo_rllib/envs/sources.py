@@ -297,7 +297,7 @@ def _with_layout(env: Any) -> ParallelEnv:
     grid = env.env.unwrapped
     mode, grid.render_mode = grid.render_mode, None
     try:
-        env.reset()
+        env.lay_out()
     except EnvError:
         raise
     except Exception as error:

@@ -82,13 +82,13 @@ def _layouts(env: MultiGridParallelEnv, seed: int, read: set[str], play: bool) -
         if play and episode:
             _play(env)
         with _noting_reads(env.env, read):
-            observations, _ = env.reset(seed=None if episode else seed)
-        found.append(snapshot(env, observations))
+            env.lay_out(seed=None if episode else seed)
+        found.append(snapshot(env))
     return found
 
 
-def snapshot(env: MultiGridParallelEnv, observations: dict[str, dict[str, Any]]) -> bytes:
-    """Returns all that kernels would read of `env`, which has just been reset.
+def snapshot(env: MultiGridParallelEnv) -> bytes:
+    """Returns all that kernels would read of `env`, which has just been laid out.
 
     Raises:
         UnsupportedLayoutError: its layout has something that kernels do not know.
@@ -96,7 +96,7 @@ def snapshot(env: MultiGridParallelEnv, observations: dict[str, dict[str, Any]])
     worlds = allocate(env, 1, missions=np.zeros((1, len(env.possible_agents), 0), np.int64))
     catalogue = read_layout(worlds, 0, env)
     read_rule(worlds.episodes[0], env.env, catalogue)
-    mission = observations[env.agents[0]].get("mission", ())
+    mission = () if env.mission is None else env.mission
     arrays = worlds.cells, worlds.objects, worlds.agents, worlds.episodes, catalogue.rows, mission
     return b"|".join(np.asarray(array).tobytes() for array in arrays)
 

@@ -50,7 +50,7 @@ class BatchedMultiGrid(VectorEnv):
         template = make()
         if problem := class_problem(template):
             raise EnvError(f"{problem}. Set `resources.sampler: python`.")
-        template.reset()
+        template.lay_out()
         agents = template.possible_agents
         (group,) = group_agents(
             agents,
@@ -116,8 +116,8 @@ class BatchedMultiGrid(VectorEnv):
             self._native.draw(self._worlds, chosen)
         else:
             for n in np.flatnonzero(chosen).tolist():
-                observations, _ = self._templates[n].reset(seed=seeds[n] if seeds else None)
-                self._load(n, self._templates[n], observations)
+                self._templates[n].lay_out(seeds[n] if seeds else None)
+                self._load(n, self._templates[n])
         self._look(chosen)
 
     def _look(self, chosen: np.ndarray) -> None:
@@ -127,29 +127,23 @@ class BatchedMultiGrid(VectorEnv):
         seen[list(self._in_python)] = False
         observe_chosen(self._worlds, seen, self.present, *self._views)
 
-    def _load(
-        self, n: int, template: MultiGridParallelEnv, observations: dict[str, dict[str, Any]]
-    ) -> None:
-        """Copies the state of a Python environment, just reset, into copy `n`."""
+    def _load(self, n: int, template: MultiGridParallelEnv) -> None:
+        """Copies the state of a Python environment, just laid out, into copy `n`."""
         self._in_python.pop(n, None)
         try:
             catalogue = read_layout(self._worlds, n, template)
             read_rule(self._worlds.episodes[n], template.env, catalogue)
         except UnsupportedLayoutError as error:
-            self._leave_to_python(n, template, observations, error)
+            self._leave_to_python(n, template, error)
             return
         self._worlds = write_things(self._worlds, n, catalogue)
         if self._worlds.missions.shape[-1]:
-            self._worlds.missions[n] = observations[self.agents[0]]["mission"]
+            self._worlds.missions[n] = template.mission
 
     def _leave_to_python(
-        self,
-        n: int,
-        env: MultiGridParallelEnv,
-        observations: dict[str, dict[str, Any]],
-        reason: UnsupportedLayoutError,
+        self, n: int, env: MultiGridParallelEnv, reason: UnsupportedLayoutError
     ) -> None:
-        """Lets `env`, which has been reset, play the episode of copy `n`."""
+        """Lets `env`, which has been laid out, play the episode of copy `n`."""
         if not self._told:
             self._told = True
             _LOG.warning(
@@ -160,7 +154,7 @@ class BatchedMultiGrid(VectorEnv):
             )
         self._in_python[n] = env
         self._worlds.agents[n]["terminated"] = True  # kernels then neither move nor draw them
-        self._write(n, observations)
+        self._write(n, env.look())
 
     def _play_in_python(self, n: int, actions: np.ndarray) -> None:
         """Plays one step of copy `n` in its Python environment."""

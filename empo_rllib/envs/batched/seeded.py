@@ -49,8 +49,8 @@ class SeededMultiGrid(BatchedMultiGrid):
         chosen = np.zeros(self.num_envs, bool)
         for n, seed in zip(copies, seeds, strict=True):
             template = self._idle_template()
-            observations, _ = template.reset(seed=seed)
-            self._load(n, template, observations)
+            template.lay_out(seed)
+            self._load(n, template)
             if n not in self._in_python:  # which draws from it itself
                 self._generators[n] = template.env.np_random  # a reset makes a new one
             chosen[n] = True

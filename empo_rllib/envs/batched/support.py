@@ -161,7 +161,8 @@ def _layout_problem(env: MultiGridParallelEnv) -> str | None:
     """Tells what in layouts the kernels do not know, or what these follow from but the seed."""
     try:
         if has_native_layout(env):
-            snapshot(env, env.reset()[0])
+            env.lay_out()
+            snapshot(env)
             return None
         return history_problem(env)
     except UnsupportedLayoutError as error:

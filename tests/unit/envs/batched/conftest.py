@@ -96,10 +96,9 @@ class _Lockstep:
         observations, _ = python.reset(seed=seed)
         if self.prepare:
             self.prepare(python.env, self.generator)
-            seen = python.env.gen_obs()
-            observations = {a: python._observe(seen[i]) for a, i in python._index.items()}
+            observations = python.look()
         python.env._np_random = Order(self.generator)
-        self.batched._load(n, python, observations)
+        self.batched._load(n, python)
         self.batched._look(np.arange(len(self.pythons)) == n)
         self.compare_observations(self.batched.observations, n, observations)
 

@@ -12,9 +12,12 @@ from scipy.stats import chisquare
 
 from empo_rllib.envs.batched import kernel as kernels
 from empo_rllib.envs.batched.multigrid import BatchedMultiGrid
+from empo_rllib.envs.batched.seeded import SeededMultiGrid
+from empo_rllib.envs.batched.support import batched_problem
 from empo_rllib.envs.multigrid import MultiGridParallelEnv
 from empo_rllib.envs.registry import make_env
 
+from multigrid.base import MultiGridEnv  # isort: skip
 from multigrid.core.world_object import Key  # isort: skip
 from multigrid.envs import EmptyEnv  # isort: skip
 
@@ -54,6 +57,20 @@ def play(batched, steps, seed=0):
 
 def equal(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_nobody_waits_for_upstreams_kernel_of_observations(monkeypatch):
+    """It compiles for ten seconds. Only layouts of one's own are played before."""
+
+    def gen_obs(grid):
+        raise AssertionError("upstream's observations are asked for")
+
+    monkeypatch.setattr(MultiGridEnv, "gen_obs", gen_obs)
+    assert batched_problem(RANDOM()) is None
+    batched = BatchedMultiGrid(RANDOM, 2)
+    batched.reset(seed=3)
+    assert sum(1 for _ in play(batched, 5)) == 5
+    SeededMultiGrid(RANDOM, 2).reset(seed=3)
 
 
 @pytest.mark.parametrize(
