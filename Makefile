@@ -7,6 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # On all CPUs, which pip does on one. Some packages ship files that are no Python 3.
 COMPILE := $(BIN)/python -m compileall -qq --workers 0 $(VENV)/lib || true
+# Compiles the kernels of the main job: otherwise its first run does, or several tests do at a time.
+TRY = echo "Compiling, and training for a moment to see that it works." && scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+  $(BIN)/python -m empo_rllib.tune --config tune_configs/smoke.yaml --set storage_path=$$scratch >/dev/null 2>$$scratch/log || \
+  { cat $$scratch/log >&2; exit 1; }
 # Several at a time: starting Ray is mostly waiting. A file stays whole, for its tests share runs, and in its place:
 # the long ones come first.
 # Inputs for each reader, and where their chance begins.
@@ -148,9 +152,11 @@ $(VENV)/created:
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/created
 	$(PIP) install --quiet --no-compile --editable . --constraint constraints.txt
 	@$(COMPILE)
+	@$(TRY)
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/created
 	$(PIP) install --quiet --no-compile --editable '.[dev]' --constraint constraints.txt
 	@$(COMPILE)
+	@$(TRY)
 	@touch $@ $(VENV)/installed
