@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from empo_rllib.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from empo_rllib.algorithms.accelerate import accelerate
     from empo_rllib.bundle import load_bundle
     from empo_rllib.config.load import load_config
     from empo_rllib.envs.registry import make_env, register_envs
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "SampleCallback": "empo_rllib.sampling.callback",
+    "accelerate": "empo_rllib.algorithms.accelerate",
     "evaluate": "empo_rllib.results.evaluate",
     "load_bundle": "empo_rllib.bundle",
     "load_config": "empo_rllib.config.load",
@@ -32,6 +34,7 @@ _HOMES = {
 
 __all__ = [
     "SampleCallback",
+    "accelerate",
     "evaluate",
     "load_bundle",
     "load_config",

@@ -108,7 +108,7 @@ class ActingPolicy:
         return self._choose(observations, greedy, ())
 
     def _choose(self, observations: Any, greedy: bool, memories: Sequence[Memory]) -> Any:
-        if greedy and self._compiled is not None:
+        if self._compiled is not None:
             acted = self._compiled.act(observations, greedy)
             if acted is not None:
                 return acted.actions

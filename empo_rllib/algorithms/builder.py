@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import pkgutil
 from pathlib import Path
 from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.env.env_context import EnvContext
 from ray.tune.registry import register_env
 
 from empo_rllib.algorithms.callbacks import EpisodeMetrics
@@ -21,7 +21,7 @@ from empo_rllib.algorithms.user_classes import user_callbacks
 from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.params import params_by_method
 from empo_rllib.config.sections import EnvConfig
-from empo_rllib.envs.env_errors import ReportingEnv, raise_env_error
+from empo_rllib.envs.env_errors import NOWHERE, ReportingEnv, raise_env_error
 from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.python_envs import PythonEnvs
 from empo_rllib.envs.step_limit import cut_limit
@@ -36,7 +36,7 @@ _IN_EVALUATION = "in_evaluation"
 def build_algorithm_config(
     setup: TrialSetup,
     num_gpus_per_learner: float = 0,
-    env_error_file: Path = Path(os.devnull),
+    env_error_file: Path = NOWHERE,
 ) -> AlgorithmConfig:
     """Returns the validated, not yet frozen RLlib config of one trial.
 
@@ -201,7 +201,12 @@ def _apply_fast_path(algorithm: AlgorithmConfig, setup: TrialSetup, env_error_fi
 
 
 def _make_vector_env(
-    env: EnvConfig, sampler: str, with_state: bool, num_envs: int, in_evaluation: bool
+    env: EnvConfig,
+    sampler: str,
+    with_state: bool,
+    num_envs: int,
+    in_evaluation: bool,
+    _context: EnvContext,
 ) -> VectorEnv:
     if sampler == "batched":
         from empo_rllib.envs.batched.multigrid import BatchedMultiGrid

@@ -65,6 +65,20 @@ def build_rl_modules(
     return modules
 
 
+def why_torch(algorithm: AlgorithmConfig, modules: Mapping[str, RLModule]) -> dict[str, str | None]:
+    """Returns for each policy why torch trains its network; None: compiled kernels do, on a CPU."""
+    from empo_rllib.learning.ppo.compiled_training import compiled_network
+    from empo_rllib.learning.ppo.learner import FragmentPPOLearner
+
+    if not issubclass(algorithm.learner_class, FragmentPPOLearner):
+        return dict.fromkeys(modules, "RLlib's own learner")
+    found = {
+        name: compiled_network(module, algorithm.get_config_for_module(name))
+        for name, module in modules.items()
+    }
+    return {name: network if isinstance(network, str) else None for name, network in found.items()}
+
+
 def _specs(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, RLModuleSpec]:
     model = config.model
     module_class = _module_class(config)

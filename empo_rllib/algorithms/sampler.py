@@ -23,8 +23,8 @@ from empo_rllib.envs.batched import why_not_batched
 from empo_rllib.envs.vector_env import ARRAY_SPACES, ObservationLeaves
 from empo_rllib.errors import ConfigError
 
-# With one of these at another value, RLlib's own way of sampling or learning is asked for.
-_STOCK_PARAMS = (
+#: With one of these at another value, RLlib's own way of sampling or learning is asked for.
+STOCK_PARAMS = (
     "add_default_connectors_to_env_to_module_pipeline",
     "add_default_connectors_to_learner_pipeline",
     "add_default_connectors_to_module_to_env_pipeline",
@@ -42,8 +42,8 @@ _COST_OF_RLLIB = (
     "sampling and learning are 5 to 15 times slower with them. on_train_result and "
     "empo_rllib.SampleCallback keep the fast path"
 )
-# Callbacks that are handed RLlib's envs or episodes, which the fast path does not play in or make.
-_RLLIB_CALLBACKS = (
+#: Callbacks that are handed RLlib's envs or episodes, which the fast path does not play in or make.
+RLLIB_CALLBACKS = (
     "on_environment_created",
     "on_episode_created",
     "on_episode_start",
@@ -131,7 +131,7 @@ def _reasons_for_rllib(config: ExperimentConfig, policies: Mapping[str, Policy])
     if config.resources.num_learners > 1:
         yield f"num_learners = {config.resources.num_learners}: the fast learner is one process"
     known = known_params(config.algorithm.name)
-    for name in _STOCK_PARAMS:
+    for name in STOCK_PARAMS:
         value = config.algorithm.params.get(name, known[name].default)
         if value != known[name].default:
             yield f"algorithm.params.{name} = {value!r}"
@@ -149,7 +149,7 @@ def _reasons_in_callbacks(config: ExperimentConfig) -> Iterator[str]:
     for callback in user_callbacks(config):
         from ray.rllib.callbacks.callbacks import RLlibCallback
 
-        for method in _RLLIB_CALLBACKS:
+        for method in RLLIB_CALLBACKS:
             if getattr(callback, method) is not getattr(RLlibCallback, method):
                 yield (
                     f"the callback {callback.__name__}.{method} needs RLlib's envs and episodes: "

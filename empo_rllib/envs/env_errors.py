@@ -10,6 +10,7 @@ that die of anything else (a killed process, a lost node) are still restarted.
 from __future__ import annotations
 
 import contextlib
+import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
 from empo_rllib.envs.slow_calls import watch
 from empo_rllib.errors import EnvError, TrialError
 from empo_rllib.files import write_whole
+
+#: In place of a file that nobody reads.
+NOWHERE = Path(os.devnull)
 
 
 class ReportingEnv(ParallelMultiAgentEnv):
@@ -61,6 +65,9 @@ class ReportingEnv(ParallelMultiAgentEnv):
 @contextlib.contextmanager
 def reporting_env_errors(error_file: Path, method: str) -> Iterator[None]:
     """Is `reporting_errors`; a call that does not return is reported beside that file."""
+    if error_file == NOWHERE:
+        yield
+        return
     watch.begin(error_file.parent, method)
     try:
         with reporting_errors(error_file, f"the environment raised in {method}()"):

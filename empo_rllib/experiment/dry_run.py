@@ -9,6 +9,7 @@ from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.experiment.cluster import local_resources
 from empo_rllib.experiment.plan import (
     PlannedTrial,
+    describe_networks,
     describe_samplers,
     num_gpus_per_learner,
     plan_trials,
@@ -45,6 +46,9 @@ def render_dry_run(config: ExperimentConfig) -> str:
         f"# trials ({len(planned)}){_CHOSEN_LATER * (config.tune.search is not None)}": trials,
         "# policies": policies,
         "# sampler": [f"  {sampler} ({reason})"],
+        "# networks": [
+            f"  {policy}: {path}" for policy, path in describe_networks(planned, gpus).items()
+        ],
         **_changed_settings(planned, gpus),
         "# resources": resources,
     }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from empo_rllib.algorithms.builder import build_algorithm_config, required_resources
 from empo_rllib.algorithms.joining import check_joining
-from empo_rllib.algorithms.networks import build_rl_modules
+from empo_rllib.algorithms.networks import build_rl_modules, why_torch
 from empo_rllib.algorithms.overrides import check_overrides
 from empo_rllib.algorithms.setup import TrialSetup, open_env, set_up_trial
 from empo_rllib.config.policies import check_metric
@@ -28,16 +28,27 @@ from empo_rllib.experiment.summary import ExperimentResult
 from empo_rllib.rl_modules.encoders import SMALLEST_CNN_IMAGE, ImageCNN
 from empo_rllib.trials import TrialSpec, has_values, resolve_trial, sample_trials
 
+#: Of a policy whose network torch does not train.
+COMPILED = "compiled kernels"
+
 if TYPE_CHECKING:
     from ray.rllib.core.rl_module.rl_module import RLModule
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial and all that it runs with."""
+    """A trial and all that it runs with.
+
+    Attributes:
+        spec: its id, its seed and the values sampled for it.
+        setup: what its process reads.
+        why_torch: for each policy why torch trains its network, None where compiled kernels do;
+            empty before the networks were built.
+    """
 
     spec: TrialSpec
     setup: TrialSetup
+    why_torch: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def plan_trials(config: ExperimentConfig) -> list[PlannedTrial]:
@@ -48,9 +59,7 @@ def plan_trials(config: ExperimentConfig) -> list[PlannedTrial]:
     Raises:
         ConfigError, CheckpointError, RunError: with what would make a trial fail.
     """
-    planned = _plan(config, sample_trials(config))
-    for trial in planned:
-        check_starts(trial)
+    planned = [build_new(trial) for trial in _plan(config, sample_trials(config))]
     policies = planned[0].setup.policies
     agents = [agent for policy in policies.values() for agent in policy.agents]
     check_metric(config.tune.metric, list(policies), agents)
@@ -76,27 +85,45 @@ def plan_chosen_trial(config: ExperimentConfig, spec: TrialSpec) -> PlannedTrial
         ConfigError, CheckpointError, RunError: with what would make it fail.
     """
     (planned,) = _plan(config, [spec])
-    check_starts(planned)
+    return build_new(planned)
+
+
+def build_new(planned: PlannedTrial) -> PlannedTrial:
+    """Builds the networks of a trial that begins anew, with the weights that policies start from.
+
+    Raises:
+        ConfigError, CheckpointError: a setting has no effect, or the weights do not fit.
+    """
+    setup = planned.setup
+    check_overrides(setup)
+    planned, modules = _build(planned)
+    model = setup.config.model
+    if model.conv_filters and model.class_ is None and not any(map(_has_cnn, modules.values())):
+        raise ConfigError(
+            f"model.conv_filters = {model.conv_filters} has no effect: no observation holds an "
+            f"image of at least {SMALLEST_CNN_IMAGE} by {SMALLEST_CNN_IMAGE} pixels."
+        )
+    for name, policy in setup.policies.items():
+        if policy.checkpoint is not None:
+            weights = resolve_checkpoint_policy(policy.checkpoint, name)
+            if not policy.train:
+                weights = acting_weights(modules[name], weights)
+            load_weights(modules[name], weights, f"policies: {name!r} from {policy.checkpoint}")
     return planned
 
 
-def check_starts(planned: PlannedTrial) -> None:
-    """Checks a trial that begins anew: its RLlib settings, and its networks by building them."""
-    check_overrides(planned.setup)
-    _check_networks(planned.setup)
-
-
-def check_continues(planned: PlannedTrial, trial_folder: Path) -> None:
-    """Refuses a trial whose networks are not those of its newest checkpoint.
+def build_continued(planned: PlannedTrial, trial_folder: Path) -> PlannedTrial:
+    """Builds the networks of a trial that continues, with the weights of its newest checkpoint.
 
     Raises:
         RunError: the environment has other spaces or agents now, or the network is another one.
     """
-    checkpoint = newest_intact(trial_folder, within=POLICIES)
-    if checkpoint is None:
-        return
     setup = planned.setup
-    modules = build_rl_modules(build_algorithm_config(setup), setup.policies)
+    check_overrides(setup)
+    checkpoint = newest_intact(trial_folder, within=POLICIES)
+    planned, modules = _build(planned)
+    if checkpoint is None:
+        return planned
     try:
         for name in setup.policies:
             load_weights(modules[name], read_policy(checkpoint, name), f"policy {name!r}")
@@ -106,6 +133,7 @@ def check_continues(planned: PlannedTrial, trial_folder: Path) -> None:
             f"{setup.config.env.id}, or the network, have changed since. Change them back, or use "
             f"another name.\n{error}"
         ) from error
+    return planned
 
 
 def num_gpus_per_learner(config: ExperimentConfig, available: Mapping[str, float]) -> float:
@@ -128,6 +156,22 @@ def describe_samplers(planned: Sequence[PlannedTrial]) -> tuple[str, str]:
     names = dict.fromkeys(sampler.name for sampler in samplers)
     reasons = dict.fromkeys(sampler.reason for sampler in samplers)
     return ", ".join(names), "; ".join(reasons)
+
+
+def describe_networks(planned: Sequence[PlannedTrial], gpus: float) -> dict[str, str]:
+    """Returns `networks` of `summary.json`: where each policy's network is trained, and why.
+
+    Args:
+        planned: trials, which may differ; those without networks are left out.
+        gpus: of each learner.
+    """
+    found: dict[str, list[str]] = {}
+    for trial in planned:
+        for policy, reason in trial.why_torch.items():
+            reason = reason or ("the learner has a GPU" if gpus else None)
+            path = f"torch ({reason})" if reason else COMPILED
+            found.setdefault(policy, []).append(path)
+    return {policy: "; ".join(dict.fromkeys(paths)) for policy, paths in found.items()}
 
 
 def _plan(config: ExperimentConfig, specs: Sequence[TrialSpec]) -> list[PlannedTrial]:
@@ -158,21 +202,10 @@ def _with_absolute_checkpoints(config: ExperimentConfig) -> ExperimentConfig:
     return config.model_copy(update={"policies": {**config.policies, **policies}})
 
 
-def _check_networks(setup: TrialSetup) -> None:
-    """Builds the trial's networks, with the weights that its policies start from."""
-    modules = build_rl_modules(build_algorithm_config(setup), setup.policies)
-    model = setup.config.model
-    if model.conv_filters and model.class_ is None and not any(map(_has_cnn, modules.values())):
-        raise ConfigError(
-            f"model.conv_filters = {model.conv_filters} has no effect: no observation holds an "
-            f"image of at least {SMALLEST_CNN_IMAGE} by {SMALLEST_CNN_IMAGE} pixels."
-        )
-    for name, policy in setup.policies.items():
-        if policy.checkpoint is not None:
-            weights = resolve_checkpoint_policy(policy.checkpoint, name)
-            if not policy.train:
-                weights = acting_weights(modules[name], weights)
-            load_weights(modules[name], weights, f"policies: {name!r} from {policy.checkpoint}")
+def _build(planned: PlannedTrial) -> tuple[PlannedTrial, dict[str, RLModule]]:
+    algorithm = build_algorithm_config(planned.setup)
+    modules = build_rl_modules(algorithm, planned.setup.policies)
+    return replace(planned, why_torch=why_torch(algorithm, modules)), modules
 
 
 def _has_cnn(module: RLModule) -> bool:

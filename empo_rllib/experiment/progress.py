@@ -35,6 +35,8 @@ _LINE_EVERY_S = 5.0
 # Until there is a row, which may take minutes.
 _SIGN_EVERY_S = 30.0
 _FRAMES_PER_S = 4
+# Of policies in a line.
+_MAX_NAMES = 3
 # In the run folder, where stderr could not be written.
 DISPLAY_FILE = "display_lost.txt"
 
@@ -180,6 +182,20 @@ def describe_experiment(config: ExperimentConfig) -> str:
 def describe_sampler(sampler: str, reason: str) -> str:
     """Returns the line about how trials sample."""
     return f"sampler: {sampler} ({reason})"
+
+
+def networks_lines(networks: Mapping[str, str]) -> list[str]:
+    """Returns a line for each way of training networks, with its policies if there are several."""
+    policies: dict[str, list[str]] = {}
+    for policy, path in networks.items():
+        policies.setdefault(path, []).append(policy)
+    if len(policies) == 1:
+        return [f"networks: {path}" for path in policies]
+    return [f"networks of {_some(names)}: {path}" for path, names in policies.items()]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= _MAX_NAMES else f"{len(names)} policies"
 
 
 def describe_learner(config: ExperimentConfig, gpus_per_learner: float) -> list[str]:

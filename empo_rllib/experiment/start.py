@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from empo_rllib import columns
-from empo_rllib.algorithms.overrides import check_overrides
 from empo_rllib.config.load import load_config
 from empo_rllib.config.schema import ExperimentConfig, differences
 from empo_rllib.errors import RunError
 from empo_rllib.experiment.metrics import stop_reason
 from empo_rllib.experiment.plan import (
     PlannedTrial,
-    check_continues,
-    check_starts,
+    build_continued,
+    build_new,
+    describe_networks,
     describe_samplers,
     plan_resumed_trials,
 )
@@ -58,7 +58,7 @@ def check_can_start(config: ExperimentConfig, overwrite: bool) -> None:
 
 
 def start_run(
-    config: ExperimentConfig, planned: Sequence[PlannedTrial], overwrite: bool
+    config: ExperimentConfig, planned: Sequence[PlannedTrial], gpus: float, overwrite: bool
 ) -> ExperimentResult:
     """Creates the run folder and its summary, every trial pending."""
     folder = create_run_folder(config, overwrite)
@@ -67,6 +67,7 @@ def start_run(
         status="running",
         sampler=sampler,
         sampler_reason=reason,
+        networks=describe_networks(planned, gpus),
         metric=config.tune.metric,
         mode=config.tune.mode,
         trials=[_pending(config, trial.spec) for trial in planned],
@@ -118,25 +119,28 @@ def plan_unfinished(config: ExperimentConfig, result: ExperimentResult) -> list[
         RunError: the networks of a trial are no longer those of its checkpoint.
         ConfigError, CheckpointError: as for `plan_trials`.
     """
-    planned = plan_resumed_trials(config, result)
     continued = {trial.trial_id for trial in unfinished_trials(config, result)}
-    for trial in planned:
-        if trial.spec.trial_id not in continued:
-            continue
+    planned = []
+    for trial in plan_resumed_trials(config, result):
         folder = Path(result.folder) / trial.spec.trial_id
-        if folder.exists():
-            check_overrides(trial.setup)
-            check_continues(trial, folder)
+        if trial.spec.trial_id not in continued:
+            planned.append(trial)
+        elif folder.exists():
+            planned.append(build_continued(trial, folder))
         else:
-            check_starts(trial)
+            planned.append(build_new(trial))
     return planned
 
 
 def resume_run(
-    config: ExperimentConfig, planned: Sequence[PlannedTrial], result: ExperimentResult
+    config: ExperimentConfig,
+    planned: Sequence[PlannedTrial],
+    gpus: float,
+    result: ExperimentResult,
 ) -> None:
     """Marks what is left to do in a run as pending and writes the new settings to its folder."""
     result.sampler, result.sampler_reason = describe_samplers(planned)
+    result.networks = describe_networks(planned, gpus)
     for trial in unfinished_trials(config, result):
         trial.status, trial.stop_reason, trial.error = "pending", "", None
     result.status = "running"

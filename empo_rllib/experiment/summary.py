@@ -86,6 +86,7 @@ class ExperimentResult(BaseModel):
     status: Status
     sampler: str
     sampler_reason: str
+    networks: dict[str, str] = {}  # by policy; runs of older versions have none
     metric: str
     mode: Literal["max", "min"]
     best_trial: str | None = None

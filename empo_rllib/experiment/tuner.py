@@ -30,6 +30,7 @@ from empo_rllib.experiment.cluster import (
 from empo_rllib.experiment.monitor import Monitor
 from empo_rllib.experiment.plan import (
     PlannedTrial,
+    describe_networks,
     describe_samplers,
     num_gpus_per_learner,
     plan_trials,
@@ -40,6 +41,7 @@ from empo_rllib.experiment.progress import (
     describe_cluster,
     describe_learner,
     describe_sampler,
+    networks_lines,
 )
 from empo_rllib.experiment.provenance import write_provenance
 from empo_rllib.experiment.run_folder import (
@@ -132,7 +134,7 @@ def run_on(
                     planned = plan_unfinished(config, result)
                     with _prepared(running, config, planned, display) as (cluster, gpus):
                         with refusing_unwritable(config):
-                            resume_run(config, planned, result)
+                            resume_run(config, planned, gpus, result)
                         _train(cluster, config, planned, gpus, result, display)
                 else:
                     result.settle(interrupted=False)
@@ -142,7 +144,7 @@ def run_on(
         planned = plan_trials(config)
         with _prepared(running, config, planned, display) as (cluster, gpus):
             with refusing_unwritable(config):
-                result = start_run(config, planned, overwrite)
+                result = start_run(config, planned, gpus, overwrite)
             with lock_run(Path(result.folder)):
                 _train(cluster, config, planned, gpus, result, display)
         return result
@@ -229,7 +231,8 @@ def _show_plan(
     display: Display, config: ExperimentConfig, planned: Sequence[PlannedTrial], gpus: float
 ) -> None:
     sampler = describe_sampler(*describe_samplers(planned))
-    for line in [sampler, *describe_learner(config, gpus)]:
+    networks = networks_lines(describe_networks(planned, gpus))
+    for line in [sampler, *networks, *describe_learner(config, gpus)]:
         display.notice(line)
 
 

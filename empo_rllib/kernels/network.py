@@ -29,6 +29,7 @@ from empo_rllib.rl_modules.encoders import (
 # Tables have an entry for each content that a cell may have.
 _MAX_CONTENTS_OF_CELL = 4096
 _MAX_CONTENTS = 1_000_000
+_PARTS = {"encoder", "critic_encoder", "actor", "critic"}
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ def describe(module: Any) -> Network | str:
         return f"{type(module).__name__} is not the package's own network"
     if module.critic_sees_more:
         return "the critic reads more than the actor"
-    if set(dict(module.named_children())) - {"encoder", "critic_encoder", "actor", "critic"}:
-        return "the network has more parts than an actor and a critic"
+    others = dict(module.named_children()).keys() - _PARTS
+    if others:
+        return f"the network has {', '.join(sorted(others))} beside its actor and critic"
     space = module.action_space
     if not isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
         return f"actions are a {type(space).__name__}"

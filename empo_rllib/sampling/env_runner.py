@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner import ENV_STEP_TIMER
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import (
@@ -58,14 +59,15 @@ class FragmentSource:
 
     Attributes:
         make_envs: makes a `VectorEnv` of so many copies, with observations as the environment
-            gives them; for evaluation (True), endless episodes are cut.
+            gives them; for evaluation (True), endless episodes are cut. The rest of `env_config`
+            and the env runner's index are in its last argument.
         agents: the agents of each policy.
         with_agent_id: the policies that also see which agent they act for.
         env_error_file: where an environment or a callback that raises leaves its traceback.
         critic: what the policies' critics read.
     """
 
-    make_envs: Callable[[int, bool], VectorEnv]
+    make_envs: Callable[[int, bool, EnvContext], VectorEnv]
     agents: Mapping[str, tuple[str, ...]]
     with_agent_id: frozenset[str]
     env_error_file: Path
@@ -173,10 +175,10 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         self._watch_first_steps(fragment, rollout.envs.agents)
         acted = fragment.present.sum((0, 1)).tolist()
         self._log_steps(acted, rollout.envs, len(fragment), len(finished))
-        self._log_seconds(rollout, num_steps)
         ends = fragment.final_index.tolist()
         ended = [(env, t + 1, episode) for (t, env), episode in zip(ends, finished, strict=True)]
         self._log_episodes(rollout, num_steps, sum(acted), ended)
+        self._log_seconds(rollout, num_steps)
         self._call_back(fragment, rollout.envs.agents, finished)
         return fragment
 
@@ -224,7 +226,10 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
             return rollout
         self._close_rollout(purpose)
         with reporting_env_errors(self._source.env_error_file, "reset"):
-            envs = self._source.make_envs(num_envs, purpose == "evaluate")
+            context = EnvContext(
+                self.config.env_config, self.worker_index, num_workers=self.config.num_env_runners
+            )
+            envs = self._source.make_envs(num_envs, purpose == "evaluate", without_source(context))
             envs.reset(seed=self._seed)
         for_env = partial(actions_for_env, normalize=self.config.normalize_actions)
         actors = self._actors(envs, explore)
@@ -265,8 +270,8 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         for agent, steps in zip(envs.agents, acted, strict=True):
             if steps:
                 module = self._policy_of[agent]
-                log((NUM_AGENT_STEPS_SAMPLED, agent), steps, reduce="sum")
-                log((NUM_AGENT_STEPS_SAMPLED_LIFETIME, agent), steps, reduce="lifetime_sum")
+                log((NUM_AGENT_STEPS_SAMPLED, str(agent)), steps, reduce="sum")
+                log((NUM_AGENT_STEPS_SAMPLED_LIFETIME, str(agent)), steps, reduce="lifetime_sum")
                 log((NUM_MODULE_STEPS_SAMPLED, module), steps, reduce="sum")
                 log((NUM_MODULE_STEPS_SAMPLED_LIFETIME, module), steps, reduce="lifetime_sum")
 
@@ -294,3 +299,11 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
             ended=[(env, step, numbers_of(one, self._policy_of)) for env, step, one in ended],
         )
         self.metrics.log_value(SAMPLED_EPISODES, sampled, reduce="item_series")
+
+
+def without_source(context: EnvContext) -> EnvContext:
+    """Returns what the environment's own constructor gets of an `env_config`."""
+    own = {key: value for key, value in context.items() if key != FRAGMENT_SOURCE}
+    return EnvContext(
+        own, context.worker_index, context.vector_index, num_workers=context.num_workers
+    )

@@ -39,7 +39,7 @@ class Rollout:
         env_error_file: where an environment that raises leaves its traceback.
         episodes: the running episodes.
         actions: the newest, for each group [N, A_g, ...].
-        seconds: added to by every step.
+        seconds: added to by every step since the last restart.
     """
 
     envs: VectorEnv
@@ -105,6 +105,7 @@ class Rollout:
         with reporting_env_errors(self.env_error_file, "reset"):
             self.envs.reset()
         self.episodes = EpisodeRecorder(self.envs)
+        self.seconds = Seconds()
 
     def _decide(self, env_steps: int) -> list[Decision]:
         started = time.perf_counter()

@@ -107,7 +107,16 @@ MAY_IMPORT = {
     "tune": {"errors", "console", "command_line", "config", "experiment", "help_examples"},
     "cli": {"command_line", "commands", "help_examples", "tune", "version"},
     "__main__": {"cli"},
-    "__init__": {"bundle", "config", "envs", "experiment", "results", "sampling", "version"},
+    "__init__": {
+        "algorithms",
+        "bundle",
+        "config",
+        "envs",
+        "experiment",
+        "results",
+        "sampling",
+        "version",
+    },
 }
 
 # Who may import Ray or torch at import, itself or by way of others. The rest answers at once.
@@ -120,6 +129,7 @@ RAY_AT_IMPORT = (
     "acting/",
     "sampling/",
     "learning/",
+    "algorithms/accelerate.py",
     "rllib_imports.py",
     "algorithms/builder.py",
     "algorithms/callbacks.py",

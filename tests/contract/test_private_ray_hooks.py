@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 import ray
+from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.learner.learner import Learner
 from ray.rllib.core.rl_module.rl_module import RLModule
@@ -23,6 +24,7 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
+from empo_rllib.algorithms.accelerate import CONNECTORS
 from empo_rllib.experiment.cluster import reread_ray_authentication
 from empo_rllib.experiment.tune_memory import forgetting_results
 from empo_rllib.learning.ppo.learner import FragmentPPOLearner
@@ -205,7 +207,7 @@ def test_private_parts_of_learners_are_used_in_one_module_only() -> None:
     assert users == {"learning/ppo/learner.py"}
 
 
-#: What `empo_rllib.sampling.env_runner` takes from RLlib's env runner, and where that sets it.
+#: What `empo_rllib.sampling` takes from RLlib's env runner, and where that sets it.
 RUNNER_ATTRIBUTES = {
     "_seed": EnvRunner,
     "_metrics_num_env_steps_sampled": EnvRunner,
@@ -214,7 +216,10 @@ RUNNER_ATTRIBUTES = {
     "_weights_seq_no": MultiAgentEnvRunner,
     "_time_after_sampling": MultiAgentEnvRunner,
 }
-RUNNER_METHODS = {"_log_env_steps": ["metric", "num_steps"]}
+RUNNER_METHODS = {
+    "_log_env_steps": ["metric", "num_steps"],
+    "_log_episode_metrics": ["length", "ret", "sec", "agents", "modules", "agent_steps"],
+}
 #: Called without the public method around it, which changes the mode of the network every time.
 MODULE_METHODS = {
     "_forward_exploration": TorchRLModule,
@@ -256,7 +261,16 @@ def test_the_public_forward_passes_call_those_that_actors_and_the_learner_call(n
     assert f"self.{name}(" in inspect.getsource(public), runner_advice(name)
 
 
-def test_private_parts_of_env_runners_are_used_in_one_module_only() -> None:
+def test_configs_keep_connectors_where_accelerate_looks_for_them() -> None:
+    config = PPOConfig()
+    for name in CONNECTORS:
+        given = config.training if name == "learner_connector" else config.env_runners
+        assert getattr(config, f"_{name}") is None
+        given(**{name: print})
+        assert getattr(config, f"_{name}") is print
+
+
+def test_private_parts_of_env_runners_are_used_in_two_modules_only() -> None:
     private = {*RUNNER_ATTRIBUTES, *RUNNER_METHODS}
     users = {
         path.relative_to(PACKAGE).as_posix()
@@ -264,7 +278,7 @@ def test_private_parts_of_env_runners_are_used_in_one_module_only() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in private - {"_device"}
     }
-    assert users == {"sampling/env_runner.py"}
+    assert users == {"sampling/env_runner.py", "sampling/accelerated.py"}
 
 
 #: What Tune calls and `empo_rllib.experiment.scheduler` overrides.

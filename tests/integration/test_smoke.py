@@ -17,6 +17,7 @@ SUMMARY_KEYS = {
     "status",
     "sampler",
     "sampler_reason",
+    "networks",
     "metric",
     "mode",
     "best_trial",

@@ -34,6 +34,10 @@ from empo_rllib.learning.ppo.categorical import PARTS, add_loss, loss_metrics, s
 from empo_rllib.learning.ppo.loss import LossSettings
 from empo_rllib.learning.ppo.update import PolicyUpdate
 
+#: In `learner_config_dict`: False trains every network in torch. For comparisons, and to look for
+#: errors.
+KERNELS = "kernels"
+
 _PLAIN_ADAM = {"weight_decay": 0, "amsgrad": False, "maximize": False}
 
 
@@ -82,8 +86,22 @@ class _Loss(NamedTuple):
     kl_coeff: float
 
 
+def compiled_network(module: Any, config: AlgorithmConfig) -> Network | str:
+    """Returns the network that kernels train, or one phrase that says why torch trains it.
+
+    Args:
+        module: the RLModule of a policy.
+        config: the policy's.
+    """
+    if not config.learner_config_dict.get(KERNELS, True):
+        return f"learner_config_dict has {KERNELS}: false"
+    if not config.use_critic:
+        return "use_critic is off"
+    return describe(module)
+
+
 def train_compiled(
-    module: Any,
+    network: Network,
     optimizers: Sequence[torch.optim.Optimizer],
     update: PolicyUpdate,
     settings: LossSettings,
@@ -92,14 +110,13 @@ def train_compiled(
     """Trains on minibatches until gradients are not finite; on none where kernels do not fit.
 
     Args:
-        module: the RLModule of the policy.
+        network: of the policy's RLModule.
         optimizers: of the policy.
         update: the minibatches; some have no rows, and teach nothing.
         settings: the loss's parameters.
         config: those of the policy.
     """
-    network = describe(module)
-    if isinstance(network, str) or not settings.use_critic or len(optimizers) != 1:
+    if len(optimizers) != 1:
         return None
     state = _AdamState.of(optimizers[0], network, config)
     minibatches = [minibatch for minibatch in update.minibatches if len(minibatch.rows)]

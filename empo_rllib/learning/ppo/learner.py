@@ -33,7 +33,7 @@ from ray.rllib.utils.metrics import (
 from empo_rllib.learning.gradients import clip_gradients, global_norm
 from empo_rllib.learning.minibatches import count_minibatches, deal_rows
 from empo_rllib.learning.ppo.batch import PolicyBatch, build_batch
-from empo_rllib.learning.ppo.compiled_training import train_compiled
+from empo_rllib.learning.ppo.compiled_training import compiled_network, train_compiled
 from empo_rllib.learning.ppo.loss import TOTAL_LOSS, LossSettings
 from empo_rllib.learning.ppo.training import train
 from empo_rllib.learning.ppo.update import PolicyUpdate, may_deduplicate, plan_update
@@ -46,8 +46,6 @@ with contextlib.suppress(ImportError):
 
 #: In `learner_config_dict`: whether the network runs once for observations that are the same.
 DEDUPLICATE = "deduplicate"
-#: There: False trains every network in torch. For comparisons, and to look for errors.
-KERNELS = "kernels"
 #: Metric: share of distinct ones among the observations of the minibatches.
 UNIQUE_OBSERVATIONS = "unique_observations"
 
@@ -201,11 +199,11 @@ class FragmentPPOLearner(PPOTorchLearner):
 
         Torch also takes over at the first minibatch whose gradients are not finite.
         """
-        if not self.config.learner_config_dict.get(KERNELS, True):
+        network = compiled_network(self.module[policy].unwrapped(), config)
+        if isinstance(network, str):
             return None
         optimizers = dict(self.get_optimizers_for_module(policy))
-        module = self.module[policy].unwrapped()
-        trained = train_compiled(module, list(optimizers.values()), update, settings, config)
+        trained = train_compiled(network, list(optimizers.values()), update, settings, config)
         if trained is None:
             return None
         if trained.minibatches < len(update.minibatches):

@@ -22,6 +22,7 @@ from empo_rllib.envs.registry import make_env
 from empo_rllib.errors import CheckpointError, ConfigError
 from empo_rllib.experiment.run_folder import locate
 from empo_rllib.results.load import load_policies
+from empo_rllib.rl_modules.actor_critic import ActorCritic
 from empo_rllib.seeding import repeatable
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
@@ -132,6 +133,30 @@ def test_sampled_actions_follow_the_probabilities_and_repeat_with_the_seed():
     assert first == again
     assert first != other
     np.testing.assert_allclose(np.bincount(first) / 5000, probabilities, atol=0.03)
+
+
+def test_actions_sampled_in_kernels_follow_the_networks_probabilities(monkeypatch):
+    torch.manual_seed(0)
+    space, actions = gym.spaces.Discrete(3), gym.spaces.MultiDiscrete([3, 4])
+    sizes = {"hidden_sizes": [8], "conv_filters": None, "shared_trunk": False}
+    module = ActorCritic(observation_space=space, action_space=actions, model_config=sizes)
+    torch.nn.init.normal_(module.actor.weight)
+    (logits,) = module._forward_inference({Columns.OBS: torch.tensor([1])})["action_dist_inputs"]
+    policy = acting(module, actions)
+    monkeypatch.setitem(policy._passes, False, None)  # torch is not asked
+
+    seen = np.ones(20_000, np.int64)
+    with repeatable(1):
+        first = policy.choose(seen, greedy=False)
+    with repeatable(1):
+        again = policy.choose(seen, greedy=False)
+
+    np.testing.assert_array_equal(first, again)
+    expected = torch.outer(logits[:3].softmax(0), logits[3:].softmax(0)).detach().numpy()
+    counted = np.zeros((3, 4))
+    np.add.at(counted, tuple(first.T), 1)
+    deviation = np.sqrt(expected * (1 - expected) / len(seen))
+    assert (np.abs(counted / len(seen) - expected) < 4 * deviation).all()
 
 
 def test_sampling_explores_as_at_the_checkpoint_and_greedy_does_not():

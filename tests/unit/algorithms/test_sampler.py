@@ -259,7 +259,7 @@ def test_the_choice_arrives_in_rllibs_config(name):
         assert FRAGMENT_SOURCE not in built.env_config
         return
     assert (built.env_runner_cls, built.learner_class) == (FragmentEnvRunner, FragmentPPOLearner)
-    envs = built.env_config[FRAGMENT_SOURCE].make_envs(2, False)
+    envs = built.env_config[FRAGMENT_SOURCE].make_envs(2, False, {})
     expected = {"batched": "BatchedMultiGrid", "python": "PythonEnvs"}
     assert type(envs).__name__ == expected[name]
     envs.close()

@@ -38,6 +38,12 @@ def test_the_sampler_is_told_with_its_reason(sections):
     assert sections["sampler"].strip().split()[0] in ("batched", "python")
 
 
+def test_each_policy_is_told_where_its_network_is_trained(sections):
+    assert sections["networks"].splitlines() == [
+        *("  fixed: compiled kernels", "  walker: compiled kernels")
+    ]
+
+
 def test_the_place_of_the_results_is_absolute(sections, tmp_path):
     assert sections["results"].strip() == str(tmp_path / "results" / "run")
 

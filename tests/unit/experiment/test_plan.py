@@ -14,6 +14,7 @@ from empo_rllib.algorithms.setup import open_env
 from empo_rllib.errors import CheckpointError, ConfigError, EnvError, RunError
 from empo_rllib.experiment import plan as plan_module
 from empo_rllib.experiment.plan import (
+    describe_networks,
     describe_samplers,
     num_gpus_per_learner,
     plan_resumed_trials,
@@ -21,6 +22,7 @@ from empo_rllib.experiment.plan import (
     trial_resources,
 )
 
+AGENTS = ("agent_0", "agent_1")
 GRID = {"name": "PPO", "params": {"lr": {"grid_search": [1e-3, 1e-4]}}}
 
 
@@ -70,6 +72,25 @@ def test_each_algorithm_has_its_own_sampler_and_resources(experiment):
         "MultiGrid with known step rules; the faster samplers train PPO, not DQN; the faster "
         "samplers train PPO, not APPO",
     )
+
+
+def test_a_network_that_kernels_do_not_train_is_told_with_the_reason(experiment):
+    algorithm = {"name": {"grid_search": ["PPO", "DQN"]}, "params": {"lr": 1e-3}}
+    planned = plan_trials(experiment(algorithm=algorithm))
+    assert describe_networks(planned[:1], 0) == dict.fromkeys(AGENTS, "compiled kernels")
+    assert describe_networks(planned[:1], 1) == dict.fromkeys(
+        AGENTS, "torch (the learner has a GPU)"
+    )
+    assert describe_networks(planned, 0) == dict.fromkeys(
+        AGENTS, "compiled kernels; torch (RLlib's own learner)"
+    )
+    overrides = {"algorithm_config_overrides_per_module": {"agent_1": {"use_critic": False}}}
+    (trial,) = plan_trials(experiment(algorithm={"name": "PPO", "params": overrides}))
+    assert trial.why_torch == {"agent_0": None, "agent_1": "use_critic is off"}
+    (normed,) = plan_trials(experiment(model={"value_norm": True}))
+    assert set(normed.why_torch.values()) == {
+        "the network has value_norm beside its actor and critic"
+    }
 
 
 def test_a_network_setting_that_one_of_the_algorithms_ignores_is_refused(experiment):

@@ -20,6 +20,7 @@ from empo_rllib.experiment.progress import (
     describe_cluster,
     describe_experiment,
     describe_learner,
+    networks_lines,
     progress_cells,
     progress_line,
 )
@@ -102,6 +103,17 @@ def test_the_headline_names_all_algorithms(experiment):
 def test_the_start_says_which_device_auto_chose(experiment, asked, gpus, expected):
     config = experiment(resources={"num_gpus_per_learner": asked})
     assert describe_learner(config, gpus) == expected
+
+
+def test_the_start_says_where_networks_are_trained():
+    assert networks_lines({"a": "compiled kernels", "b": "compiled kernels"}) == [
+        "networks: compiled kernels"
+    ]
+    mixed = {"a": "torch (use_critic is off)", **dict.fromkeys("bcde", "compiled kernels")}
+    assert networks_lines(mixed) == [
+        "networks of a: torch (use_critic is off)",
+        "networks of 4 policies: compiled kernels",
+    ]
 
 
 def test_the_start_says_where_the_dashboard_is():

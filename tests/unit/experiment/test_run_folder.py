@@ -158,7 +158,7 @@ def test_a_run_on_a_full_disk_stays_as_it_was(experiment, tmp_path, run_folder):
         with pytest.raises(ConfigError, match=r"cannot be written"), opened_run(changed):
             pass
         with pytest.raises(OSError, match="No space left"):
-            resume_run(changed, [], read_summary(folder))
+            resume_run(changed, [], 0, read_summary(folder))
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
         assert read_summary(folder).status == "finished"
         assert locate(folder).config.stop == config.stop

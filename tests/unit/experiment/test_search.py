@@ -50,7 +50,7 @@ def session(notices):
     """Returns a function that begins a session of a run: its summary and its searcher."""
 
     def begin(config, result=None):
-        result = result or start_run(config, plan_trials(config), overwrite=False)
+        result = result or start_run(config, plan_trials(config), gpus=0, overwrite=False)
         tasks = [
             TrialTask(p.spec.trial_id, Path(result.folder) / p.spec.trial_id, p.setup, 0.0)
             for p in plan_resumed_trials(config, result)

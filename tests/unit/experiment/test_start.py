@@ -51,12 +51,12 @@ def files(tmp_path):
 
 
 def begin(config):
-    return start_run(config, plan_trials(config), overwrite=False)
+    return start_run(config, plan_trials(config), gpus=0, overwrite=False)
 
 
 def resume(config):
     with opened_run(config) as result:
-        resume_run(config, plan_resumed_trials(config, result), result)
+        resume_run(config, plan_resumed_trials(config, result), 0, result)
     return result
 
 

@@ -133,7 +133,7 @@ def changed(change):
     [
         (lambda m: setattr(m.encoder.layers, "2", nn.Tanh()), "hidden layers"),
         (lambda m: m.encoder.layers.append(nn.Dropout()), "hidden layers"),
-        (lambda m: m.add_module("more", nn.Linear(2, 2)), "more parts"),
+        (lambda m: m.add_module("more", nn.Linear(2, 2)), "has more beside"),
         (lambda m: m.register_parameter("more", nn.Parameter(torch.ones(2))), "other parameters"),
         (lambda m: m.actor.weight.requires_grad_(False), "frozen"),
         (lambda m: m.actor.register_forward_hook(print), "hooks"),
