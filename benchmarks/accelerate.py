@@ -53,7 +53,7 @@ def main(repeats: Annotated[int, typer.Option(min=1)] = 5) -> None:
     print("| script | RLlib over accelerated, median | over the repeats | env steps per CPU s |")
     print("| --- | --- | --- | --- |")
     for script in SCRIPTS:
-        config = import_module(f"examples.accelerate_{script}").build_config()
+        config = import_module(f"examples.accelerate.{script}").build_config()
         ways = [Way(config), Way(empo_rllib.accelerate(config))]
         for way in ways:
             way.iterate()  # compiles, and warms up

@@ -26,7 +26,7 @@ def weights(learner, policies):
 
 @pytest.mark.parametrize("script", ["cartpole", "pettingzoo", "rl_module"])
 def test_a_script_samples_fragments_and_learns_from_them(script):
-    config = import_module(f"examples.accelerate_{script}").build_config()
+    config = import_module(f"examples.accelerate.{script}").build_config()
     config.training(minibatch_size=16, num_epochs=1)
     fast = empo_rllib.accelerate(config)
     runner = AcceleratedEnvRunner(config=fast, worker_index=0)

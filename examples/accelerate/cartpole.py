@@ -1,4 +1,4 @@
-"""CartPoles with a policy each, on plain RLlib: `python -m examples.accelerate_cartpole`."""
+"""CartPoles with a policy each, on plain RLlib: `python -m examples.accelerate.cartpole`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PettingZoo environment, registered by name: `python -m examples.accelerate_pettingzoo`.
+"""A PettingZoo environment, registered by name: `python -m examples.accelerate.pettingzoo`.
 
 It needs the package mpe2: `pip install "mpe2==1.0.*"`.
 """

@@ -1,4 +1,4 @@
-"""An RLModule of one's own beside RLlib's: `python -m examples.accelerate_rl_module`."""
+"""An RLModule of one's own beside RLlib's: `python -m examples.accelerate.rl_module`."""
 
 from __future__ import annotations
 

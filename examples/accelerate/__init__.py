@@ -1,0 +1,1 @@
+"""Scripts on plain RLlib that `empo_rllib.accelerate` makes faster."""
