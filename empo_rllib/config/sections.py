@@ -58,6 +58,11 @@ class EnvConfig(Section):
         default=False,
         description="leave out texts of observations that no network here reads",
     )
+    team_reward: Literal["sum", "mean"] | None = Field(
+        default=None,
+        description="pay every agent what the team earns, also after it left; null: what it earns "
+        "itself; docs/algorithms.md",
+    )
 
     @field_validator("kwargs")
     @classmethod
