@@ -12,6 +12,7 @@ from empo_rllib.algorithms.sampler import Sampler, choose_sampler
 from empo_rllib.algorithms.team_reward import check_team_reward
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.sections import EnvConfig
+from empo_rllib.envs.masks import MasksInObservations
 from empo_rllib.envs.registry import make_env
 from empo_rllib.envs.texts import with_readable_texts
 
@@ -63,7 +64,8 @@ def open_env(env: EnvConfig, **kwargs: Any) -> Any:
         EnvError: it cannot be made with these arguments.
     """
     made = make_env(env.id, env.num_agents, **{**env.kwargs, **kwargs})
-    return with_readable_texts(made, drop=True) if env.drop_texts else made
+    made = with_readable_texts(made, drop=True) if env.drop_texts else made
+    return MasksInObservations(made) if env.masks_in_infos else made
 
 
 def open_checked_env(env: EnvConfig, **kwargs: Any) -> ParallelMultiAgentEnv:

@@ -178,9 +178,9 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
         acted = fragment.acted()
         self._log_steps(acted, rollout.envs, len(fragment), len(finished))
         self._log_seconds(rollout, num_steps)
-        ends = (fragment.final_index + [1 - fragment.carried, 0]).tolist()
-        ended = [(env, step, episode) for (step, env), episode in zip(ends, finished, strict=True)]
-        self._log_episodes(rollout, num_steps, sum(acted), ended)
+        steps, envs = fragment.final_index.T
+        ends = zip(envs.tolist(), (steps - fragment.carried + 1).tolist(), finished, strict=True)
+        self._log_episodes(rollout, num_steps, sum(acted), list(ends))
         self._call_back(fragment, rollout.envs.agents, finished)
         return fragment
 

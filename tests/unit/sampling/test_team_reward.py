@@ -157,7 +157,7 @@ def test_every_action_is_credited_once_with_what_the_team_earns_until_the_next(k
 
 
 def test_the_objective_is_the_discounted_return_of_the_team():
-    # Nobody waits, the critic knows nothing, nothing is cut off: targets are returns from a step on.
+    # Nobody waits, and the critic knows nothing: targets are returns from a step on.
     envs, found = learned([150], "sum", 0.95, 1.0, 0.0, lambda seen: torch.zeros(len(seen)), 3)
     compared = 0
     for n in range(N):
