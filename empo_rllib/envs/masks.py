@@ -2,8 +2,8 @@
 
 A mask is the entry `action_mask` of a Dict observation, with one number for each action: 0 forbids
 it. Actions of several dimensions have theirs side by side. `MasksInObservations` puts masks of
-infos there. The default network gives what a mask forbids no probability (`rl_modules/actor_critic.py`),
-chance picks among the rest, and `ParallelMultiAgentEnv` lets nothing else pass.
+infos there. The default network (`rl_modules/actor_critic.py`) gives what a mask forbids no
+probability, chance picks among the rest, and `ParallelMultiAgentEnv` lets nothing else pass.
 """
 
 from __future__ import annotations
