@@ -151,9 +151,7 @@ class RandomPolicy:
     def _draw(self, observation: Any) -> Any:
         if self._legal is None:
             return self._space.sample()
-        masks = self._legal.split(np.asarray(mask_of(observation)))
-        is_one = isinstance(self._space, gym.spaces.Discrete)
-        return self._space.sample(masks[0] if is_one else masks)
+        return self._legal.draw(self._space, np.asarray(mask_of(observation)))
 
     def choose(self, observations: Any, greedy: bool) -> np.ndarray:
         """Draws an action for each row of observations nested in a dict."""

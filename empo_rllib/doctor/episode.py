@@ -54,8 +54,7 @@ class RandomActions:
         space, legal = self._spaces[agent], self._legal[agent]
         if legal is None or not isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
             return space.sample()
-        masks = legal.split(np.asarray(mask_of(seen)))
-        return space.sample(masks[0] if isinstance(space, spaces.Discrete) else masks)
+        return legal.draw(space, np.asarray(mask_of(seen)))
 
 
 class CheckedEpisode:

@@ -53,9 +53,10 @@ class LegalActions:
         """Whether an action may be taken."""
         return bool(np.all(mask[self._starts + action]))
 
-    def split(self, mask: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Returns the mask of each dimension, int8."""
-        return tuple((mask[part] != 0).astype(np.int8) for part in self._parts)
+    def draw(self, space: Any, mask: np.ndarray) -> Any:
+        """Draws one of the actions, by the generator of `space`, which has as many of them."""
+        masks = tuple((mask[part] != 0).astype(np.int8) for part in self._parts)
+        return space.sample(masks[0] if isinstance(space, spaces.Discrete) else masks)
 
 
 def legal_actions(observation_space: spaces.Space, action_space: spaces.Space) -> Any:
@@ -130,7 +131,7 @@ class MasksInObservations(BaseParallelWrapper):
     def step(self, actions: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
         """Plays one step."""
         observations, *rest, infos = self.env.step(actions)
-        return self._joined(observations, infos), *rest, infos  # type: ignore[return-value]
+        return self._joined(observations, infos), *rest, infos
 
     def _joined(self, observations: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str, Any]:
         return {
