@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,12 +92,25 @@ def values_of(seen):
     return torch.sin(seen.reshape(-1).double()).float()
 
 
-def learned(sizes, kind, gamma=GAMMA, lambda_=0.0, pauses=0.3, value=values_of, seed=0):
+def central_values_of(inputs):
+    """The same, of what a central critic reads."""
+    of_all = zip(inputs["observations"], inputs["position"].T, strict=True)
+    seen = torch.stack([one[position, 0] for one, position in of_all], 1)
+    own = inputs["agent_id"].argmax(1)
+    assert inputs["there"][torch.arange(len(own)), own].all()
+    return values_of(seen[torch.arange(len(own)), own])
+
+
+def learned(
+    sizes, kind, gamma=GAMMA, lambda_=0.0, pauses=0.3, value=values_of, seed=0, central=False
+):
     """Samples fragments; returns the envs and, by observation, what its step's value target is."""
     envs = Wanderers(seed, pauses)
     envs.reset()
     team = TeamReward(kind, np.full(A, gamma))
-    rollout = Rollout(envs, [Idle()], lambda actions, space: actions, NO_ERRORS, team)
+    actor = Idle()
+    actor.policy = replace(Idle.policy, critic="central" if central else "own")
+    rollout = Rollout(envs, [actor], lambda actions, space: actions, NO_ERRORS, team)
     found: dict[float, float] = {}
     counts = 0
     for size in sizes:
@@ -148,9 +162,13 @@ def _of_agent(log, n, a, steps, kind, gamma, value):
     return targets
 
 
-@pytest.mark.parametrize(("kind", "size"), [("sum", 1), ("mean", 7), ("sum", 200)])
-def test_every_action_is_credited_once_with_what_the_team_earns_until_the_next(kind, size):
-    envs, found = learned([size] * (200 // size), kind)
+@pytest.mark.parametrize(
+    ("kind", "size", "central"),
+    [("sum", 1, False), ("mean", 7, False), ("mean", 7, True), ("sum", 200, False)],
+)
+def test_every_action_is_credited_once_with_what_the_team_earns_until_the_next(kind, size, central):
+    value = central_values_of if central else values_of
+    envs, found = learned([size] * (200 // size), kind, value=value, central=central)
     expected = by_hand(envs, kind)
     assert len(expected) > 300
     assert max(abs(found[seen] - target) for seen, target in expected.items()) < 1e-5
