@@ -10,6 +10,7 @@ take.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 from collections.abc import Iterator
 from contextlib import closing
@@ -83,15 +84,17 @@ def illegal_actions(env_id: str, steps: int) -> tuple[int, int]:
         rollout = Rollout(envs, [actor], lambda actions, space: actions, error_file)
         while asked() < steps / 3:
             rollout.sample(20, 0)
-    with closing(make()) as env:
+    with contextlib.ExitStack() as opened:
+        played = [opened.enter_context(closing(make())) for _ in range(_NUM_ENVS)]
         greedy = ActingPolicy(
             module, envs.groups[0].action_space, normalize_actions=True, env_steps=0
         )
         players = ActingPolicies({"all": greedy}, dict.fromkeys(envs.agents, "all"))
         seeds = itertools.count()
-        for team, share in ((players, 2 / 3), (random_team(env.env, 0), 1.0)):
+        for team, share in ((players, 2 / 3), (random_team(played[0].env, 0), 1.0)):
             while asked() < steps * share:
-                play_episodes(team, [env], itertools.islice(seeds, 5), team is players)
+                some = itertools.islice(seeds, _NUM_ENVS)
+                play_episodes(team, played, some, greedy=team is players)
     return asked(), sum(one.illegal for one in watched)
 
 
