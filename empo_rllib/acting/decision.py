@@ -17,6 +17,8 @@ from torch import Tensor
 
 from empo_rllib.errors import ConfigError
 
+_SHORTEST = torch.finfo(torch.float32).tiny
+
 
 def acting_pass(module: RLModule, greedy: bool) -> Callable[..., dict[str, Any]]:
     """Returns the network's pass for acting, and leaves the network in evaluation mode.
@@ -73,7 +75,8 @@ def sample_categorical(logits: Tensor) -> tuple[Tensor, Tensor]:
     Exp(1) / p has index k with probability p_k. Cheaper than a distribution object.
     """
     log_probs = torch.log_softmax(logits, -1)
-    clocks = torch.empty_like(log_probs).exponential_()
+    # Never 0, which would win for an action of no probability, too.
+    clocks = torch.empty_like(log_probs).exponential_().clamp_min_(_SHORTEST)
     actions = (log_probs - clocks.log()).argmax(-1)
     return actions, log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 

@@ -16,6 +16,7 @@ from ray.rllib.utils.spaces.space_utils import batch, get_base_struct_from_space
 
 from empo_rllib.acting.decision import acting_pass, actions_for_env, choose_actions
 from empo_rllib.acting.memory import Memory, drop_time, keep_state, step_inputs
+from empo_rllib.envs.masks import LegalActions, mask_of
 from empo_rllib.errors import ConfigError
 from empo_rllib.kernels.acting import CompiledActor
 
@@ -123,25 +124,34 @@ class ActingPolicy:
 
 
 class RandomPolicy:
-    """Draws from an action space, every action with the same chance.
+    """Draws from an action space, every action that the mask allows with the same chance.
 
     Args:
         action_space: of one agent; where it is unbounded, Gymnasium's `sample` says how it is
             drawn from.
         seed: of the draws.
+        legal: what masks allow; None: observations have none.
     """
 
     recurrent = False
 
-    def __init__(self, action_space: gym.Space, seed: Sequence[int]) -> None:
+    def __init__(
+        self, action_space: gym.Space, seed: Sequence[int], legal: LegalActions | None = None
+    ) -> None:
         self._space = copy.deepcopy(action_space)
         self._space.seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        self._legal = legal
 
     def act(
         self, observations: Sequence[Any], greedy: bool, memories: Sequence[Memory] = ()
     ) -> list[Any]:
         """Draws an action for each observation."""
-        return [self._space.sample() for _ in observations]
+        return [self._draw(observation) for observation in observations]
+
+    def _draw(self, observation: Any) -> Any:
+        if self._legal is None:
+            return self._space.sample()
+        return self._legal.draw(self._space, np.asarray(mask_of(observation)))
 
     def choose(self, observations: Any, greedy: bool) -> np.ndarray:
         """Draws an action for each row of observations nested in a dict."""

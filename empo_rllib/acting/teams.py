@@ -11,6 +11,7 @@ from pettingzoo import ParallelEnv
 from empo_rllib.acting.memory import Memory
 from empo_rllib.acting.policies import Acts, RandomPolicy
 from empo_rllib.envs.actions import adapt_action
+from empo_rllib.envs.masks import legal_actions
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,11 @@ class ActingPolicies:
 
 def random_team(env: ParallelEnv, seed: int) -> ActingPolicies:
     """Returns a random policy for each agent of an environment."""
-    policies = {
-        agent: RandomPolicy(adapt_action(env.action_space(agent))[0], [seed, number])
-        for number, agent in enumerate(env.possible_agents)
-    }
+    policies = {}
+    for number, agent in enumerate(env.possible_agents):
+        space = adapt_action(env.action_space(agent))[0]
+        legal = legal_actions(env.observation_space(agent), space)
+        policies[agent] = RandomPolicy(space, [seed, number], legal)
     return ActingPolicies(dict(policies), {agent: agent for agent in policies})
 
 

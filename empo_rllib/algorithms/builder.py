@@ -194,6 +194,7 @@ def _apply_fast_path(algorithm: AlgorithmConfig, setup: TrialSetup, env_error_fi
         agents={name: policy.agents for name, policy in policies.items()},
         with_agent_id=frozenset(name for name, p in policies.items() if p.agent_id_input),
         env_error_file=env_error_file,
+        team_reward=setup.config.env.team_reward,
     )
     algorithm.env_runners(env_runner_cls=FragmentEnvRunner)
     algorithm.environment(env_config={FRAGMENT_SOURCE: source})

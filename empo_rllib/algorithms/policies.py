@@ -15,6 +15,7 @@ from empo_rllib.config.policies import PolicyAssignment, resolve_policies
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.adapting import adapt_observation, agents_of, central_critic_space
+from empo_rllib.envs.masks import legal_actions
 from empo_rllib.envs.space_sizes import empty_part, too_many_categories
 from empo_rllib.envs.texts import text_parts
 from empo_rllib.errors import ConfigError, EnvError
@@ -60,6 +61,7 @@ def build_policies(config: ExperimentConfig, env: Any) -> dict[str, Policy]:
         _check_sizes(config, env, agent)
     built = {}
     _refuse_texts(config, env, agents)
+    _check_masks(config, env, agents)
     seen_by_critics = seen_by_central_critics(config, env, agents)
     for name, entry in table.items():
         with_id = _agent_id_input(config, len(entry.agents))
@@ -149,6 +151,23 @@ def _refuse_texts(config: ExperimentConfig, env: Any, agents: Iterable[str]) -> 
                 f"env.id = {config.env.id!r}: {places} of {agent} is a text, which no network here "
                 "reads. env.drop_texts: true leaves it out (it may be what tells the task apart); "
                 "model.class takes a network of your own that reads it."
+            )
+
+
+def _check_masks(config: ExperimentConfig, env: Any, agents: Iterable[str]) -> None:
+    """Refuses masks that are not of the agents' actions, or that no network would obey."""
+    for agent in agents:
+        seen = _space(env, "observation_space", agent)
+        try:
+            legal = legal_actions(seen, _action_space(env, agent))
+        except EnvError as error:
+            raise EnvError(f"env.id = {config.env.id!r}: {agent}: {error}") from error
+        if legal is not None and trains_rllib_module(config):
+            able = ", ".join(name for name, row in ALGORITHMS.items() if row.rl_module_class)
+            raise ConfigError(
+                f"algorithm.name = {config.algorithm.name!r} trains RLlib's own network, which "
+                f"does not obey the action_mask of {agent!r}. Take one of {able}, or a network of "
+                "your own in model.class."
             )
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from empo_rllib.algorithms.policies import Policy, build_policies
 from empo_rllib.algorithms.sampler import Sampler, choose_sampler
+from empo_rllib.algorithms.team_reward import check_team_reward
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.sections import EnvConfig
+from empo_rllib.envs.masks import MasksInObservations
 from empo_rllib.envs.registry import make_env
 from empo_rllib.envs.texts import with_readable_texts
 
@@ -50,7 +52,9 @@ def set_up_trial(config: ExperimentConfig, env: Any = None) -> TrialSetup:
         with contextlib.closing(open_env(config.env)) as made:
             return set_up_trial(config, made)
     policies = build_policies(config, env)
-    return TrialSetup(config, policies, choose_sampler(config, policies, env))
+    sampler = choose_sampler(config, policies, env)
+    check_team_reward(config, env, sampler)
+    return TrialSetup(config, policies, sampler)
 
 
 def open_env(env: EnvConfig, **kwargs: Any) -> Any:
@@ -60,7 +64,8 @@ def open_env(env: EnvConfig, **kwargs: Any) -> Any:
         EnvError: it cannot be made with these arguments.
     """
     made = make_env(env.id, env.num_agents, **{**env.kwargs, **kwargs})
-    return with_readable_texts(made, drop=True) if env.drop_texts else made
+    made = with_readable_texts(made, drop=True) if env.drop_texts else made
+    return MasksInObservations(made) if env.masks_in_infos else made
 
 
 def open_checked_env(env: EnvConfig, **kwargs: Any) -> ParallelMultiAgentEnv:

@@ -58,6 +58,16 @@ class EnvConfig(Section):
         default=False,
         description="leave out texts of observations that no network here reads",
     )
+    masks_in_infos: bool = Field(
+        default=False,
+        description="put the action_mask in agents' infos into their observations, so that "
+        "policies obey it; one in observations is obeyed in any case",
+    )
+    team_reward: Literal["sum", "mean"] | None = Field(
+        default=None,
+        description="pay every agent what the team earns, also after it left; null: what it earns "
+        "itself; docs/algorithms.md",
+    )
 
     @field_validator("kwargs")
     @classmethod

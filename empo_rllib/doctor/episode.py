@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from empo_rllib.doctor.findings import GaveUp
+from empo_rllib.doctor.spaces import legal_actions_of
 from empo_rllib.doctor.subject import Subject
 from empo_rllib.doctor.transitions import (
     RESET_PARTS,
@@ -22,12 +24,15 @@ from empo_rllib.doctor.transitions import (
     set_flags,
     unknown_agents,
 )
+from empo_rllib.envs.masks import mask_of
 from empo_rllib.envs.observations import Problem, arrays_of, observation_problems
 from empo_rllib.envs.returned import is_number
 
 
 class RandomActions:
     """Draws actions, the same ones for the same seed; the environment's spaces stay as they are.
+
+    They are those that masks allow.
 
     Args:
         subject: whose agents act.
@@ -39,10 +44,17 @@ class RandomActions:
         for number, agent in enumerate(subject.env.possible_agents):
             self._spaces[agent] = copy.deepcopy(subject.env.action_space(agent))
             self._spaces[agent].seed(seed + number)
+        self._legal = {a: legal_actions_of(subject.env, a) for a in subject.env.possible_agents}
 
-    def draw(self, agents: Iterable[str]) -> dict[str, Any]:
-        """Returns one action for each agent."""
-        return {agent: self._spaces[agent].sample() for agent in agents}
+    def draw(self, episode: CheckedEpisode) -> dict[str, Any]:
+        """Returns one action for each agent that acts next."""
+        return {agent: self._draw(agent, episode.observations[agent]) for agent in episode.asked}
+
+    def _draw(self, agent: str, seen: Any) -> Any:
+        space, legal = self._spaces[agent], self._legal[agent]
+        if legal is None or not isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+            return space.sample()
+        return legal.draw(space, np.asarray(mask_of(seen)))
 
 
 class CheckedEpisode:
@@ -68,6 +80,7 @@ class CheckedEpisode:
         self._env = subject.env
         self._possible = list(subject.env.possible_agents)
         self._spaces = {a: subject.env.observation_space(a) for a in self._possible}
+        self._legal = {a: legal_actions_of(subject.env, a) for a in self._possible}
         self._gone: set[str] = set()
         self._listed: list[str] = []
         self._kept: list[tuple[np.ndarray, np.ndarray]] = []
@@ -83,6 +96,10 @@ class CheckedEpisode:
         self._note(info_problems(self.present, infos))
         self._check_given(self.present, {"observations": self.observations})
         self._check_observations(self.present)
+        self._check_masks()
+        for agent in self.asked:
+            if self._legal[agent] is None and mask_of(infos.get(agent)) is not None:
+                self._note([("action-mask-in-infos", f"infos[{agent!r}] hold an action_mask")])
 
     def step(self, actions: dict[str, Any]) -> None:
         """Plays one step.
@@ -110,6 +127,7 @@ class CheckedEpisode:
         self._note(info_problems([a for a in acting if a in seen], infos))
         self._check_given([*acting, *present], {"observations": seen, "rewards": rewards})
         self._check_observations([*acting, *self.present])
+        self._check_masks()
         for agent in dict.fromkeys([*acting, *self.present]):
             self.rewards.setdefault(agent, []).append(_number(rewards.get(agent)))
 
@@ -130,7 +148,6 @@ class CheckedEpisode:
             if agent in self.observations:
                 problems = observation_problems(self._spaces[agent], self.observations[agent])
                 self._note((name, f"{agent}: {seen}") for name, seen in problems)
-                self._check_mask(agent)
             elif agent in self.present:
                 self._note([("agent-waits", f"{agent} has no observation")])
             else:
@@ -138,10 +155,15 @@ class CheckedEpisode:
         seen = [self.observations[agent] for agent in agents if agent in self.observations]
         self._kept = [(array, array.copy()) for array in arrays_of(seen)]
 
-    def _check_mask(self, agent: str) -> None:
-        seen = self.observations[agent]
-        if isinstance(seen, Mapping) and "action_mask" in seen:
-            self._note([("action-mask-ignored", f"{agent} observes an action_mask")])
+    def _check_masks(self) -> None:
+        """Looks whether all that act may do something."""
+        for agent in self.asked:
+            legal, mask = self._legal[agent], mask_of(self.observations[agent])
+            if legal is None or np.shape(mask) != (legal.size,):
+                continue
+            if not legal.allow_any(np.asarray(mask)):
+                self._note([("action-mask-empty", f"the action_mask of {agent} is all 0")])
+                raise GaveUp
 
     def _check_reused(self) -> None:
         """Looks whether the last observations are still what they were."""

@@ -143,6 +143,17 @@ _ERRORS = {
         "step", "terminations and truncations are True or False.", "Return bool(...) for each."
     ),
     "info-not-a-dict": Kind("step", "The info of an agent is a dict.", "Return {} for each."),
+    "action-mask-misfit": Kind(
+        "observation_space",
+        "An action_mask in observations has one number for each action, which are Discrete or "
+        "MultiDiscrete.",
+        "Declare a MultiBinary(n) for it, or call that part of the observation something else.",
+    ),
+    "action-mask-empty": Kind(
+        "step",
+        "The action_mask of an agent that acts allows at least one action.",
+        "Allow one that has no effect, or return no observation for an agent whose turn it is not.",
+    ),
     "second-copy-fails": Kind(
         "__init__",
         "Many copies of the environment can be made in one process.",
@@ -207,11 +218,10 @@ _WARNINGS = {
         "step() does not write into the actions: the sampler `rllib` learns from these arrays.",
         "Work on a copy.",
     ),
-    "action-mask-ignored": Kind(
-        "step",
-        "Policies here choose among all actions; an action_mask is only one more input.",
-        "Let step() take an action that is not allowed as one without effect, or bring your own "
-        "network (model.class).",
+    "action-mask-in-infos": Kind(
+        "reset",
+        "Policies obey the action_mask in observations; that in infos only where they are told to.",
+        "Set env.masks_in_infos: true in the experiment file.",
     ),
     "seed-ignored": Kind(
         "reset",

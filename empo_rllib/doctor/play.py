@@ -87,7 +87,7 @@ def _play_episode(
     played.reset_s.append(subject.last_s)
     _watch(episode, played)
     while episode.present and more():
-        episode.step(actions.draw(episode.asked))
+        episode.step(actions.draw(episode))
         played.step_s.append(subject.last_s)
         played.env_steps += 1
         _watch(episode, played)

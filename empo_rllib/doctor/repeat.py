@@ -112,7 +112,7 @@ def _moves(subject: Subject, seed: int) -> Iterator[Record]:
         while episode.present:
             steps += 1
             with _watching_global_state(subject.findings, "step"):
-                episode.step(actions.draw(episode.asked))
+                episode.step(actions.draw(episode))
             yield _record(f"step {steps}", episode, subject)
         call, given = _LATER_RESET, None
 

@@ -11,6 +11,7 @@ from pettingzoo import ParallelEnv
 from empo_rllib.doctor.findings import Findings, GaveUp
 from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.arguments import describe
+from empo_rllib.envs.masks import LegalActions, legal_actions, mask_of
 from empo_rllib.envs.observations import short
 from empo_rllib.envs.space_sizes import empty_part, too_many_categories
 from empo_rllib.envs.vector_env import ARRAY_SPACES, ObservationLeaves
@@ -34,6 +35,24 @@ def check_declarations(env: ParallelEnv, findings: Findings) -> None:
             _check_space(env, agent, method, findings)
     if "space-missing" in findings:
         raise GaveUp
+    for agent in env.possible_agents:
+        try:
+            legal_actions_of(env, agent)
+        except EnvError as error:
+            place = findings.places.of_method("observation_space")
+            findings.add("action-mask-misfit", f"{agent}: {error}", place)
+            raise GaveUp from None
+
+
+def legal_actions_of(env: ParallelEnv, agent: str) -> LegalActions | None:
+    """Returns what an agent's masks allow; None where there are none, or no such actions.
+
+    Raises:
+        EnvError: they are not of its actions.
+    """
+    if mask_of(env.observation_space(agent)) is None:
+        return None
+    return legal_actions(env.observation_space(agent), adapt_action(env.action_space(agent))[0])
 
 
 def check_spaces_kept(env: ParallelEnv, known: dict[str, Any], findings: Findings) -> None:

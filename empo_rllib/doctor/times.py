@@ -87,7 +87,7 @@ def find_hotspots(subject: Subject) -> list[Hotspot]:
             break
         if not episode.present:
             episode = CheckedEpisode(subject)
-        episode.step(actions.draw(episode.asked))
+        episode.step(actions.draw(episode))
     return _hotspots(subject.profile)
 
 

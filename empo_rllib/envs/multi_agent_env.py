@@ -8,12 +8,14 @@ from collections.abc import Collection, Iterable, Mapping
 from math import isfinite
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from empo_rllib.envs.actions import adapt_action
 from empo_rllib.envs.adapting import Transform, adapt_observation, agents_of
+from empo_rllib.envs.masks import ACTION_MASK, LegalActions, legal_actions, mask_of
 from empo_rllib.envs.returned import PLAIN_NUMBERS, ObservationCheck, wrong_reward
 from empo_rllib.errors import EnvError
 from empo_rllib.seeding import stream_seed
@@ -43,7 +45,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
 
     Observations that are not of their space, NaN and infinity are refused here, where all ways of
     playing a Python environment pass (`returned.py`): what is learned from them would keep no trace
-    of where it came from.
+    of where it came from. So are actions that an agent's mask forbids (`masks.py`).
 
     Args:
         env: the environment to wrap; its `possible_agents` must be set. Closed with this one.
@@ -59,7 +61,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
 
     Raises:
         EnvError: no `possible_agents`, an unknown agent in `agent_id_for`, an observation that
-            has an `agent_id` already or has no flat form.
+            has an `agent_id` already or has no flat form, a mask of other actions.
     """
 
     def __init__(
@@ -110,6 +112,11 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         adapted = {agent: adapt_action(env.action_space(agent)) for agent in self.possible_agents}
         self.action_spaces = {agent: space for agent, (space, _) in adapted.items()}
         self._to_env = {agent: to_env for agent, (_, to_env) in adapted.items()}
+        legal = {
+            agent: legal_actions(env.observation_space(agent), self.action_spaces[agent])
+            for agent in self.possible_agents
+        }
+        self._legal: dict[str, LegalActions] = {a: rule for a, rule in legal.items() if rule}
 
     @property
     def observation_space(self) -> None:
@@ -135,6 +142,10 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         self.acting_agents = list(self._last_seen)
         self._episode_step = self._steps_without_action = 0
         self._refuse_wrong_observations(self._last_seen)
+        self._refuse_empty_masks()
+        for agent in self.acting_agents:
+            if agent not in self._legal and mask_of(infos.get(agent)) is not None:
+                _warn_of_masks_in_infos()
         return self._transformed(self._last_seen), _infos_of(self._last_seen, infos)
 
     def step(
@@ -170,6 +181,7 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         rewards = self._rewards({a: paid.get(a, 0.0) for a in self.agents if a in last_seen})
         observations.update({a: last_seen[a] for a in ended if a in last_seen and a not in seen})
         last_seen.update(observations)
+        self._refuse_empty_masks()
         _set_all_flags(terminateds, truncateds, over=not self._there)
         infos = _infos_of(observations, infos)
         return self._transformed(observations), rewards, terminateds, truncateds, infos
@@ -234,6 +246,15 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
 
     def _actions_for_env(self, actions: dict[str, Any]) -> dict[str, Any]:
         to_env = self._to_env
+        for agent, rule in self._legal.items():
+            if agent in actions:
+                mask = self._last_seen[agent][ACTION_MASK]
+                if not rule.allow(mask, actions[agent]):
+                    raise self._wrong(
+                        f"agent {agent}",
+                        f"action {actions[agent]} is not allowed by its {ACTION_MASK} "
+                        f"{np.asarray(mask).tolist()}. A network of your own must see to that.",
+                    )
         return {agent: to_env[agent](action) for agent, action in actions.items()}
 
     def _refuse_wrong_observations(self, observations: dict[str, Any]) -> None:
@@ -241,6 +262,18 @@ class ParallelMultiAgentEnv(MultiAgentEnv):
         for agent, observation in observations.items():
             if not passes[agent](observation) and (found := self._checks[agent].find(observation)):
                 raise self._wrong(f"agent {agent}", found)
+
+    def _refuse_empty_masks(self) -> None:
+        """Refuses masks that leave nothing to do to those who act."""
+        for agent, rule in self._legal.items():
+            if agent in self.acting_agents:
+                mask = self._last_seen[agent][ACTION_MASK]
+                if not rule.allow_any(mask):
+                    raise self._wrong(
+                        f"agent {agent}",
+                        f"its {ACTION_MASK} {np.asarray(mask).tolist()} allows no action. Allow at "
+                        "least one, or return no observation for an agent whose turn it is not.",
+                    )
 
     def _rewards(self, paid: dict[str, Any]) -> dict[str, float]:
         rewards = {}
@@ -322,6 +355,14 @@ def _warn_of_cut_episodes(limit: int) -> None:
         "An episode of the evaluation in training did not end and was cut after %s env steps. Its "
         "return counts as it was then.",
         f"{limit:,}",
+    )
+
+
+@functools.cache
+def _warn_of_masks_in_infos() -> None:
+    """Says once in a process that masks are not read."""
+    _LOG.warning(
+        "Infos hold an action_mask, which policies do not obey: set env.masks_in_infos: true."
     )
 
 

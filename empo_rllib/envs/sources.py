@@ -203,16 +203,20 @@ def _as_parallel_env(env_id: str, made: Any) -> ParallelEnv:
     """Adapts whatever a factory may return; the kinds are told apart by their classes' modules."""
     import gymnasium as gym
     from pettingzoo import AECEnv, ParallelEnv
+    from pettingzoo.utils.conversions import turn_based_aec_to_parallel_wrapper
 
     from empo_rllib.envs.joint_env import JointParallelEnv, is_joint_env
     from empo_rllib.envs.rllib_env import RllibParallelEnv, is_rllib_env
+    from empo_rllib.envs.turns import ByTurns
 
+    if isinstance(made, turn_based_aec_to_parallel_wrapper):
+        return ByTurns(made)
     if isinstance(made, ParallelEnv):
         if not hasattr(made, "possible_agents"):
             raise EnvError(f"env.id = {env_id!r}: the environment does not set possible_agents")
         return made
     if isinstance(made, AECEnv):
-        return _parallel_from_aec(env_id, made)
+        return _parallel_from_aec(made)
     if isinstance(made, gym.Env) and _is_multigrid(type(made.unwrapped)):
         from empo_rllib.envs.multigrid import MultiGridParallelEnv
 
@@ -232,15 +236,15 @@ def _as_parallel_env(env_id: str, made: Any) -> ParallelEnv:
     )
 
 
-def _parallel_from_aec(env_id: str, env: Any) -> ParallelEnv:
-    from pettingzoo.utils.conversions import aec_to_parallel
+def _parallel_from_aec(env: Any) -> ParallelEnv:
+    """Lets agents act at the same time where the environment says that they can, or by turns."""
+    from pettingzoo.utils.conversions import aec_to_parallel, turn_based_aec_to_parallel
 
-    if not env.metadata.get("is_parallelizable", False):
-        raise EnvError(
-            f"env.id = {env_id!r} lets agents act in turns (AEC) and does not say "
-            "is_parallelizable in its metadata, so its agents cannot act at the same time."
-        )
-    return aec_to_parallel(env)
+    from empo_rllib.envs.turns import ByTurns
+
+    if env.metadata.get("is_parallelizable", False):
+        return aec_to_parallel(env)
+    return ByTurns(turn_based_aec_to_parallel(env))
 
 
 def _is_multigrid(env_class: type) -> bool:

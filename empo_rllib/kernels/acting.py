@@ -19,6 +19,7 @@ from empo_rllib.kernels.layers import (
     add_bias,
     add_row,
     compiled_loop,
+    forbid,
     layer_rows,
     matrix,
     rectify,
@@ -77,6 +78,7 @@ class CompiledActor:
         self._parameters = [p for layer in self._layers for p in (layer.weight, layer.bias)]
         self._reader = Reader(network.parts)
         self._ends = np.cumsum(network.action_sizes)
+        self._mask = network.mask
         sizes = [size for p in self._parameters for size in [p.numel()]]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         num_logits, num_columns = network.actor.out_features, network.streams[0][0].in_features
@@ -127,6 +129,7 @@ class CompiledActor:
                 numbers,
                 codes,
                 self._ends,
+                self._mask,
                 chances,
                 actions,
                 logp,
@@ -193,6 +196,7 @@ def choose(
     numbers: np.ndarray,  # [B, F]
     codes: np.ndarray,  # int32 [B, G]
     ends: np.ndarray,  # where the logits of each dimension of the actions end
+    mask: int,  # where the mask starts in `numbers`; -1: there is none
     chances: np.ndarray,  # [B, D], in [0, 1); without rows: take the most likely actions
     actions: np.ndarray,  # int64 [B, D], written
     logp: np.ndarray,  # [B] of zeros, added to
@@ -231,6 +235,7 @@ def choose(
     head = matrix(flat, shape, 2 * num_layers, hidden.shape[1], shape.num_logits)
     np.dot(hidden, head, logits)
     add_bias(vector(flat, shape, 2 * num_layers + 1), logits, False)
+    forbid(logits, numbers, np.arange(len(logits)), mask)
     for i in range(len(codes)):
         begin = 0
         for d in range(len(ends)):

@@ -16,9 +16,12 @@ import numpy as np
 from empo_rllib.envs.compiled import compiled
 from empo_rllib.kernels.network import Network
 from empo_rllib.kernels.observations import Coded
+from empo_rllib.rl_modules.actor_critic import FORBIDDEN
 
 # Divisions by zero are numpy's infinities, as torch has them, and loops with divisions vectorise.
 compiled_loop = functools.partial(compiled, error_model="numpy", nogil=True)
+
+_FORBIDDEN = np.float32(FORBIDDEN)
 
 
 class Shape(NamedTuple):
@@ -318,6 +321,24 @@ def rectify(outputs: np.ndarray, row: int) -> None:
     for h in range(outputs.shape[1]):
         if outputs[row, h] <= 0:
             outputs[row, h] = 0
+
+
+@compiled_loop
+def forbid(logits: np.ndarray, numbers: np.ndarray, rows: np.ndarray, mask: int) -> None:
+    """Gives the actions that masks forbid the logit that they have in the RLModule, in place.
+
+    Args:
+        logits: [B, K].
+        numbers: [U, F], of observations; those of a mask stand side by side.
+        rows: [B], which observation has which logits.
+        mask: where the mask starts; -1: there is none.
+    """
+    if mask < 0:
+        return
+    for i in range(len(logits)):
+        for k in range(logits.shape[1]):
+            if numbers[rows[i], mask + k] == 0:
+                logits[i, k] = _FORBIDDEN
 
 
 @compiled_loop

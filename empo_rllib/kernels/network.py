@@ -17,6 +17,7 @@ import gymnasium as gym
 import numpy as np
 from torch import nn
 
+from empo_rllib.envs.masks import ACTION_MASK
 from empo_rllib.rl_modules.actor_critic import ActorCritic
 from empo_rllib.rl_modules.encoders import (
     Concatenation,
@@ -69,6 +70,8 @@ class Network:
         actor: the head of the actor, on the first stream.
         critic: the head of the critic, on the last stream.
         action_sizes: how many actions each dimension of the action space has.
+        mask: where the numbers that forbid actions start, among all numbers of the observation; -1:
+            there is no mask.
     """
 
     parts: tuple[Part, ...]
@@ -76,6 +79,7 @@ class Network:
     actor: nn.Linear
     critic: nn.Linear
     action_sizes: tuple[int, ...]
+    mask: int = -1
 
     @cached_property
     def widths(self) -> np.ndarray:
@@ -122,8 +126,21 @@ def describe(module: Any) -> Network | str:
         return "the hidden layers are not those of the default network"
     sizes = [space.n] if isinstance(space, gym.spaces.Discrete) else space.nvec.flatten()
     action_sizes = tuple(int(size) for size in sizes)
-    network = Network(tuple(parts), tuple(streams), module.actor, module.critic, action_sizes)
+    mask = _place_of_mask(parts) if module.masks_actions else -1
+    if mask is None:
+        return "the action_mask is read as categories"
+    heads = module.actor, module.critic
+    network = Network(tuple(parts), tuple(streams), *heads, action_sizes, mask)
     return _why_not_plain(module, network) or network
+
+
+def _place_of_mask(parts: list[Part]) -> int | None:
+    """Returns where the mask starts among the numbers; None where it is none of them."""
+    numbers = [part for part in parts if not part.sizes]
+    for number, part in enumerate(numbers):
+        if part.path == (ACTION_MASK,):
+            return sum(len(before.columns) for before in numbers[:number])
+    return None
 
 
 def _why_not_plain(module: nn.Module, network: Network) -> str | None:

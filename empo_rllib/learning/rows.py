@@ -20,7 +20,8 @@ class Rows:
     env runner returns episodes, and its learner connectors put them into a batch.
 
     An agent that waits when the fragment ends has not been shown what came of its last action: that
-    step is left out, and the artificial row is what it acted on, at the moment when it did.
+    step is left out, and the artificial row is what it acted on, at the moment when it did. So it
+    is, with a team reward, where it left and the team goes on.
 
     Attributes:
         step: int64 [L], t * N + n of the agent's step; for an artificial row, that of its last.
@@ -76,26 +77,27 @@ def _steps(fragment: Fragment, policy: PolicyView) -> tuple[np.ndarray, ...]:
 
     Returns:
         env, agent, step: int64 [K].
-        end: int64 [K], the step with which the agent ended, T if it goes on: the same for all its
-            steps in an episode.
+        end: int64 [K], the step with which the agent ended, T if it goes on, or its last action is
+            pending: the same for all its steps in an episode.
     """
     columns = list(policy.columns)
     present, over = fragment.present[..., columns], fragment.episode_over
     ended = fragment.terminated[..., columns] | fragment.truncated[..., columns] | over[..., None]
     env, agent, step = present.transpose(1, 2, 0).nonzero()
-    end = _next(ended)[step, env, agent]
+    episode_end = _next(over)[step, env]
+    pending = fragment.pending[:, columns][env, agent] & (episode_end == len(over))
+    end = np.where(pending, len(over), _next(ended)[step, env, agent])
     is_last = np.append(np.diff([env, agent, end]).any(0), True)[: len(step)]
-    waits = is_last & (end == len(over)) & ~fragment.present_next[:, columns][env, agent]
-    order = np.lexsort((step, agent, env, _next(over)[step, env]))
-    order = order[~waits[order]]
+    order = np.lexsort((step, agent, env, episode_end))
+    order = order[~(is_last & pending)[order]]
     return env[order], agent[order], step[order], end[order]
 
 
 def _next_turn(fragment: Fragment, policy: PolicyView) -> np.ndarray:
-    """Returns int64 [N, A_p]: T, or for agents that wait then the step in which they acted last."""
+    """Returns int64 [N, A_p]: T, or where the last action is pending the step it was taken in."""
     columns = list(policy.columns)
     last = len(fragment.present) - 1 - fragment.present[::-1, :, columns].argmax(0)
-    return np.where(fragment.present_next[:, columns], len(fragment.present), last)
+    return np.where(fragment.pending[:, columns], last, len(fragment.present))
 
 
 def _next(happens: np.ndarray) -> np.ndarray:

@@ -273,9 +273,10 @@ def check_players(configs: Sequence[ExperimentConfig], names: Sequence[str]) -> 
     """
     if len(configs) < 2:
         raise ConfigError("crossplay takes at least two runs, trials or checkpoints.")
-    first = configs[0].env.model_dump()
+    of_learning = {"team_reward"}
+    first = configs[0].env.model_dump(exclude=of_learning)
     for config, name in zip(configs[1:], names[1:], strict=True):
-        for key, value in config.env.model_dump().items():
+        for key, value in config.env.model_dump(exclude=of_learning).items():
             if value != first[key]:
                 raise ConfigError(
                     f"{names[0]} and {name} were trained in other environments: "

@@ -48,14 +48,15 @@ def load_policies(trained: TrainedTrial, config: ExperimentConfig | None = None)
         ConfigError: the policies do not fit the environment, or the environment or a class of the
             user's is not there any more.
     """
-    config = without_critic(config or trained.config)
+    config = for_acting(config or trained.config)
     with contextlib.closing(open_env(config.env)) as env:
         setup = set_up_trial(config, env)
         specs, of_agent = setup.policies, policy_mapping(setup.policies)
         adapted = adapt(config, specs, env)
         adapters = {agent: adapted.observation_adapter(agent) for agent in of_agent}
-    if config.env != trained.config.env:
-        _check_fit(set_up_trial(without_critic(trained.config)).policies, specs)
+    as_trained = for_acting(trained.config)
+    if config.env != as_trained.env:
+        _check_fit(set_up_trial(as_trained).policies, specs)
     algorithm = build_algorithm_config(setup)
     modules = build_rl_modules(algorithm, specs)
     checkpoint = _still_there(trained.checkpoint)
@@ -75,10 +76,11 @@ def load_policies(trained: TrainedTrial, config: ExperimentConfig | None = None)
     return ActingPolicies(by_name, of_agent, {a: adapt for a, adapt in adapters.items() if adapt})
 
 
-def without_critic(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns an experiment whose policies have a plain critic, which acting never asks."""
+def for_acting(config: ExperimentConfig) -> ExperimentConfig:
+    """Returns an experiment without what only learning asks for: other critics, team rewards."""
     plain = config.model.model_copy(update={"critic": "own", "value_norm": False})
-    return config.model_copy(update={"model": plain})
+    env = config.env.model_copy(update={"team_reward": None})
+    return config.model_copy(update={"model": plain, "env": env})
 
 
 def _still_there(checkpoint: Path) -> Path:

@@ -18,6 +18,7 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
 from empo_rllib.envs.adapting import OF_ALL
+from empo_rllib.envs.masks import ACTION_MASK, mask_of
 from empo_rllib.rl_modules.encoders import (
     CentralEncoder,
     Encoder,
@@ -25,6 +26,10 @@ from empo_rllib.rl_modules.encoders import (
     build_encoder,
 )
 from empo_rllib.rl_modules.value_norm import ValueNorm
+
+#: The logit of an action that a mask forbids: its probability is exactly 0, and its part of entropy
+#: and KL divergence finite, where that of minus infinity is not a number.
+FORBIDDEN = torch.finfo(torch.float32).min
 
 
 class ActorCritic(TorchRLModule, ValueFunctionAPI):
@@ -37,7 +42,10 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):
     its outputs are scaled by a `ValueNorm`.
 
     Outputs: `action_dist_inputs` float32 [B, K], where K is the number of actions (Discrete),
-    their sum (MultiDiscrete) or twice the dimension (Box: mean and log standard deviation).
+    their sum (MultiDiscrete) or twice the dimension (Box: mean and log standard deviation). Where
+    the observation has an `action_mask`, logits of what it forbids are `FORBIDDEN`: all that is
+    made of them (samples, log-probabilities, entropy, KL) is of the masked distribution. The
+    networks read the mask, too.
     """
 
     #: How the names of the critic's weights start: acting does without them.
@@ -48,6 +56,7 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):
         widths = sizes["hidden_sizes"], sizes["conv_filters"]
         central = sizes.get("critic_space")
         self.critic_sees_more = central is not None
+        self.masks_actions = mask_of(self.observation_space) is not None
         self.encoder = build_encoder(self.observation_space, *widths)
         self.critic_encoder: Encoder | None = None
         if central is not None:
@@ -81,21 +90,25 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
         features = self.encoder(batch[Columns.OBS])
-        return {Columns.ACTION_DIST_INPUTS: self.actor(features)}
+        return {Columns.ACTION_DIST_INPUTS: self._logits(self.actor, features, batch)}
+
+    def _logits(self, actor: nn.Module, features: Tensor, batch: dict[str, Any]) -> Tensor:
+        logits: Tensor = actor(features)
+        if not self.masks_actions:
+            return logits
+        return torch.where(batch[Columns.OBS][ACTION_MASK].bool(), logits, FORBIDDEN)
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
         vector = self.encoder.vector(batch[Columns.OBS])
         features = embeddings = self.encoder.hidden(vector)
+        logits = self._logits(self.actor, features, batch)
         if self.critic_sees_more:  # and is asked apart
-            return {Columns.ACTION_DIST_INPUTS: self.actor(features)}
+            return {Columns.ACTION_DIST_INPUTS: logits}
         if isinstance(self.critic_encoder, WithHiddenLayers):
             if self.critic_encoder.learns_vector:
                 vector = self.critic_encoder.vector(batch[Columns.OBS])
             embeddings = self.critic_encoder.hidden(vector)
-        return {
-            Columns.ACTION_DIST_INPUTS: self.actor(features),
-            Columns.EMBEDDINGS: embeddings,
-        }
+        return {Columns.ACTION_DIST_INPUTS: logits, Columns.EMBEDDINGS: embeddings}
 
     def compute_values(self, batch: dict[str, Any], embeddings: Tensor | None = None) -> Tensor:
         """Value estimates in units of rewards, float32 [B].
@@ -123,5 +136,6 @@ class ActorCriticWithTarget(ActorCritic, TargetNetworkAPI):
 
     def forward_target(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         with torch.no_grad():
-            inputs = self._target_actor(self._target_encoder(batch[Columns.OBS]))
+            features = self._target_encoder(batch[Columns.OBS])
+            inputs = self._logits(self._target_actor, features, batch)
         return {TARGET_NETWORK_ACTION_DIST_INPUTS: inputs}

@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_context import EnvContext
@@ -45,6 +46,7 @@ from empo_rllib.envs.constant import ConstantWatch
 from empo_rllib.envs.env_errors import reporting_env_errors, reporting_errors
 from empo_rllib.envs.vector_env import VectorEnv
 from empo_rllib.sampling.callback import EpisodeArrays, SampleCallback
+from empo_rllib.sampling.credit import TeamReward
 from empo_rllib.sampling.episode_window import SAMPLED_EPISODES, SampledEpisodes, numbers_of
 from empo_rllib.sampling.fragment import Fragment
 from empo_rllib.sampling.rollout import Rollout, Seconds
@@ -65,6 +67,7 @@ class FragmentSource:
         with_agent_id: the policies that also see which agent they act for.
         env_error_file: where an environment or a callback that raises leaves its traceback.
         critic: what the policies' critics read.
+        team_reward: what every agent is paid of the team's rewards; None: its own.
     """
 
     make_envs: Callable[[int, bool, EnvContext], VectorEnv]
@@ -72,6 +75,7 @@ class FragmentSource:
     with_agent_id: frozenset[str]
     env_error_file: Path
     critic: Critic = "own"
+    team_reward: Literal["sum", "mean"] | None = None
 
 
 class FragmentEnvRunner(MultiAgentEnvRunner):
@@ -173,11 +177,11 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
             num_steps, self.num_env_steps_sampled_lifetime, self._weights_seq_no
         )
         self._watch_first_steps(fragment, rollout.envs.agents)
-        acted = fragment.present.sum((0, 1)).tolist()
+        acted = fragment.acted()
         self._log_steps(acted, rollout.envs, len(fragment), len(finished))
-        ends = fragment.final_index.tolist()
-        ended = [(env, t + 1, episode) for (t, env), episode in zip(ends, finished, strict=True)]
-        self._log_episodes(rollout, num_steps, sum(acted), ended)
+        steps, envs = fragment.final_index.T
+        ends = zip(envs.tolist(), (steps - fragment.carried + 1).tolist(), finished, strict=True)
+        self._log_episodes(rollout, num_steps, sum(acted), list(ends))
         self._log_seconds(rollout, num_steps)
         self._call_back(fragment, rollout.envs.agents, finished)
         return fragment
@@ -233,8 +237,18 @@ class FragmentEnvRunner(MultiAgentEnvRunner):
             envs.reset(seed=self._seed)
         for_env = partial(actions_for_env, normalize=self.config.normalize_actions)
         actors = self._actors(envs, explore)
-        self._rollouts[purpose] = Rollout(envs, actors, for_env, self._source.env_error_file)
+        self._rollouts[purpose] = Rollout(
+            envs, actors, for_env, self._source.env_error_file, self._team_reward(envs)
+        )
         return self._rollouts[purpose]
+
+    def _team_reward(self, envs: VectorEnv) -> TeamReward | None:
+        kind = self._source.team_reward
+        if kind is None:
+            return None
+        policies = [self._policy_of[agent] for agent in envs.agents]
+        gammas = [self.config.get_config_for_module(policy).gamma for policy in policies]
+        return TeamReward(kind, np.array(gammas))
 
     def _actors(self, envs: VectorEnv, explore: bool) -> list[Actor]:
         return [

@@ -14,6 +14,14 @@ from empo_rllib.acting.actor import Actor, Decision
 from empo_rllib.acting.episodes import EpisodeRecorder, FinishedEpisode
 from empo_rllib.envs.env_errors import reporting_env_errors
 from empo_rllib.envs.vector_env import Leaves, VectorEnv
+from empo_rllib.sampling.credit import (
+    Carried,
+    TeamReward,
+    carry_on,
+    credit_actions,
+    pending_actions,
+    reach_of_rewards,
+)
 from empo_rllib.sampling.fragment import Fragment
 
 ForEnv = Callable[[np.ndarray, gym.Space], np.ndarray]
@@ -37,6 +45,7 @@ class Rollout:
         for_env: turns a group's actions [N, A_g, ...] and their space into what the environment
             takes.
         env_error_file: where an environment that raises leaves its traceback.
+        team_reward: what agents learn from in place of their own rewards; None: those.
         episodes: the running episodes.
         actions: the newest, for each group [N, A_g, ...].
         seconds: added to by every step since the last restart.
@@ -46,9 +55,11 @@ class Rollout:
     actors: Sequence[Actor]
     for_env: ForEnv
     env_error_file: Path
+    team_reward: TeamReward | None = None
     episodes: EpisodeRecorder = field(init=False)
     actions: list[np.ndarray] = field(init=False)
     seconds: Seconds = field(default_factory=Seconds)
+    _carried: Carried | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.episodes = EpisodeRecorder(self.envs)
@@ -72,15 +83,16 @@ class Rollout:
             The steps, and the episodes that they ended.
         """
         envs = self.envs
-        store = _Store(num_steps, self)
+        store = _Store(num_steps, self, self._carried)
         finished: list[FinishedEpisode] = []
         for t in range(num_steps):
             store.before_step(t)
             decisions = self._decide(env_steps + t * envs.num_envs)
             self._step()
             store.after_step(t, decisions)
-            finished += self._add_to_episodes(store.present[t]).values()
-        return store.fragment(weights_seq_no), finished
+            finished += self._add_to_episodes(store.acted(t)).values()
+        fragment, self._carried = store.fragment(weights_seq_no)
+        return fragment, finished
 
     def play(self, env_steps: int) -> list[FinishedEpisode]:
         """Resets all envs and plays one episode in each, to its end; returns them by env.
@@ -106,6 +118,7 @@ class Rollout:
             self.envs.reset()
         self.episodes = EpisodeRecorder(self.envs)
         self.seconds = Seconds()
+        self._carried = None
 
     def _decide(self, env_steps: int) -> list[Decision]:
         started = time.perf_counter()
@@ -125,62 +138,84 @@ class Rollout:
 
 
 class _Store:
-    """The arrays of a fragment while it is being filled."""
+    """The arrays of a fragment while it is being filled, from the first row after the carried ones.
 
-    def __init__(self, num_steps: int, rollout: Rollout) -> None:
-        self._rollout = rollout
+    Args:
+        num_steps: T, that are to be played.
+        rollout: whose steps they are.
+        carried: of the fragment before.
+    """
+
+    def __init__(self, num_steps: int, rollout: Rollout, carried: Carried | None) -> None:
+        self._rollout, self._carried = rollout, carried
         envs = self._envs = rollout.envs
-        shape = (num_steps, envs.num_envs, len(envs.agents))
+        self._first = 0 if carried is None else len(carried.present)
+        num_rows = self._first + num_steps
+        shape = (num_rows, envs.num_envs, len(envs.agents))
         self._observations = [
-            tuple(np.empty((num_steps + 1, *leaf.shape), leaf.dtype) for leaf in leaves)
+            tuple(np.empty((num_rows + 1, *leaf.shape), leaf.dtype) for leaf in leaves)
             for leaves in envs.observations
         ]
         self._state = tuple(
-            np.empty((num_steps + 1, *leaf.shape), leaf.dtype) for leaf in envs.state
+            np.empty((num_rows + 1, *leaf.shape), leaf.dtype) for leaf in envs.state
         )
         self._final_states: list[Leaves] = []
-        self._actions = [np.empty((num_steps, *a.shape), a.dtype) for a in rollout.actions]
+        self._actions = [np.empty((num_rows, *a.shape), a.dtype) for a in rollout.actions]
         self._inputs: list[np.ndarray] = []
         self._logp = np.empty(shape, np.float32)
         self._rewards = np.empty(shape, np.float32)
-        self.present = np.empty(shape, bool)
-        self._there = np.empty((num_steps + 1, *shape[1:]), bool)
-        self._terminated = np.empty(shape, bool)
-        self._truncated = np.empty(shape, bool)
-        self._over = np.empty(shape[:2], bool)
+        self._present = np.empty(shape, bool)
+        self._there = np.empty((num_rows + 1, *shape[1:]), bool)
+        self._terminated = np.zeros(shape, bool)
+        self._truncated = np.zeros(shape, bool)
+        self._over = np.zeros(shape[:2], bool)
         self._finals: list[list[Leaves]] = [[] for _ in envs.groups]
 
+    def acted(self, t: int) -> np.ndarray:
+        """Returns bool [N, A]: who acted in step `t`."""
+        acted: np.ndarray = self._present[self._first + t]
+        return acted
+
     def before_step(self, t: int) -> None:
-        self.present[t] = self._envs.present
-        self._store_observations(t)
+        self._present[self._first + t] = self._envs.present
+        self._store_observations(self._first + t)
 
     def after_step(self, t: int, decisions: Sequence[Decision]) -> None:
-        envs = self._envs
+        envs, row = self._envs, self._first + t
         if t == 0:
-            num_steps = len(self._rewards)
+            num_rows = len(self._rewards)
             self._inputs = [
-                np.empty((num_steps, *d.action_dist_inputs.shape), np.float32) for d in decisions
+                np.empty((num_rows, *d.action_dist_inputs.shape), np.float32) for d in decisions
             ]
         for kept, actions in zip(self._actions, self._rollout.actions, strict=True):
-            kept[t] = actions
+            kept[row] = actions
         for inputs, actor, decision in zip(
             self._inputs, self._rollout.actors, decisions, strict=True
         ):
-            inputs[t] = decision.action_dist_inputs
-            self._logp[t][:, actor.columns] = decision.action_logp
-        self._rewards[t] = envs.rewards
-        self._terminated[t] = envs.terminated
-        self._truncated[t] = envs.truncated
-        self._over[t] = envs.episode_over
+            inputs[row] = decision.action_dist_inputs
+            self._logp[row][:, actor.columns] = decision.action_logp
+        team = self._rollout.team_reward
+        self._rewards[row] = envs.rewards if team is None else team.pay(envs.rewards)
+        self._terminated[row] = envs.terminated
+        self._truncated[row] = envs.truncated
+        self._over[row] = envs.episode_over
         if envs.episode_over.any():
             for finals, leaves in zip(self._finals, envs.final_observations, strict=True):
                 finals.append(tuple(leaf[envs.episode_over] for leaf in leaves))
             self._final_states.append(tuple(leaf[envs.episode_over] for leaf in envs.final_state))
 
-    def fragment(self, weights_seq_no: int) -> Fragment:
+    def fragment(self, weights_seq_no: int) -> tuple[Fragment, Carried | None]:
+        """Returns the fragment, and what the next one is to begin with."""
         self._store_observations(len(self._rewards))
-        _pay_those_who_waited(self._rewards, self.present, self._over)
-        return Fragment(
+        team, present_next = self._rollout.team_reward, self._envs.present.copy()
+        discounts = np.ones(len(self._envs.agents)) if team is None else team.discounts
+        reach = reach_of_rewards(self._there, self._truncated, self._over, discounts)
+        if self._carried is not None:
+            self._put_in_front(self._carried)
+            reach[: self._first] = self._carried.reach
+        credit_actions(self._rewards, self._present, reach)
+        ended = self._truncated | self._terminated if team is None else self._truncated
+        fragment = Fragment(
             policies=tuple(actor.policy for actor in self._rollout.actors),
             groups=self._envs.groups,
             observations=tuple(self._observations),
@@ -188,9 +223,10 @@ class _Store:
             action_logp=self._logp,
             action_dist_inputs=tuple(self._inputs),
             rewards=self._rewards,
-            present=self.present,
+            present=self._present,
             there=self._there,
-            present_next=self._envs.present.copy(),
+            present_next=present_next,
+            pending=pending_actions(self._present, present_next, ended, self._over),
             terminated=self._terminated,
             truncated=self._truncated,
             episode_over=self._over,
@@ -202,36 +238,33 @@ class _Store:
             state_form=self._envs.state_form,
             state=self._state,
             final_state=_concatenated(self._final_states, self._envs.state),
+            carried=self._first,
             weights_seq_no=weights_seq_no,
         )
+        return fragment, None if team is None else carry_on(fragment, reach)
 
-    def _store_observations(self, t: int) -> None:
-        self._there[t] = self._envs.there
+    def _put_in_front(self, carried: Carried) -> None:
+        pairs = [
+            *zip(self._observations, carried.observations, strict=True),
+            (self._state, carried.state),
+            (self._actions, carried.actions),
+            (self._inputs, carried.action_dist_inputs),
+            ([self._logp], [carried.action_logp]),
+            ([self._rewards], [carried.rewards]),
+            ([self._present, self._there], [carried.present, carried.there]),
+            ([self._terminated], [carried.terminated]),
+        ]
+        for arrays, rows in pairs:
+            for array, first in zip(arrays, rows, strict=True):
+                array[: self._first] = first
+
+    def _store_observations(self, row: int) -> None:
+        self._there[row] = self._envs.there
         for kept, leaves in zip(self._observations, self._envs.observations, strict=True):
             for store, leaf in zip(kept, leaves, strict=True):
-                store[t] = leaf
+                store[row] = leaf
         for store, leaf in zip(self._state, self._envs.state, strict=True):
-            store[t] = leaf
-
-
-def _pay_those_who_waited(rewards: np.ndarray, present: np.ndarray, over: np.ndarray) -> None:
-    """Adds what agents were paid while they waited to what their last action was paid, in place.
-
-    As RLlib's `MultiAgentEpisode` does it. What is paid for an action of the fragment before is
-    not counted: that action is in no batch (`learning/rows.py`).
-
-    Args:
-        rewards: [T, N, A].
-        present: bool [T, N, A]: who acted.
-        over: bool [T, N].
-    """
-    for t, n, agent in np.argwhere(~present & (rewards != 0)):
-        for before in range(t - 1, -1, -1):
-            if over[before, n]:
-                break
-            if present[before, n, agent]:
-                rewards[before, n, agent] += rewards[t, n, agent]
-                break
+            store[row] = leaf
 
 
 def _concatenated(finals: list[Leaves], like: Leaves) -> Leaves:

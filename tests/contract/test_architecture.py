@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "command_line": {"errors", "streams", "terminal", "config"},
     "trials": {"config"},
     "envs": {"errors", "files", "seeding"},
-    "rl_modules": {"envs.adapting", "envs.encoding"},
+    "rl_modules": {"envs.adapting", "envs.encoding", "envs.masks"},
     "kernels": {"envs", "rl_modules"},
     "acting": {"errors", "envs", "kernels"},
     "sampling": {"columns", "envs", "acting", "rllib_imports", "seeding"},

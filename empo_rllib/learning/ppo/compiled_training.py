@@ -25,6 +25,7 @@ from empo_rllib.kernels.layers import (
     allocate_work,
     backward,
     compiled_loop,
+    forbid,
     forward,
     shape_of,
 )
@@ -150,6 +151,7 @@ def train_compiled(
             plan,
             sampled_arrays(update.batch, ends),
             ends,
+            network.mask,
             _loss_numbers(settings),
             allocate_work(shape, read.coded, largest, np.float32),
             outputs,
@@ -181,6 +183,7 @@ def _train(
     plan: _Plan,
     sampled: tuple[np.ndarray, ...],
     ends: np.ndarray,
+    mask: int,
     loss: _Loss,
     work: Work,
     outputs: np.ndarray,  # [D, K + 1], written: the values of the last minibatch
@@ -198,6 +201,7 @@ def _train(
         logits = np.empty((count, shape.num_logits), parameters.dtype)
         values = np.empty((count, 1), parameters.dtype)
         forward(parameters, shape, coded, seen, work, logits, values)
+        forbid(logits, coded.numbers, seen, mask)
         logit_slopes, value_slopes = np.zeros_like(logits), np.zeros_like(values)
         add_loss(
             logits,

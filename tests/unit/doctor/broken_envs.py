@@ -354,14 +354,26 @@ class WritesIntoActions(Healthy):
         return super().step({agent: float(action[0]) for agent, action in actions.items()})
 
 
-class Masked(Healthy):
+class MayDoNothing(Healthy):
+    size = 3
+
     def __init__(self):
         super().__init__()
-        parts = {"action_mask": spaces.MultiBinary(3), "own": self._seen["agent_0"]}
+        parts = {"action_mask": spaces.MultiBinary(self.size), "own": self._seen["agent_0"]}
         self._seen = {agent: spaces.Dict(parts) for agent in AGENTS}
 
     def see(self, agent):
-        return {"action_mask": np.ones(3, np.int8), "own": super().see(agent)}
+        mask = np.full(self.size, self.moment < 5, np.int8)
+        return {"action_mask": mask, "own": super().see(agent)}
+
+
+class ShortMask(MayDoNothing):
+    size = 2
+
+
+class MaskInInfos(Healthy):
+    def infos(self):
+        return {agent: {"action_mask": np.ones(3, np.int8)} for agent in AGENTS}
 
 
 class Unseeded(Healthy):
@@ -524,7 +536,9 @@ BROKEN = {
     "HalfTheInfos": "infos-missing-agent",
     "PaysTheGone": "data-for-absent-agent",
     "WritesIntoActions": "actions-modified",
-    "Masked": "action-mask-ignored",
+    "MayDoNothing": "action-mask-empty",
+    "ShortMask": "action-mask-misfit",
+    "MaskInInfos": "action-mask-in-infos",
     "Unseeded": "seed-ignored",
     "NoisySteps": "not-deterministic",
     "SeedsOnlyWhenAsked": "not-deterministic",

@@ -264,7 +264,6 @@ class TestMistakes:
             ("lab_envs:Nobody", "does not set possible_agents"),
             ("lab_typo:factory", "importing lab_typo fails: SyntaxError"),
             ("lab_needs:factory", "needs the module 'package_that_nobody_has'"),
-            ("pettingzoo.classic.connect_four_v3", "act in turns"),
             ("atari/pong-v3", "needs the module 'multi_agent_ale_py'"),
             ("Humanoid-v5", "could not be made"),
         ],

@@ -22,6 +22,7 @@ from empo_rllib.envs.registry import make_env
 from examples.competitive import Tag
 from examples.custom_multigrid import TwoRooms
 from examples.custom_rl_module import CellEmbeddings
+from examples.masked import Couriers
 from examples.own_metric import ForwardShare
 
 ROOT = Path(__file__).parents[3]
@@ -48,7 +49,7 @@ def test_the_readme_lists_every_example():
     assert sorted(listed) == [path.stem for path in FILES]
 
 
-@pytest.mark.parametrize("env_class", [TwoRooms, Tag])
+@pytest.mark.parametrize("env_class", [TwoRooms, Tag, Couriers])
 def test_an_environment_is_documented_as_faramas_are(env_class):
     sections = re.findall(r"^(\w+):$", inspect.getdoc(env_class), re.MULTILINE)
     wanted = ["Description", "Actions", "Observations", "Rewards", "Termination", "Ids", "Args"]
@@ -74,6 +75,10 @@ def test_the_wall_between_the_rooms_has_one_gap_which_moves():
 
 def test_tag_passes_pettingzoos_own_test():
     parallel_api_test(Tag(), num_cycles=100)
+
+
+def test_couriers_pass_pettingzoos_own_test():
+    parallel_api_test(Couriers(), num_cycles=100)
 
 
 def test_what_the_tagger_wins_the_runner_loses():

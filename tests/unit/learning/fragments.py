@@ -16,8 +16,8 @@ from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from empo_rllib.acting.view import Critic, PolicyView
 from empo_rllib.envs.adapting import AGENT_ID
 from empo_rllib.envs.vector_env import AgentGroup, ObservationLeaves
+from empo_rllib.sampling.credit import credit_actions, pending_actions, reach_of_rewards
 from empo_rllib.sampling.fragment import Fragment
-from empo_rllib.sampling.rollout import _pay_those_who_waited
 
 VIEW = spaces.Dict(
     {
@@ -150,9 +150,13 @@ def random_fragment(
         all_inputs.append(inputs.numpy())
     paid = np.where(there, rng.normal(size=shape), 0).astype(np.float32)
     rewards = paid.copy()
-    _pay_those_who_waited(rewards, present, over)
+    there = np.concatenate([there, there_next[None]])
+    reach = reach_of_rewards(there, truncated, over, np.ones(team.num_agents))
+    credit_actions(rewards, present, reach)
     return Fragment(
-        there=np.concatenate([there, there_next[None]]),
+        there=there,
+        pending=pending_actions(present, present_next, terminated | truncated, over),
+        carried=0,
         paid=paid,
         present_next=present_next,
         policies=team.inputs,

@@ -212,6 +212,9 @@ def test_crossplay_of_real_checkpoints_keeps_the_contract_and_repeats(
 
 def test_a_copy_of_a_player_is_as_good_a_partner_as_itself(run_folder, tmp_path):
     other = shutil.copytree(run_folder, tmp_path / "other")
+    config = other / "resolved_config.yaml"  # what it learned from makes no other environment
+    assert "team_reward: null" in config.read_text()
+    config.write_text(config.read_text().replace("team_reward: null", "team_reward: sum"))
     settings = ["env.kwargs.max_steps=9"]
     told = []
     result = crossplay([run_folder, other], 5, greedy=True, settings=settings, tell=told.append)

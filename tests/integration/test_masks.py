@@ -1,0 +1,52 @@
+"""A game by turns with action masks: trained, killed, resumed and used as any other run."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+from commands import Run, Workplace
+from ray_head import Head
+
+FREQUENCY = 2
+
+
+@pytest.fixture(scope="module")
+def resumed(place: Workplace, cluster: Head) -> Run:
+    """A run in Connect Four, whose players are paid what both earn, that was killed and went on."""
+    experiment = place.write_experiment(
+        name="masked",
+        env={
+            "id": "pettingzoo.classic.connect_four_v3",
+            "num_agents": None,
+            "team_reward": "mean",
+            "kwargs": {"max_steps": None},
+        },
+        policies="shared",
+        stop={"env_steps": 20_000},
+        checkpoint={"frequency": FREQUENCY},
+    )
+    running = place.start("--config", experiment)
+    trial = place.run("masked").trial()
+    running.wait_until(lambda: trial.num_rows() > 2 * FREQUENCY, "its third checkpoint interval")
+    running.process.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not place.wait_for_quiet()
+    more = f"stop.env_steps={int(trial.rows()[-1]['env_steps']) + 500}"
+    cluster.tune(place, "--config", experiment, "--resume", "--set", more).check()
+    return place.run("masked")
+
+
+@pytest.mark.slow
+def test_a_masked_run_is_resumed_evaluated_recorded_and_exported(resumed, place):
+    assert resumed.summary["sampler"] == "python"
+    folder = resumed.folder
+    place.shell("evaluate", folder, "--episodes", 4).check()
+    place.shell("record", folder, "--episodes", 1, "--out", place.folder / "film.gif").check()
+    place.shell("export", folder, "--out", place.folder / "bundle").check()
+    bundle = json.loads((place.folder / "bundle/bundle.json").read_text())
+    check = bundle["check"]["shared"]
+    assert check["equal_actions"] == check["observations"] > 0
+    # Its own reward is what an agent is reported to have earned: one wins what the other loses.
+    assert {row["episode_return_mean"] for row in resumed.trial().rows()} <= {"", "0.0"}
