@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,9 @@ from empo_rllib.experiment.checkpoints import (
     newest_intact,
     read_policy,
 )
+from empo_rllib.experiment.population import Change
 from empo_rllib.experiment.run_folder import absolute_source, resolve_checkpoint_policy
+from empo_rllib.experiment.schedules import read_replayed
 from empo_rllib.experiment.summary import ExperimentResult
 from empo_rllib.rl_modules.encoders import SMALLEST_CNN_IMAGE, ImageCNN
 from empo_rllib.trials import TrialSpec, has_values, resolve_trial, sample_trials
@@ -34,10 +36,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial and all that it runs with."""
+    """A trial and all that it runs with; `replayed` is the schedule that it follows, if any."""
 
     spec: TrialSpec
     setup: TrialSetup
+    replayed: Sequence[Change] = ()
 
 
 def plan_trials(config: ExperimentConfig) -> list[PlannedTrial]:
@@ -48,7 +51,8 @@ def plan_trials(config: ExperimentConfig) -> list[PlannedTrial]:
     Raises:
         ConfigError, CheckpointError, RunError: with what would make a trial fail.
     """
-    planned = _plan(config, sample_trials(config))
+    replayed = read_replayed(config)
+    planned = [replace(trial, replayed=replayed) for trial in _plan(config, sample_trials(config))]
     for trial in planned:
         check_starts(trial)
     policies = planned[0].setup.policies

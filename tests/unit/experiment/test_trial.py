@@ -85,6 +85,7 @@ def scripted(experiment, tmp_path):
         trial._saved_iteration, trial._waited_s, trial._env_runner_hosts = 0, 0.0, []
         trial._score_column = score_column(trial._config)
         trial._ignored_metrics = []
+        trial._task = SimpleNamespace(schedule=None)
         return trial
 
     return make
