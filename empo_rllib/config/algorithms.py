@@ -65,6 +65,7 @@ class Algorithm:
             be set, too.
         by_policy: parameters that may differ by policy (`algorithm_config_overrides_per_module`).
         by_policy_in_fragments: those that may differ by policy in `learner_class` only.
+        mutable: those that a population may change during training.
     """
 
     config_class: str
