@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from ray.tune.experiment import Trial
@@ -131,7 +130,7 @@ def step(scheduler, controller, trial, folder, end, fail):
 
 @pytest.mark.parametrize("room", [1, 2, 3, 4])
 def test_all_members_come_to_every_round_with_any_number_of_processors(population, tmp_path, room):
-    scheduler, controller, run, lines = population(room)
+    scheduler, controller, _, lines = population(room)
     iterate(scheduler, controller, tmp_path)
     rounds = read_rounds(tmp_path)
     assert [[one.env_steps for one in each.members] for each in rounds] == [[1200] * 4, [2000] * 4]
