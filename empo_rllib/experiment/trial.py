@@ -26,6 +26,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 
 from empo_rllib import columns
 from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.learning_rates import set_learning_rates
 from empo_rllib.algorithms.policies import Policy
 from empo_rllib.algorithms.setup import TrialSetup
 from empo_rllib.config.schema import ExperimentConfig
@@ -58,7 +59,6 @@ from empo_rllib.experiment.prometheus import TrialMetrics
 from empo_rllib.experiment.run_folder import resolve_checkpoint_policy
 from empo_rllib.experiment.schedules import Schedule, change_at, copied_checkpoint, with_values
 from empo_rllib.files import write_whole
-from empo_rllib.learning.rates import set_learning_rates
 from empo_rllib.sampling.episode_window import EpisodeWindow
 from empo_rllib.seeding import seed_everything, stream_seed
 

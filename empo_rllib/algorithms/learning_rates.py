@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 
 
 def set_learning_rates(learner: TorchLearner) -> None:
