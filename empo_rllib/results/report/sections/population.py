@@ -44,7 +44,8 @@ def _of_run(run: ReportedRun) -> list[Part]:
     text = (
         f"{run.label}: {plural(len(schedules), 'trial')} with a schedule. Number of copies: "
         f"{copies}. A line that crosses over to another member's place is a copy of weights. "
-        f"Thick: what led to {best}. It began in {ancestors[0][0]}."
+        f"Thick: what led to {best}. It began in {ancestors[0][0]}. Elsewhere in this report the "
+        "settings of these trials are those at the start."
     )
     title = f"{run.label}: lineage"
     view = View(_draw(title, run, schedules, ancestors), _table(run.label, schedules))
