@@ -22,7 +22,7 @@ import empo_rllib.acting.actor
 from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.config.load import validate_config
-from empo_rllib.learning.ppo.learner import KERNELS
+from empo_rllib.learning.ppo.compiled_training import KERNELS
 
 MAIN = {
     "name": "kernels",

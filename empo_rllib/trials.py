@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from empo_rllib.config.load import validate_config
+from empo_rllib.config.population_settings import settings_of
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_space import open_values
 
@@ -52,7 +53,7 @@ def sample_trials(config: ExperimentConfig) -> list[TrialSpec]:
         for combination in itertools.product(*grids.values()):
             chosen = dict(zip(grids, combination, strict=True))
             values = {
-                path: chosen[path] if path in chosen else _draw(space, rng)
+                path: chosen[path] if path in chosen else draw(space, rng)
                 for path, space in spaces.items()
             }
             seed = values.pop(("seed",)) if fixed_seed is None else fixed_seed + round_
@@ -84,10 +85,13 @@ def resolve_trial(config: ExperimentConfig, spec: TrialSpec) -> ExperimentConfig
             parent[path[-1]] = spec.params[".".join(path)]
     data["seed"] = spec.seed
     data["tune"]["search"] = None  # has chosen
+    if settings_of(config.tune.scheduler):
+        data["tune"]["scheduler"] = None  # a member by itself has no spaces to mutate in
     return validate_config(data, source=spec.trial_id)
 
 
-def _draw(space: Mapping[str, Any], rng: np.random.Generator) -> Any:
+def draw(space: Mapping[str, Any], rng: np.random.Generator) -> Any:
+    """Returns a value of a valid search space other than a grid, at random."""
     ((kind, options),) = space.items()
     if kind == "choice":
         return options[int(rng.integers(len(options)))]

@@ -29,6 +29,12 @@ _THREE_LEARNING_RATES = {"lr": "use actor_lr, critic_lr and alpha_lr"}
 _GRADIENTS = frozenset({"grad_clip", "grad_clip_by", "log_gradients"})
 _TARGET_NETWORK = frozenset({"tau", "target_network_update_freq"})
 _PPO_LOSS = frozenset({"clip_param", "entropy_coeff", "kl_coeff", "kl_target", "use_kl_loss"})
+# All but what says which terms there are, and kl_coeff, which adapts itself.
+_PPO_MUTABLE = frozenset(
+    {"clip_param", "entropy_coeff", "gamma", "grad_clip", "kl_target", "lambda_", "lr"}
+    | {"minibatch_size", "num_epochs", "train_batch_size_per_learner"}
+    | {"vf_clip_param", "vf_loss_coeff"}
+)
 _V_TRACE = frozenset(
     {"entropy_coeff", "gamma", "lr", "vf_loss_coeff"}
     | {"vtrace_clip_pg_rho_threshold", "vtrace_clip_rho_threshold"}
@@ -59,6 +65,7 @@ class Algorithm:
             be set, too.
         by_policy: parameters that may differ by policy (`algorithm_config_overrides_per_module`).
         by_policy_in_fragments: those that may differ by policy in `learner_class` only.
+        mutable: those that a population may change during training.
     """
 
     config_class: str
@@ -73,6 +80,7 @@ class Algorithm:
     critics: tuple[str, ...] = ("own",)
     by_policy: frozenset[str] = frozenset()
     by_policy_in_fragments: frozenset[str] = frozenset()
+    mutable: frozenset[str] = frozenset()
 
 
 ALGORITHMS: Mapping[str, Algorithm] = {
@@ -83,6 +91,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         critics=("own", "central", "state"),
         by_policy=_GRADIENTS | _PPO_LOSS | {"lr", "use_critic", "vf_clip_param", "vf_loss_coeff"},
         by_policy_in_fragments=frozenset({"gamma", "lambda_"}),
+        mutable=_PPO_MUTABLE,
     ),
     "APPO": Algorithm(
         "ray.rllib.algorithms.appo:APPOConfig",

@@ -16,11 +16,13 @@ from empo_rllib.config.param_limits import OTHER_NAMES as OTHER_KEYS
 from empo_rllib.config.params import known_params
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_space import SEARCHABLE, is_search_space
+from empo_rllib.config.tune_settings import SCHEDULERS
 from empo_rllib.errors import nearest
 
 Location = tuple[str | int, ...]
 
 _UNIONS = ("policies", "scheduler")
+_TAGS = ("word", "section", *(f"section {kind}" for kind in SCHEDULERS))
 
 _MUST_BE = {
     "string_type": "a string",
@@ -65,7 +67,7 @@ def _keys_of(location: Location) -> Location:
     return tuple(
         part
         for before, part in zip(("", *location), location, strict=False)
-        if part != "[key]" and not (before in _UNIONS and part in ("word", "section"))
+        if part != "[key]" and not (before in _UNIONS and part in _TAGS)
     )
 
 
@@ -163,14 +165,12 @@ def _keys_at(location: Location) -> list[str]:
 
 def _model_at(location: Location) -> type[BaseModel] | None:
     """Returns the section at a location, below lists and mappings of sections too."""
-    model: type[BaseModel] | None = ExperimentConfig
+    models: list[type[BaseModel]] = [ExperimentConfig]
     for part in location:
-        if model is None:
-            return None
-        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
-        if field is not None:
-            model = next(_sections(field.annotation), None)
-    return model
+        fields = (f for one in models for n, f in one.model_fields.items() if part in (n, f.alias))
+        if (field := next(fields, None)) is not None:
+            models = list(_sections(field.annotation))
+    return models[0] if models else None
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -113,6 +113,10 @@ draws its other values anew. Every option is checked as if it stood there alone.
 - `env.num_agents` is not part of `env.kwargs`.
 - `tune.search: optuna` chooses the values of every search space but the seed's, which is drawn at
   random. It takes no grids; its sampler `cmaes` takes numbers only, at least two.
+- `tune.scheduler: pbt` and `pb2` need at least two `tune.num_samples`, no `max_concurrent`, no
+  `search` and one algorithm. Search spaces may only stand at what it can change during training
+  (PPO) and at `seed`; `pb2` takes ranges only. `perturbation_interval` is below `stop.env_steps`.
+- `tune.scheduler: {replay: ..}` takes no search spaces at the keys whose values it gives.
 - With `--resume` only `stop`, `checkpoint`, `logging` and `resources` may differ from the run's
-  first session, and `tune.num_samples` may be larger.
+  first session, and `tune.num_samples` may be larger (not of a population).
 """

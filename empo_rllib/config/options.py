@@ -111,7 +111,7 @@ def _type_name(annotation: Any) -> str:
     if origin is list:
         return "list of " + _plural(_type_name(arguments[0]))
     if origin in (Union, types.UnionType):
-        return " or ".join(map(_type_name, arguments))
+        return " or ".join(dict.fromkeys(map(_type_name, arguments)))
     return "mapping"
 
 
@@ -139,6 +139,8 @@ def _own_rules(metadata: Iterable[Any]) -> Iterator[str]:
             yield f"at least {part.ge}"
         elif isinstance(part, annotated_types.Gt):
             yield f"greater than {part.gt}"
+        elif isinstance(part, annotated_types.Le):
+            yield f"at most {part.le}"
         elif isinstance(part, annotated_types.Lt):
             yield f"below {part.lt:,}"
         elif isinstance(part, annotated_types.MinLen | annotated_types.MaxLen):

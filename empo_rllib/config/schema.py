@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from empo_rllib import columns
 from empo_rllib.config.fields import PlainName, Section, Seed, Text
+from empo_rllib.config.population_settings import population_problems
 from empo_rllib.config.problems import Problem, broken_rule, raise_problems
 from empo_rllib.config.search_settings import search_problems
 from empo_rllib.config.search_space import Path, Searchable, leaves, open_values
@@ -29,7 +30,7 @@ from empo_rllib.config.sections import (
     ResourcesConfig,
     StopConfig,
 )
-from empo_rllib.config.tune_settings import TuneSettings
+from empo_rllib.config.tune_settings import AshaScheduler, TuneSettings
 from empo_rllib.config.yaml_text import render_yaml
 from empo_rllib.errors import nearest
 
@@ -94,6 +95,11 @@ class ExperimentConfig(Section):
             spaces = open_values(parts)
             problems += _repetition_problems(tune, spaces) + _number_problems(tune, spaces)
             problems += search_problems(tune.search, tune.num_samples, spaces)
+            algorithm, stop = info.data["algorithm"], info.data.get("stop")
+            env_steps = stop.env_steps if stop else None
+            problems += population_problems(
+                tune, algorithm.names, algorithm.params, spaces, env_steps
+            )
         raise_problems(problems)
         return tune
 
@@ -148,7 +154,7 @@ def _check_entries(policies: Mapping[str, PolicyConfig]) -> None:
 
 def _scheduler_problems(tune: TuneSettings, stop: StopConfig | None) -> list[Problem]:
     """Returns what keeps ASHA from having rungs between `grace_period` and its end."""
-    if stop is None or tune.scheduler is None or isinstance(tune.scheduler, str):
+    if stop is None or not isinstance(tune.scheduler, AshaScheduler):
         return []
     asha = tune.scheduler.asha
     last, whose = (asha.max_t, "max_t") if asha.max_t else (stop.env_steps, "stop.env_steps")

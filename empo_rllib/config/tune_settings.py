@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
@@ -14,8 +15,8 @@ from empo_rllib.config.fields import (
     Section,
     Text,
     allow_also,
-    word_or_section,
 )
+from empo_rllib.config.population_settings import Pb2Scheduler, PbtScheduler, ReplayScheduler
 from empo_rllib.config.problems import broken_rule
 from empo_rllib.config.search_settings import OptunaSearch
 from empo_rllib.errors import nearest
@@ -53,9 +54,31 @@ class AshaScheduler(Section):
     asha: AshaConfig = Field(description="options of ASHA")
 
 
+SCHEDULERS: dict[str, type[Section]] = {
+    "asha": AshaScheduler,
+    "pbt": PbtScheduler,
+    "pb2": Pb2Scheduler,
+    "replay": ReplayScheduler,
+}
+_SHORT = ("asha", "pbt", "pb2")
+_FORMS = "null, fifo, asha, pbt, pb2, {asha: {..}}, {pbt: {..}}, {pb2: {..}} or {replay: run#trial}"
+
+
+def _kind_of(value: Any) -> str:
+    """Tells the schedulers apart by their word, key or class."""
+    for kind, section in SCHEDULERS.items():
+        if isinstance(value, section) or (isinstance(value, Mapping) and kind in value):
+            return f"section {kind}"
+    return "word"
+
+
 Scheduler = Annotated[
-    Annotated[Literal["fifo"], Tag("word")] | Annotated[AshaScheduler, Tag("section")],
-    Discriminator(word_or_section),
+    Annotated[Literal["fifo"], Tag("word")]
+    | Annotated[AshaScheduler, Tag("section asha")]
+    | Annotated[PbtScheduler, Tag("section pbt")]
+    | Annotated[Pb2Scheduler, Tag("section pb2")]
+    | Annotated[ReplayScheduler, Tag("section replay")],
+    Discriminator(_kind_of),
 ]
 
 
@@ -67,17 +90,18 @@ class TuneSettings(Section):
     )
     metric: Text = Field(
         default=columns.EPISODE_RETURN_MEAN,
-        description="what the best trial is chosen by, and ASHA decides by, once its window of "
-        "episodes is full: " + ", ".join(METRICS),
+        description="what the best trial is chosen by, and schedulers decide by, once its window "
+        "of episodes is full: " + ", ".join(METRICS),
     )
     mode: Literal["max", "min"] = Field(
         default="max", description="whether a larger metric is better"
     )
     scheduler: Scheduler | None = Field(
         default=None,
-        description="fifo (or null) runs every trial to its end; asha, short for {asha: {}}, stops "
-        "the worse ones early",
-        json_schema_extra=lambda schema: allow_also(schema, {"const": "asha"}),
+        description="fifo (or null) runs every trial to its end; asha stops the worse ones early; "
+        "pbt and pb2: members of a population copy each other and change values while they train; "
+        "replay: such a schedule again. A word is short for its defaults: {asha: {}}",
+        json_schema_extra=lambda schema: allow_also(schema, {"enum": list(_SHORT)}),
     )
     search: OptunaSearch | None = Field(
         default=None,
@@ -103,11 +127,15 @@ class TuneSettings(Section):
 
     @field_validator("scheduler", mode="before")
     @classmethod
-    def _expand_asha(cls, value: Any) -> Any:
-        if value == "asha":
-            return {"asha": {}}
-        if not (value in (None, "fifo") or isinstance(value, dict | AshaScheduler)):
-            raise broken_rule(" must be null, fifo, asha or {asha: {..}}.")
+    def _expand_scheduler(cls, value: Any) -> Any:
+        if isinstance(value, str) and value in _SHORT:
+            return {value: {}}
+        if not (value in (None, "fifo") or isinstance(value, (dict, *SCHEDULERS.values()))):
+            hint = nearest(value, [*_SHORT, "fifo"]) if isinstance(value, str) else ""
+            raise broken_rule(f" must be {_FORMS}.{hint}")
+        if isinstance(value, dict) and len(SCHEDULERS.keys() & value.keys()) != 1:
+            hint = nearest(next(map(str, value), ""), SCHEDULERS)
+            raise broken_rule(f" must be {_FORMS}.{hint}")
         return value
 
     @field_validator("search", mode="before")

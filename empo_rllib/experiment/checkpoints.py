@@ -18,7 +18,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -100,6 +100,7 @@ def write_checkpoint(
     num_to_keep: int,
     score: float | None,
     mode: Mode,
+    kept: Collection[int] = (),
 ) -> Path:
     """Saves `algorithm` beside its counters and newest episodes.
 
@@ -111,6 +112,7 @@ def write_checkpoint(
         num_to_keep: How many of the newest checkpoints stay. The best stays, too.
         score: How good the policies are, in units of `tune.metric`; None where that is not known.
         mode: Whether a larger score is better.
+        kept: Training iterations whose checkpoints stay, too.
 
     Raises:
         TrialError: a policy's weights are NaN or infinite; nothing is saved then.
@@ -130,9 +132,10 @@ def write_checkpoint(
         state = {"format": FORMAT, "counters": dict(counters), "score": score}
         state |= _fingerprints(temporary)
         write_whole(temporary / "state.json", json.dumps(state, indent=2))
-    best = [one.checkpoint for one in scored_checkpoints(trial_folder, mode)[-1:]]
+    staying = [one.checkpoint for one in scored_checkpoints(trial_folder, mode)[-1:]]
+    staying += [checkpoint_path(trial_folder, iteration) for iteration in kept]
     for old in find_checkpoints(trial_folder)[:-num_to_keep]:
-        if old not in best:
+        if old not in staying:
             with contextlib.suppress(OSError):
                 remove(old)
     return target

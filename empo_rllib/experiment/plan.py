@@ -23,7 +23,9 @@ from empo_rllib.experiment.checkpoints import (
     newest_intact,
     read_policy,
 )
+from empo_rllib.experiment.population import Change
 from empo_rllib.experiment.run_folder import absolute_source, resolve_checkpoint_policy
+from empo_rllib.experiment.schedules import read_replayed
 from empo_rllib.experiment.summary import ExperimentResult
 from empo_rllib.rl_modules.encoders import SMALLEST_CNN_IMAGE, ImageCNN
 from empo_rllib.trials import TrialSpec, has_values, resolve_trial, sample_trials
@@ -44,11 +46,13 @@ class PlannedTrial:
         setup: what its process reads.
         why_torch: for each policy why torch trains its network, None where compiled kernels do;
             empty before the networks were built.
+        replayed: the schedule that it follows, if any.
     """
 
     spec: TrialSpec
     setup: TrialSetup
     why_torch: Mapping[str, str | None] = field(default_factory=dict)
+    replayed: Sequence[Change] = ()
 
 
 def plan_trials(config: ExperimentConfig) -> list[PlannedTrial]:
@@ -59,7 +63,11 @@ def plan_trials(config: ExperimentConfig) -> list[PlannedTrial]:
     Raises:
         ConfigError, CheckpointError, RunError: with what would make a trial fail.
     """
-    planned = [build_new(trial) for trial in _plan(config, sample_trials(config))]
+    replayed = read_replayed(config)
+    planned = [
+        build_new(replace(trial, replayed=replayed))
+        for trial in _plan(config, sample_trials(config))
+    ]
     policies = planned[0].setup.policies
     agents = [agent for policy in policies.values() for agent in policy.agents]
     check_metric(config.tune.metric, list(policies), agents)

@@ -1,4 +1,4 @@
-"""Which trials go on: Tune's FIFO or ASHA, the latter with all that the run has reported so far.
+"""Which trials go on: Tune's FIFO, a population's scheduler, or ASHA with the run's past.
 
 Tune starts anew in each session of a run. ASHA then reads the rows of the earlier sessions from
 the trials' `progress.csv`, in the order in which they were written, and so knows what a scheduler
@@ -8,7 +8,7 @@ that had never been interrupted would know.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,26 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from empo_rllib import columns
+from empo_rllib.config.population_settings import settings_of
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.tune_settings import AshaScheduler
 from empo_rllib.experiment.checkpoints import newest_intact, read_counters
 from empo_rllib.experiment.metrics import Row, is_settled
+from empo_rllib.experiment.population_scheduler import PopulationScheduler
 from empo_rllib.experiment.progress_file import read_progress
 from empo_rllib.experiment.summary import ExperimentResult, TrialStatus
 from empo_rllib.experiment.trial import TrialTask
 
 
-def build_scheduler(config: ExperimentConfig, result: ExperimentResult) -> TrialScheduler:
-    """Returns Tune's FIFO or ASHA scheduler (Li et al. 2020, arXiv:1810.05934).
+def build_scheduler(
+    config: ExperimentConfig, result: ExperimentResult, notice: Callable[[str], None]
+) -> TrialScheduler:
+    """Returns Tune's FIFO or ASHA scheduler (Li et al. 2020, arXiv:1810.05934), or a population's.
 
-    ASHA knows the rows in the run folder; the pending trials of `result` are yet to go on.
+    They know what is in the run folder; the pending trials of `result` are yet to go on.
     """
+    if settings_of(config.tune.scheduler):
+        return PopulationScheduler(config, result, notice)
     if not isinstance(config.tune.scheduler, AshaScheduler):
         return FIFOScheduler()
     settings = config.tune.scheduler.asha

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from empo_rllib import columns
 from empo_rllib.config.load import load_config
+from empo_rllib.config.population_settings import settings_of
 from empo_rllib.config.schema import ExperimentConfig, differences
 from empo_rllib.errors import RunError
 from empo_rllib.experiment.metrics import stop_reason
@@ -19,6 +20,7 @@ from empo_rllib.experiment.plan import (
     describe_samplers,
     plan_resumed_trials,
 )
+from empo_rllib.experiment.population import read_rounds
 from empo_rllib.experiment.run_folder import (
     CONFIG_FILE,
     LOCK_FILE,
@@ -70,7 +72,10 @@ def start_run(
         networks=describe_networks(planned, gpus),
         metric=config.tune.metric,
         mode=config.tune.mode,
-        trials=[_pending(config, trial.spec) for trial in planned],
+        trials=[
+            _pending(config, trial.spec).model_copy(update={"schedule": list(trial.replayed)})
+            for trial in planned
+        ],
         folder=str(folder),
     )
     result.write()
@@ -83,7 +88,7 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
 
     Raises:
         RunError: there is none, the experiment differs in more than it may, another process trains
-            there, or the study of its search is damaged.
+            there, or the study of its search or the file of its population is damaged.
         CheckpointError: all checkpoints of a trial are damaged.
         ConfigError: the storage path cannot be written.
     """
@@ -105,6 +110,8 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
         result.trials += [_pending(config, spec) for spec in added]
         for trial in unfinished_trials(config, result):
             check_trial(folder / trial.trial_id)
+        if settings_of(config.tune.scheduler):
+            read_rounds(folder)
         if config.tune.search is not None:
             from empo_rllib.experiment.study import check_study
 
@@ -167,7 +174,7 @@ def _check_differences(config: ExperimentConfig, folder: Path) -> None:
         key
         for key in differences(started, config)
         if key.split(".")[0] not in may_change
-        and not (key == MAY_GROW_ON_RESUME and config.tune.num_samples > started.tune.num_samples)
+        and not (key == MAY_GROW_ON_RESUME and _may_grow(started, config))
     ]
     if changed:
         old, new = started.to_dict(), config.to_dict()
@@ -177,6 +184,12 @@ def _check_differences(config: ExperimentConfig, folder: Path) -> None:
             + f"\nOnly {', '.join(MAY_CHANGE_ON_RESUME)} may change, and {MAY_GROW_ON_RESUME} may "
             "grow. Set the others back, or use another name."
         )
+
+
+def _may_grow(started: ExperimentConfig, config: ExperimentConfig) -> bool:
+    """Whether more trials may be added; a population's rounds are of the members it has."""
+    is_population = settings_of(config.tune.scheduler) is not None
+    return config.tune.num_samples > started.tune.num_samples and not is_population
 
 
 def _pending(config: ExperimentConfig, spec: TrialSpec) -> TrialSummary:

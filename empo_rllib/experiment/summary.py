@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from empo_rllib.errors import RunError
+from empo_rllib.experiment.population import Change
 from empo_rllib.experiment.progress_file import read_progress
 from empo_rllib.files import write_whole
 from empo_rllib.json_text import read_json
@@ -32,7 +33,9 @@ class TrialSummary(BaseModel):
     `pending` means that it has not started; `stopped` that the scheduler ended it early; `metric`
     is the value of `tune.metric`; `is_settled` says whether that is not a mean over too few
     episodes; `env_runner_hosts` is where its env runners ran last, one host name each;
-    `checkpoint` is the newest, `best_checkpoint` the one with the best score, `best_score`.
+    `checkpoint` is the newest, `best_checkpoint` the one with the best score, `best_score`. A
+    member of a population started with `params`; `schedule` says what it changed to since, and whom
+    it copied.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -54,6 +57,7 @@ class TrialSummary(BaseModel):
     checkpoint: str | None = None
     best_checkpoint: str | None = None
     best_score: float | None = None
+    schedule: list[Change] = []
     error: str | None = None
 
     @property

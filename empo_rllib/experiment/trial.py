@@ -26,6 +26,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 
 from empo_rllib import columns
 from empo_rllib.algorithms.builder import build_algorithm_config
+from empo_rllib.algorithms.learning_rates import set_learning_rates
 from empo_rllib.algorithms.policies import Policy
 from empo_rllib.algorithms.setup import TrialSetup
 from empo_rllib.config.schema import ExperimentConfig
@@ -56,6 +57,7 @@ from empo_rllib.experiment.metrics import (
 from empo_rllib.experiment.progress_file import ProgressFile
 from empo_rllib.experiment.prometheus import TrialMetrics
 from empo_rllib.experiment.run_folder import resolve_checkpoint_policy
+from empo_rllib.experiment.schedules import Schedule, change_at, copied_checkpoint, with_values
 from empo_rllib.files import write_whole
 from empo_rllib.sampling.episode_window import EpisodeWindow
 from empo_rllib.seeding import seed_everything, stream_seed
@@ -64,16 +66,22 @@ ERROR_FILE = "error.txt"
 ENV_ERROR_FILE = "env_error.txt"
 # How long a trial continues without env steps, for lost env runners to come back.
 MAX_WAIT_S = 600.0
+# After which a member that waits for the others reports again, so that it hears of signals.
+_WAIT_FOR_ROUND_S = 1.0
 
 
 @dataclass(frozen=True)
 class TrialTask:
-    """What a trial's process is handed; Tune carries it as `config["task"]`."""
+    """What a trial's process is handed; Tune carries it as `config["task"]`.
+
+    `schedule` says when the values of its setup change; None: never.
+    """
 
     trial_id: str
     folder: Path
     setup: TrialSetup
     num_gpus_per_learner: float
+    schedule: Schedule | None = None
 
     @staticmethod
     def of(tune_config: dict[str, Any]) -> TrialTask:
@@ -94,7 +102,7 @@ class ExperimentTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Builds the algorithm and restores the newest checkpoint."""
-        task = TrialTask.of(config)
+        task = self._task = TrialTask.of(config)
         self._config = task.setup.config
         self._healthy = True
         self._folder = task.folder
@@ -110,14 +118,26 @@ class ExperimentTrial(tune.Trainable):
             self._build(task)
         self._metrics = TrialMetrics(self._config.name, task.trial_id)
 
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Becomes another trial: members of a population take turns in the same processes."""
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
     def _build(self, task: TrialTask) -> None:
         checkpoint = checkpoint_to_restore(self._folder)
         self._counters = Counters(**read_counters(checkpoint)) if checkpoint else Counters()
+        setup = task.setup
+        if task.schedule is not None:
+            self._change = change_at(task.schedule.changes(), self._counters.env_steps)
+            setup = with_values(setup, self._change.params)
+            copied = copied_checkpoint(self._change, self._folder.parent, self._counters.env_steps)
+            checkpoint = copied or checkpoint
         # Envs start anew: with the first session's seed they would play its episodes once more.
         seed = stream_seed(self._config.seed, self._counters.training_iteration)
         seed_everything(seed)
         config = build_algorithm_config(
-            task.setup, task.num_gpus_per_learner, self._folder / ENV_ERROR_FILE
+            setup, task.num_gpus_per_learner, self._folder / ENV_ERROR_FILE
         ).debugging(seed=seed)
         # With Tune's folder of the trial RLlib makes none in HOME, which may be read-only.
         self._algorithm = config.algo_class(config=config, storage=self._storage)
@@ -127,8 +147,10 @@ class ExperimentTrial(tune.Trainable):
         )
         if checkpoint:
             self._algorithm.restore_from_path(str(checkpoint / "algorithm"))
+            if task.schedule is not None:
+                self._algorithm.learner_group.foreach_learner(set_learning_rates)
         else:
-            self._start_from(task.setup.policies)
+            self._start_from(setup.policies)
         time_iterations(self._algorithm.metrics)
         self._saved_iteration = self._counters.training_iteration
         self._score_column = score_column(self._config)
@@ -148,13 +170,15 @@ class ExperimentTrial(tune.Trainable):
 
         A restored trial first reports the row that it goes on from: an interruption may have
         come before the scheduler could decide on it. An iteration in which nothing was sampled, for
-        all env runners were lost, reports the last row again.
+        all env runners were lost, reports the last row again, and so does a member of a population
+        that waits for the others.
         """
         row = self._progress.last_row
         reason = self._stop_reason(row)
         is_restored, self._is_restored = self._is_restored, False
-        if reason is None and not is_restored:
+        if reason is None and not is_restored and not self._waits_for_round():
             with self._reporting_errors():
+                self._follow_schedule()
                 if (trained := self._train()) is not None:
                     row = trained
                     reason = self._stop_reason(row)
@@ -168,6 +192,22 @@ class ExperimentTrial(tune.Trainable):
             "done": reason is not None,
             "stop_reason": reason or "",
         }
+
+    def _waits_for_round(self) -> bool:
+        schedule = self._task.schedule
+        return schedule is not None and schedule.is_open(
+            self._counters.env_steps, _WAIT_FOR_ROUND_S
+        )
+
+    def _follow_schedule(self) -> None:
+        """Starts anew, from the checkpoint that is due, where the schedule has changed."""
+        schedule = self._task.schedule
+        if schedule is None:
+            return
+        if change_at(schedule.changes(), self._counters.env_steps) != self._change:
+            self.cleanup()
+            self._build(self._task)
+            self._is_restored = False
 
     def cleanup(self) -> None:
         """Saves what is not saved yet; Tune calls this when it stops the trial."""
@@ -226,6 +266,7 @@ class ExperimentTrial(tune.Trainable):
             check_waiting(seconds, self._algorithm)
             return None
         self._waited_s = 0.0
+        self._env_steps_before = self._counters.env_steps
         self._counters.advance(result, seconds)
         add_episodes(self._window, result, self._counters, self._algorithm)
         row = build_row(result, self._counters, self._window, seconds, new_env_steps)
@@ -241,7 +282,14 @@ class ExperimentTrial(tune.Trainable):
 
     def _is_due(self, stop_reason: str | None) -> bool:
         iteration, frequency = self._counters.training_iteration, self._config.checkpoint.frequency
-        return bool(stop_reason) or iteration % frequency == 0 or self._was_evaluated_best()
+        is_regular = iteration % frequency == 0
+        return bool(stop_reason) or is_regular or self._may_change() or self._was_evaluated_best()
+
+    def _may_change(self) -> bool:
+        schedule = self._task.schedule
+        return schedule is not None and schedule.may_change(
+            self._env_steps_before, self._counters.env_steps
+        )
 
     def _was_evaluated_best(self) -> bool:
         """Whether an evaluation has just shown the best policies so far, which are kept.
@@ -266,6 +314,7 @@ class ExperimentTrial(tune.Trainable):
             self._config.checkpoint.num_to_keep,
             self._score(),
             self._config.tune.mode,
+            kept=self._task.schedule.kept() if self._task.schedule else (),
         )
         self._saved_iteration = self._counters.training_iteration
         # Asked again, for a lost env runner comes back where there is room; seldom, for it waits.

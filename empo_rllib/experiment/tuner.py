@@ -14,6 +14,7 @@ import ray
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
+from empo_rllib.config.population_settings import settings_of
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError, TrialError
 from empo_rllib.experiment import interrupt
@@ -50,6 +51,7 @@ from empo_rllib.experiment.run_folder import (
     refusing_unwritable,
 )
 from empo_rllib.experiment.scheduler import build_scheduler
+from empo_rllib.experiment.schedules import build_schedule
 from empo_rllib.experiment.search import OptunaSearcher, StudyRecorder, trials_at_a_time
 from empo_rllib.experiment.slow_calls import SlowCalls
 from empo_rllib.experiment.start import (
@@ -198,6 +200,7 @@ def build_tuner(
             search_alg=searcher,
             num_samples=len(tasks) if searcher else 1,
             max_concurrent_trials=max_concurrent,
+            reuse_actors=settings_of(config.tune.scheduler) is not None,
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -252,11 +255,12 @@ def _train(
             folder=folder / trial.spec.trial_id,
             setup=trial.setup,
             num_gpus_per_learner=gpus,
+            schedule=build_schedule(config, result.trial(trial.spec.trial_id), folder),
         )
         for trial in planned
         if result.trial(trial.spec.trial_id).status == "pending"
     ]
-    scheduler = build_scheduler(config, result)
+    scheduler = build_scheduler(config, result, display.notice)
     display.follow(result)
     monitor = Monitor(config, result, display)
     callbacks: list[tune.Callback] = [monitor]

@@ -139,6 +139,7 @@ RAY_AT_IMPORT = (
     "experiment/interrupt.py",
     "experiment/monitor.py",
     "experiment/plan.py",
+    "experiment/population_scheduler.py",
     "experiment/prometheus.py",
     "experiment/scheduler.py",
     "experiment/search.py",

@@ -88,7 +88,7 @@ def test_the_schema_accepts_what_loads(changes: dict[str, Any]) -> None:
         {"seed": "x"},
         {"seed": {"grid": [1]}},
         {"stop": {"env_steps": 0}},
-        {"tune": {"scheduler": "pbt"}},
+        {"tune": {"scheduler": "hyperband"}},
         {"algorithm": {"name": "QMIX"}},
         {"algorithm": {"name": "PPO", "params": {"lrr": 1}}},
         {"algorithm": {"name": "SAC", "params": {"lr": 1}}},

@@ -127,8 +127,11 @@ def small_settings(words: list[str]) -> Iterator[str]:
     limits = dict(key.split("=", 1) for key in given if key.startswith("stop.env_steps="))
     yield from SMALL_BATCH
     yield f"stop.env_steps={int(float(limits.get('stop.env_steps', 100_000))) // SCALE}"
-    if config.to_dict()["tune"]["scheduler"]:
+    scheduler = config.to_dict()["tune"]["scheduler"] or {}
+    if "asha" in scheduler:
         yield "tune.scheduler.asha.grace_period=600"
+    if "pbt" in scheduler:
+        yield "tune.scheduler.pbt.perturbation_interval=600"
     yield f"tune.num_samples={min(config.tune.num_samples, 2)}"
     seeds = config.to_dict()["seed"]
     if isinstance(seeds, dict):

@@ -46,6 +46,8 @@ with contextlib.suppress(ImportError):
 
 #: In `learner_config_dict`: whether the network runs once for observations that are the same.
 DEDUPLICATE = "deduplicate"
+#: In the learner's state: by policy.
+KL_COEFFICIENTS = "kl_coefficients"
 #: Metric: share of distinct ones among the observations of the minibatches.
 UNIQUE_OBSERVATIONS = "unique_observations"
 
@@ -97,6 +99,22 @@ class FragmentPPOLearner(PPOTorchLearner):
             params=parameters,
             lr_or_lr_schedule=config.lr,
         )
+
+    def get_state(
+        self, components: Any = None, *, not_components: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Returns RLlib's state and the KL coefficients, which adapt while it learns."""
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if components is None:
+            coefficients = self.curr_kl_coeffs_per_module
+            state[KL_COEFFICIENTS] = {name: float(value) for name, value in coefficients.items()}
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores a state; one of RLlib's own learner or of an older version has no KL part."""
+        super().set_state(state)
+        for policy, value in state.get(KL_COEFFICIENTS, {}).items():
+            self.curr_kl_coeffs_per_module[policy].data.fill_(value)
 
     def _set_optimizer_state(self, state: dict[str, Any]) -> None:
         """Restores optimisers, also from RLlib's own learner, whose Adam is not fused."""

@@ -122,7 +122,7 @@ MINIMAL = {"name": "run", "env": {"id": "CartPole-v1"}, "algorithm": {"name": "P
             ["evaluation.interval = 0 must be at least 1", "evaluation/success_rate"],
             id="metric without evaluation",
         ),
-        pytest.param({"tune": {"scheduler": "pbt"}}, ["null, fifo, asha"], id="scheduler"),
+        pytest.param({"tune": {"scheduler": "hyperband"}}, ["null, fifo, asha"], id="scheduler"),
         pytest.param(
             {"tune": {"scheduler": {"asha": {"grace_perod": 1}}}},
             ["tune.scheduler.asha.grace_perod", "'grace_period'"],

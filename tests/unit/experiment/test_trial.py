@@ -85,6 +85,7 @@ def scripted(experiment, tmp_path):
         trial._saved_iteration, trial._waited_s, trial._env_runner_hosts = 0, 0.0, []
         trial._score_column = score_column(trial._config)
         trial._ignored_metrics = []
+        trial._task = SimpleNamespace(schedule=None)
         return trial
 
     return make
@@ -149,7 +150,7 @@ def test_the_best_evaluation_so_far_is_saved_at_once(
     trial._algorithm = EvaluatedAlgorithm(0.5, None, 0.9, 0.9, 0.6, None, 0.1, 0.1)
     written = []
 
-    def write(folder, algorithm, counters, episodes, num_to_keep, score, mode):
+    def write(folder, algorithm, counters, episodes, num_to_keep, score, mode, kept):
         written.append((counters["training_iteration"], score))
         write_checkpoint_folder(folder, counters["training_iteration"], score=score)
 
@@ -161,7 +162,9 @@ def test_the_best_evaluation_so_far_is_saved_at_once(
 
 def test_a_mean_of_training_is_saved_when_a_checkpoint_is_due(scripted, monkeypatch):
     trial, written = scripted(*[100] * 4), []
-    monkeypatch.setattr(trial_module, "write_checkpoint", lambda *args: written.append(args[5]))
+    monkeypatch.setattr(
+        trial_module, "write_checkpoint", lambda *args, **_: written.append(args[5])
+    )
     trial._config = trial._config.model_copy(update={"checkpoint": CheckpointConfig(frequency=2)})
     for _ in range(4):
         trial.step()

@@ -189,3 +189,13 @@ def test_the_age_of_the_weights_that_acted_is_reported():
     metrics = dict(metrics_of(learner.update(episodes=fragments, num_epochs=1)))
     name = "all/diff_num_grad_updates_vs_sampler_policy"
     assert metrics[name] == pytest.approx(1 - np.mean([0, 1]))
+
+
+def test_kl_coefficients_are_part_of_the_state_for_they_have_adapted():
+    trained = build(FragmentPPOLearner, TEAM, kl_coeff=0.2, kl_target=1e-9)
+    trained.curr_kl_coeffs_per_module["all"].data.fill_(0.45)
+    restored = build(FragmentPPOLearner, TEAM, kl_coeff=0.2, kl_target=1e-9)
+    restored.set_state(pickle.loads(pickle.dumps(trained.get_state())))
+    assert float(restored.curr_kl_coeffs_per_module["all"]) == pytest.approx(0.45)
+    without = {key: value for key, value in trained.get_state().items() if "kl" not in key}
+    build(FragmentPPOLearner, TEAM).set_state(without)  # an older version's

@@ -25,6 +25,7 @@ SECTIONS = [
     "comparison",
     "crossplay",
     "hyperparameters",
+    "population",
     "episodes",
     "visits",
     "repeat",
