@@ -140,7 +140,7 @@ def test_kernels_train_as_plain_loops_do(actions):
     optimizer = torch.optim.Adam(module.parameters(), lr=1e6, eps=1e6, fused=True)
     before = [p.detach().clone() for p in module.parameters()]
     trained = train_compiled(
-        module,
+        describe(module),
         [optimizer],
         plan_update(batch, np.arange(B)[None], deduplicate=False),
         SETTINGS,
