@@ -39,6 +39,7 @@ TRIAL_KEYS = {
     "episode_return_mean",
     "metric",
     "is_settled",
+    "schedule",
     "checkpoint",
     "best_checkpoint",
     "best_score",
@@ -60,6 +61,7 @@ next
 STDERR = (
     r"smoke: PPO on MultiGrid-Empty-5x5-v0, 1 trial, results in results/smoke",
     r"sampler: \w+ \(.*\)",
+    r"networks: compiled kernels",
     r"learner: .* \(num_gpus_per_learner: auto\)",
     r"Ray dashboard: http://127\.0\.0\.1:\d+ \(token: .*\)",
     r"building the first trials: .* \(\w+\)",  # on a slow machine
