@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands import PYTHON, Outcome, Running, Workplace
+from commands import PYTHON, Outcome, Run, Running, Workplace
 from ports import free_port
 
 
@@ -46,6 +46,24 @@ class Head:
     ) -> Running:
         """Starts the same in a process of its own."""
         return place.start(*args, "--address", self.address, env={**self.env, **(env or {})})
+
+    def tune_after_kill(self, place: Workplace, experiment: Path, frequency: int) -> Run:
+        """Trains an experiment, kills it after two intervals of checkpoints, and resumes it here.
+
+        Args:
+            place: Where it is trained.
+            experiment: A file with one trial, of the experiment's name.
+            frequency: Its `checkpoint.frequency`.
+        """
+        run, running = place.run(experiment.stem), place.start("--config", experiment)
+        trial = run.trial()
+        running.wait_until(lambda: trial.num_rows() > 2 * frequency, "its third interval")
+        running.process.send_signal(signal.SIGKILL)
+        running.wait()
+        assert not place.wait_for_quiet()
+        more = f"stop.env_steps={int(trial.rows()[-1]['env_steps']) + 500}"
+        self.tune(place, "--config", experiment, "--resume", "--set", more).check()
+        return run
 
 
 @contextlib.contextmanager

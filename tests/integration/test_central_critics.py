@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 from commands import CONFIGS, Run, Workplace
 from ray_head import Head
@@ -27,15 +25,7 @@ def resumed(place: Workplace, cluster: Head) -> Run:
         stop={"env_steps": 20_000},
         checkpoint={"frequency": FREQUENCY},
     )
-    running = place.start("--config", experiment)
-    trial = place.run("state").trial()
-    running.wait_until(lambda: trial.num_rows() > 2 * FREQUENCY, "its third checkpoint interval")
-    running.process.send_signal(signal.SIGKILL)
-    running.wait()
-    assert not place.wait_for_quiet()
-    more = f"stop.env_steps={int(trial.rows()[-1]['env_steps']) + 500}"
-    cluster.tune(place, "--config", experiment, "--resume", "--set", more).check()
-    return place.run("state")
+    return cluster.tune_after_kill(place, experiment, FREQUENCY)
 
 
 @pytest.mark.slow

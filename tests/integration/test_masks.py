@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 
 import pytest
 from commands import Run, Workplace
@@ -27,15 +26,7 @@ def resumed(place: Workplace, cluster: Head) -> Run:
         stop={"env_steps": 20_000},
         checkpoint={"frequency": FREQUENCY},
     )
-    running = place.start("--config", experiment)
-    trial = place.run("masked").trial()
-    running.wait_until(lambda: trial.num_rows() > 2 * FREQUENCY, "its third checkpoint interval")
-    running.process.send_signal(signal.SIGKILL)
-    running.wait()
-    assert not place.wait_for_quiet()
-    more = f"stop.env_steps={int(trial.rows()[-1]['env_steps']) + 500}"
-    cluster.tune(place, "--config", experiment, "--resume", "--set", more).check()
-    return place.run("masked")
+    return cluster.tune_after_kill(place, experiment, FREQUENCY)
 
 
 @pytest.mark.slow
