@@ -34,10 +34,11 @@ def test_a_notebook_keeps_every_line_of_a_run_and_its_table(outputs, place):
     assert {(one.output_type, one.name) for one in streams} == {("stream", "stdout")}
     text = "".join(one.text for one in streams)
     assert text.replace("\n", "").isprintable()  # nothing is drawn over
-    first, second, third, *others = text.splitlines()
+    first, second, third, fourth, *others = text.splitlines()
     assert first == "tiny: PPO on MultiGrid-Empty-5x5-v0, 1 trial, results in results/tiny"
     assert second.startswith("sampler: ")
-    assert third.startswith("learner: ")
+    assert third.startswith("networks: ")
+    assert fourth.startswith("learner: ")
     assert all(line.startswith(("trial_00000", "building the first trials")) for line in others)
     header, names, row = table.data["text/plain"].splitlines()
     assert header == f"{place.run('tiny').folder}: finished, best trial_00000"
