@@ -34,7 +34,7 @@ PREPARE := cluster/containers/prepare.sh
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install train test test-all test-faults test-fuzz test-third-party test-containers test-slurm bench check build build-dev push up down shell logs submit dashboard lock clean
+.PHONY: help install train test test-all test-faults test-fuzz test-third-party testbed test-containers test-slurm bench check build build-dev push up down shell logs submit dashboard lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,18 +64,19 @@ test-fuzz: $(VENV)/installed-dev ## give each reader of files 10,000 random inpu
 test-third-party: $(VENV)/installed-dev ## train in other people's environments (downloads them; a minute each)
 	$(BIN)/python -m pytest tests/third_party
 
-# As root on Debian 12, where a real Docker Engine is unpacked and run, apart from any other.
-test-containers: $(VENV)/installed-dev ## test the image and the cluster on a Docker Engine of its own
+# As root on Debian 12: a Docker Engine that runs apart from any other, Apptainer, SLURM, Prometheus and a browser.
+testbed: ## install what the tests of containers and SLURM need
+	tests/testbed/install_browser.sh
 	tests/testbed/install_docker.sh $(TESTBED)/docker
 	tests/testbed/install_prometheus.sh $(TESTBED)/prometheus
-	tests/testbed/install_browser.sh
-	TESTBED=$(TESTBED) $(BIN)/python -m pytest tests/containers
-
-# As root on Debian 12: a SLURM cluster in network namespaces, with Apptainer and the image made by that engine.
-test-slurm: $(VENV)/installed-dev ## test jobs on a SLURM cluster of its own
-	tests/testbed/install_docker.sh $(TESTBED)/docker
 	tests/testbed/install_apptainer.sh $(TESTBED)/apptainer
 	tests/testbed/install_slurm.sh
+
+test-containers: $(VENV)/installed-dev testbed ## test the image and the cluster on a Docker Engine of its own
+	TESTBED=$(TESTBED) $(BIN)/python -m pytest tests/containers
+
+# In network namespaces, with the image made by that engine.
+test-slurm: $(VENV)/installed-dev testbed ## test jobs on a SLURM cluster of its own
 	TESTBED=$(TESTBED) $(BIN)/python -m pytest tests/slurm
 
 bench: $(VENV)/installed ## measure env steps a second against stock RLlib (most of an hour)

@@ -38,7 +38,7 @@ def test_the_ci_script_checks_first_and_leaves_no_test_out() -> None:
     targets = set(re.findall(r"^([\w-]+):.*##", MAKEFILE, re.MULTILINE))
     commands = re.sub(r"^#.*", "", (ROOT / ".ci/run").read_text(), flags=re.MULTILINE)
     made = [name for name in re.findall(r"\bmake ([\w-]+)", commands) if name in targets]
-    assert made == ["check", "test-all", "test-containers", "test-slurm"]
+    assert made == ["testbed", "check", "test-all", "test-containers", "test-slurm"]
     assert recipe("test")[0][-2:] == ["-m", "not slow"]
     assert recipe("test-all")[0][-4:] == ["-m", "slow", "tests/integration", "tests/faults"]
     assert re.search(r"^test-all: test ", MAKEFILE, re.MULTILINE)
