@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,9 +72,7 @@ def _made_of(function: Any) -> Iterator[str]:
     for name, value in sorted(function.__globals__.items()):
         if isinstance(value, Dispatcher) and value.py_func.__module__ != function.__module__:
             yield f"{name}: {_digest(value.py_func)}"
-        elif isinstance(value, types.ModuleType):
-            continue
         elif isinstance(value, int | float | tuple):
             yield f"{name} = {value!r}"
-        elif hasattr(value, "_fields"):  # a NamedTuple
+        elif isinstance(value, type) and hasattr(value, "_fields"):  # a NamedTuple
             yield f"{name}: {value._fields}"
