@@ -29,6 +29,7 @@ from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.learning_rates import set_learning_rates
 from empo_rllib.algorithms.policies import Policy
 from empo_rllib.algorithms.setup import TrialSetup
+from empo_rllib.algorithms.torch_compiler import leave_out_torch_compiler
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.env_errors import raise_env_error
 from empo_rllib.envs.env_warnings import warning_files
@@ -119,7 +120,7 @@ class ExperimentTrial(tune.Trainable):
         self._metrics = TrialMetrics(self._config.name, task.trial_id)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Becomes another trial: members of a population take turns in the same processes."""
+        """Becomes another trial: those of a sweep follow each other in the same processes."""
         self.cleanup()
         self.setup(new_config)
         return True
@@ -136,6 +137,7 @@ class ExperimentTrial(tune.Trainable):
         # Envs start anew: with the first session's seed they would play its episodes once more.
         seed = stream_seed(self._config.seed, self._counters.training_iteration)
         seed_everything(seed)
+        leave_out_torch_compiler()
         config = build_algorithm_config(
             setup, task.num_gpus_per_learner, self._folder / ENV_ERROR_FILE
         ).debugging(seed=seed)

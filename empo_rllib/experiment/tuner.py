@@ -14,7 +14,6 @@ import ray
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from empo_rllib.config.population_settings import settings_of
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError, TrialError
 from empo_rllib.experiment import interrupt
@@ -200,7 +199,7 @@ def build_tuner(
             search_alg=searcher,
             num_samples=len(tasks) if searcher else 1,
             max_concurrent_trials=max_concurrent,
-            reuse_actors=settings_of(config.tune.scheduler) is not None,
+            reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name="tune",

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 import ray
+import torch
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core.learner.learner import Learner
@@ -24,6 +25,7 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
+from empo_rllib.algorithms import torch_compiler
 from empo_rllib.algorithms.accelerate import CONNECTORS
 from empo_rllib.experiment.cluster import reread_ray_authentication
 from empo_rllib.experiment.tune_memory import forgetting_results
@@ -194,6 +196,15 @@ def test_rllib_restores_optimisers_through_the_learners_hook() -> None:
 @pytest.mark.parametrize("name", ["_weights_seq_no", "_named_optimizers"])
 def test_the_learners_private_attributes_are_there(name: str) -> None:
     assert f"self.{name}" in inspect.getsource(Learner.__init__), learner_advice(name)
+
+
+def test_torchs_compiler_can_be_left_out() -> None:
+    advice = f"torch {torch.__version__}: see empo_rllib.algorithms.torch_compiler"
+    for name in torch_compiler.SHIELDED:
+        function = getattr(torch.optim.Optimizer, name)
+        assert "__dynamo_disable" in function.__code__.co_consts, advice
+        assert function.__wrapped__.__name__ == name, advice
+    assert callable(torch._C._set_deterministic_algorithms), advice
 
 
 def test_private_parts_of_learners_are_used_in_one_module_only() -> None:

@@ -103,3 +103,44 @@ def test_algorithms_are_compared_in_one_file(place, cluster):
     for number, name in enumerate(["PPO", "DQN"]):
         assert f"trial_0000{number}: algorithm" in evaluated
         assert name in evaluated
+
+
+# Says in which process a trial is trained; the trial with seed 1 breaks.
+WITNESS = """
+import os
+from ray.rllib.callbacks.callbacks import RLlibCallback
+
+
+class Witness(RLlibCallback):
+    def on_algorithm_init(self, *, metrics_logger, **kwargs):
+        metrics_logger.log_value("process", os.getpid(), window=1)
+
+    def on_train_result(self, *, algorithm, **kwargs):
+        if algorithm.config.seed == 1 and algorithm.iteration == 2:
+            raise ValueError("this trial breaks")
+"""
+OF_THE_CLOCK = {"timestamp", "time_s", "env_steps_per_s", "time/sample_s", "time/learn_s"}
+
+
+def test_trials_follow_each_other_in_a_process_and_train_as_alone(place, cluster):
+    """But for one that follows a trial that failed: what broke there stays there."""
+    place.write("witness.py", WITNESS)
+
+    def train(name: str, seed: object) -> Run:
+        file = place.write_experiment(
+            name=name,
+            seed=seed,
+            algorithm={"callbacks": ["witness:Witness"]},
+            tune={"max_concurrent": 1, "max_failures": 0},
+        )
+        cluster.tune(place, "--config", file)
+        return place.run(name)
+
+    swept, alone = train("swept", {"grid_search": [0, 2, 1, 3]}), train("alone", 2)
+    statuses = [trial["status"] for trial in swept.summary["trials"]]
+    assert statuses == ["finished", "finished", "failed", "finished"]
+    pids = [swept.trial(number).column("custom/process")[0] for number in range(4)]
+    assert pids[0] == pids[1] == pids[2] != pids[3]
+    rows = zip(swept.trial(1).rows(), alone.trial(0).rows(), strict=True)
+    differing = {key for one, other in rows for key in one if one[key] != other[key]}
+    assert differing <= OF_THE_CLOCK | {"custom/process"}

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +29,6 @@ from empo_rllib.sampling.fragment import Fragment
 # RLlib registers its env with Gymnasium once for every env runner.
 pytestmark = pytest.mark.filterwarnings("ignore:.*already in registry")
 
-ROOT = Path(__file__).parents[3]
 STEPS = 60
 # Here nothing goes through connectors, and resets are part of steps.
 OF_RLLIB = (
@@ -160,25 +156,6 @@ def test_no_two_envs_of_runs_that_differ_in_the_seed_play_the_same(runner, sampl
                 patch.setattr(MultiGridParallelEnv, "reset", watched)
             one.sample(num_episodes=4) if in_evaluation else one.sample()
     assert len(seeds) == len(set(seeds)) == 4 * len(parts)
-
-
-LOADED = """
-import sys
-from empo_rllib.algorithms.builder import build_algorithm_config
-from empo_rllib.algorithms.setup import set_up_trial
-from empo_rllib.config.load import load_config
-
-config = load_config("tune_configs/smoke.yaml", [])
-built = build_algorithm_config(set_up_trial(config))
-built.env_runner_cls(config=built, worker_index=1).sample()
-print([name for name in ("torch._inductor", "torch._dynamo") if name in sys.modules])
-"""
-
-
-def test_it_does_not_load_torchs_compiler():
-    """To load it takes as long as to load the rest of torch."""
-    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
 
 
 def test_the_counters_are_those_of_the_fragment(runner):
