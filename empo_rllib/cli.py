@@ -10,6 +10,7 @@ from empo_rllib.command_line import echo, program_name, reporting_errors
 from empo_rllib.commands.doctor import doctor
 from empo_rllib.commands.export import export
 from empo_rllib.commands.jobs import jobs, logs, stop
+from empo_rllib.commands.profile import profile
 from empo_rllib.commands.results import crossplay, evaluate, record, report
 from empo_rllib.commands.submit import submit
 from empo_rllib.help_examples import render_examples
@@ -44,6 +45,7 @@ for command in (
     record,
     report,
     doctor,
+    profile,
     export,
     submit,
     jobs,

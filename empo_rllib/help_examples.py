@@ -32,6 +32,10 @@ EXAMPLES = {
         "python -m empo_rllib doctor examples.custom_multigrid:TwoRooms",
         "python -m empo_rllib doctor --config tune_configs/pettingzoo.yaml",
     ),
+    "profile": (
+        "python -m empo_rllib profile tune_configs/ppo.yaml",
+        "python -m empo_rllib profile tune_configs/ppo.yaml --no-settings --json",
+    ),
     "export": (
         "python -m empo_rllib export results/empty-8x8-ppo --out exported",
         "python -m empo_rllib export results/empty-8x8-ppo --out exported --overwrite",

@@ -30,6 +30,8 @@ from empo_rllib.algorithms.accelerate import CONNECTORS
 from empo_rllib.experiment.cluster import reread_ray_authentication
 from empo_rllib.experiment.tune_memory import forgetting_results
 from empo_rllib.learning.ppo.learner import FragmentPPOLearner
+from empo_rllib.profiling.phases import PHASES
+from empo_rllib.profiling.stopwatch import find
 
 PACKAGE = Path(__file__).parents[2] / "empo_rllib"
 
@@ -205,6 +207,13 @@ def test_torchs_compiler_can_be_left_out() -> None:
         assert "__dynamo_disable" in function.__code__.co_consts, advice
         assert function.__wrapped__.__name__ == name, advice
     assert callable(torch._C._set_deterministic_algorithms), advice
+
+
+@pytest.mark.parametrize("function", [one for found in PHASES.values() for one in found])
+def test_the_functions_whose_time_is_measured_are_there(function: str) -> None:
+    holder, name = find(function)
+    advice = f"Ray {ray.__version__} has no {function}: see empo_rllib.profiling.phases"
+    assert callable(getattr(holder, name, None)), advice
 
 
 def test_private_parts_of_learners_are_used_in_one_module_only() -> None:
