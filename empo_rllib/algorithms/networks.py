@@ -12,6 +12,8 @@ from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from empo_rllib.algorithms.policies import Policy, trains_rllib_module
 from empo_rllib.algorithms.user_classes import import_class
@@ -21,6 +23,10 @@ from empo_rllib.errors import ConfigError
 
 # What a network overrides: the first, or all of the second.
 _FORWARDS = (("_forward",), ("_forward_inference", "_forward_exploration", "_forward_train"))
+
+# Multiplications of a minibatch, forward. Three times as many, with the way back, take a core 20 ms
+# or more, and a GPU the few ms in which its kernels are started: an estimate, measured on no GPU.
+_GPU_GAINS = 5e8
 
 
 def rl_module_args(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, Any]:
@@ -77,6 +83,43 @@ def why_torch(algorithm: AlgorithmConfig, modules: Mapping[str, RLModule]) -> di
         for name, module in modules.items()
     }
     return {name: network if isinstance(network, str) else None for name, network in found.items()}
+
+
+def gains_by_gpu(
+    algorithm: AlgorithmConfig, modules: Mapping[str, RLModule], why: Mapping[str, str | None]
+) -> bool:
+    """Whether a learner can be expected to be faster on a GPU than on a CPU.
+
+    It is where a network has convolutions or a memory, or where a minibatch takes it so many
+    multiplications that a step is more than the start of a GPU's kernels. The first layer of a
+    network that compiled kernels train does not count: on a CPU it costs next to nothing.
+
+    Args:
+        algorithm: whose minibatches they learn from.
+        modules: the networks.
+        why: as `why_torch` returns it.
+    """
+    rows = algorithm.minibatch_size or algorithm.train_batch_size_per_learner
+    return any(
+        _has_costly_layers(module)
+        or rows * _multiplied(algorithm, name, module, why[name] is None) >= _GPU_GAINS
+        for name, module in modules.items()
+    )
+
+
+def _has_costly_layers(module: RLModule) -> bool:
+    return any(isinstance(part, _ConvNd | nn.RNNBase) for part in module.modules())
+
+
+def _multiplied(algorithm: AlgorithmConfig, name: str, module: RLModule, compiled: bool) -> int:
+    """Returns the number of weights that each observation is multiplied with."""
+    from empo_rllib.learning.ppo.compiled_training import compiled_network
+
+    count = sum(weight.numel() for weight in module.parameters() if weight.ndim > 1)
+    network = compiled_network(module, algorithm.get_config_for_module(name)) if compiled else ""
+    if isinstance(network, str):
+        return count
+    return count - sum(layer.weight.numel() for layer in network.first_layers)
 
 
 def _specs(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str, RLModuleSpec]:

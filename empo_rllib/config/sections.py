@@ -200,7 +200,8 @@ class ResourcesConfig(Section):
         default=0, description="learner processes; 0 learns in the trial's own process"
     )
     num_gpus_per_learner: Literal["auto"] | Annotated[Number, Field(ge=0)] = Field(
-        default="auto", description="GPUs of each learner; auto takes one where the cluster has one"
+        default="auto",
+        description="GPUs of each learner; auto takes one where it should be faster than a CPU",
     )
     sampler: Literal["auto", "batched", "python", "rllib"] = Field(
         default="auto",

@@ -26,7 +26,7 @@ def render_dry_run(config: ExperimentConfig) -> str:
     planned = plan_trials(config)
     folder = run_folder_of(config)
     available = local_resources()
-    gpus = num_gpus_per_learner(config, available)
+    gpus = num_gpus_per_learner(config, planned, available)
     needed = trial_resources(planned, gpus)
     first = planned[0].setup
     trials = [f"  {p.spec.trial_id}  seed {p.spec.seed}  {p.spec.params}" for p in planned]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from empo_rllib.algorithms.builder import build_algorithm_config, required_resources
 from empo_rllib.algorithms.joining import check_joining
-from empo_rllib.algorithms.networks import build_rl_modules, why_torch
+from empo_rllib.algorithms.networks import build_rl_modules, gains_by_gpu, why_torch
 from empo_rllib.algorithms.overrides import check_overrides
 from empo_rllib.algorithms.setup import TrialSetup, open_env, set_up_trial
 from empo_rllib.config.policies import check_metric
@@ -46,12 +46,15 @@ class PlannedTrial:
         setup: what its process reads.
         why_torch: for each policy why torch trains its network, None where compiled kernels do;
             empty before the networks were built.
+        gains_by_gpu: whether its networks can be expected to train faster on a GPU; True before
+            they were built.
         replayed: the schedule that it follows, if any.
     """
 
     spec: TrialSpec
     setup: TrialSetup
     why_torch: Mapping[str, str | None] = field(default_factory=dict)
+    gains_by_gpu: bool = True
     replayed: Sequence[Change] = ()
 
 
@@ -144,12 +147,15 @@ def build_continued(planned: PlannedTrial, trial_folder: Path) -> PlannedTrial:
     return planned
 
 
-def num_gpus_per_learner(config: ExperimentConfig, available: Mapping[str, float]) -> float:
-    """Resolves `auto`: one GPU if there is one, none otherwise."""
+def num_gpus_per_learner(
+    config: ExperimentConfig, planned: Sequence[PlannedTrial], available: Mapping[str, float]
+) -> float:
+    """Resolves `auto`: one GPU where there is one and a trial can be expected to gain by it."""
     asked = config.resources.num_gpus_per_learner
-    if asked == "auto":
-        return 1.0 if available.get("GPU", 0) >= max(1, config.resources.num_learners) else 0.0
-    return float(asked)
+    if asked != "auto":
+        return float(asked)
+    has_gpus = available.get("GPU", 0) >= max(1, config.resources.num_learners)
+    return float(has_gpus and any(trial.gains_by_gpu for trial in planned))
 
 
 def trial_resources(planned: Sequence[PlannedTrial], gpus: float) -> dict[str, float]:
@@ -213,7 +219,9 @@ def _with_absolute_checkpoints(config: ExperimentConfig) -> ExperimentConfig:
 def _build(planned: PlannedTrial) -> tuple[PlannedTrial, dict[str, RLModule]]:
     algorithm = build_algorithm_config(planned.setup)
     modules = build_rl_modules(algorithm, planned.setup.policies)
-    return replace(planned, why_torch=why_torch(algorithm, modules)), modules
+    why = why_torch(algorithm, modules)
+    gains = gains_by_gpu(algorithm, modules, why)
+    return replace(planned, why_torch=why, gains_by_gpu=gains), modules
 
 
 def _has_cnn(module: RLModule) -> bool:

@@ -198,11 +198,22 @@ def _some(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= _MAX_NAMES else f"{len(names)} policies"
 
 
-def describe_learner(config: ExperimentConfig, gpus_per_learner: float) -> list[str]:
-    """Returns the line about where trials learn, if that was left to be found."""
+def describe_learner(config: ExperimentConfig, gpus_per_learner: float, gpus: float) -> list[str]:
+    """Returns the line about where trials learn, if that was left to be found.
+
+    Args:
+        config: the experiment.
+        gpus_per_learner: what was found.
+        gpus: that there are.
+    """
     if config.resources.num_gpus_per_learner != "auto":
         return []
-    found = f"{gpus_per_learner:g} GPU per learner" if gpus_per_learner else "CPU, no GPU found"
+    if gpus_per_learner:
+        found = f"{gpus_per_learner:g} GPU per learner"
+    elif gpus < max(1, config.resources.num_learners):
+        found = "CPU, no GPU found"
+    else:
+        found = "CPU, expected to be faster than a GPU for networks of this size"
     return [f"learner: {found} (num_gpus_per_learner: auto)"]
 
 

@@ -163,7 +163,7 @@ def _prepared(
     if running is None:
         available = local_resources()
         gpus = _check_resources(config, planned, available, THIS_MACHINE)
-        _show_plan(display, config, planned, gpus)
+        _show_plan(display, config, planned, gpus, available)
         display.doing("starting Ray")
         running = local_cluster(available)
     else:
@@ -172,7 +172,7 @@ def _prepared(
         interrupt.current.listen()  # Ray put handlers of its own in place
         if gpus is None:
             gpus = _check_resources(config, planned, cluster.resources, cluster.name)
-            _show_plan(display, config, planned, gpus)
+            _show_plan(display, config, planned, gpus, cluster.resources)
         for line in describe_cluster(cluster):
             display.notice(line)
         yield cluster, gpus
@@ -224,17 +224,21 @@ def _check_resources(
     available: dict[str, float],
     where: str,
 ) -> float:
-    gpus = num_gpus_per_learner(config, available)
+    gpus = num_gpus_per_learner(config, planned, available)
     check_resources(trial_resources(planned, gpus), available, where)
     return gpus
 
 
 def _show_plan(
-    display: Display, config: ExperimentConfig, planned: Sequence[PlannedTrial], gpus: float
+    display: Display,
+    config: ExperimentConfig,
+    planned: Sequence[PlannedTrial],
+    gpus: float,
+    available: dict[str, float],
 ) -> None:
     sampler = describe_sampler(*describe_samplers(planned))
     networks = networks_lines(describe_networks(planned, gpus))
-    for line in [sampler, *networks, *describe_learner(config, gpus)]:
+    for line in [sampler, *networks, *describe_learner(config, gpus, available.get("GPU", 0))]:
         display.notice(line)
 
 

@@ -100,7 +100,8 @@ def profile_experiment(
         if try_settings:
             size = build_algorithm_config(setup).minibatch_size
             with_torch = not gpus and any(planned.why_torch.values())
-            for setting in settings_to_try(setup, size, with_torch, cpus):
+            other_gpus = float(not gpus) if available["GPU"] else None
+            for setting in settings_to_try(setup, size, with_torch, cpus, other_gpus):
                 tell(f"measuring {setting.override}")
                 tried.append(_try(experiment, setting, available, seconds, cluster.folder))
             tell("measuring it as it is, again")
@@ -112,7 +113,7 @@ def profile_experiment(
 
 def _plan(experiment: ExperimentConfig, available: dict[str, float]) -> tuple[PlannedTrial, float]:
     (planned,) = plan_trials(experiment)
-    gpus = num_gpus_per_learner(experiment, available)
+    gpus = num_gpus_per_learner(experiment, [planned], available)
     check_resources(trial_resources([planned], gpus), available, THIS_MACHINE)
     return planned, gpus
 

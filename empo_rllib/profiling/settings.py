@@ -33,7 +33,11 @@ class Setting:
 
 
 def settings_to_try(
-    setup: TrialSetup, minibatch_size: int | None, with_torch: bool, cpus: int
+    setup: TrialSetup,
+    minibatch_size: int | None,
+    with_torch: bool,
+    cpus: int,
+    other_gpus: float | None = None,
 ) -> list[Setting]:
     """Returns settings to measure.
 
@@ -42,9 +46,11 @@ def settings_to_try(
         minibatch_size: RLlib's; None where the algorithm has none.
         with_torch: whether torch trains a policy on a CPU.
         cpus: of the machine.
+        other_gpus: that a learner might have instead of those it has; None where there are none.
     """
     return [
         *_samplers(setup),
+        *_gpus(setup, other_gpus),
         *_envs(setup),
         *_env_runners(setup, cpus),
         *_sizes(minibatch_size),
@@ -56,6 +62,12 @@ def _samplers(setup: TrialSetup) -> Iterator[Setting]:
     asked = setup.config.resources.sampler
     if asked != "auto":
         yield Setting("resources.sampler", "auto", asked)
+
+
+def _gpus(setup: TrialSetup, other: float | None) -> Iterator[Setting]:
+    if other is not None:
+        asked = setup.config.resources.num_gpus_per_learner
+        yield Setting("resources.num_gpus_per_learner", f"{other:g}", str(asked))
 
 
 def _envs(setup: TrialSetup) -> Iterator[Setting]:

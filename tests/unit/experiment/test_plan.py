@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 import ray
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
 from empo_rllib.algorithms.builder import build_algorithm_config
-from empo_rllib.algorithms.setup import open_env
+from empo_rllib.algorithms.setup import open_env, set_up_trial
 from empo_rllib.errors import CheckpointError, ConfigError, EnvError, RunError
 from empo_rllib.experiment import plan as plan_module
 from empo_rllib.experiment.plan import (
+    PlannedTrial,
     describe_networks,
     describe_samplers,
     num_gpus_per_learner,
@@ -21,6 +23,7 @@ from empo_rllib.experiment.plan import (
     plan_trials,
     trial_resources,
 )
+from empo_rllib.trials import sample_trials
 
 AGENTS = ("agent_0", "agent_1")
 GRID = {"name": "PPO", "params": {"lr": {"grid_search": [1e-3, 1e-4]}}}
@@ -215,8 +218,49 @@ def test_auto_takes_a_gpu_for_each_learner_where_there_are_enough(
     experiment, asked, num_learners, gpus, expected
 ):
     config = experiment(resources={"num_gpus_per_learner": asked, "num_learners": num_learners})
-    assert num_gpus_per_learner(config, {"CPU": 8.0, "GPU": float(gpus)}) == expected
+    (trial,) = _plan_without_networks(config)
+    available = {"CPU": 8.0, "GPU": float(gpus)}
+    assert num_gpus_per_learner(config, [trial], available) == expected
+    if asked == "auto":
+        small = replace(trial, gains_by_gpu=False)
+        assert num_gpus_per_learner(config, [small], available) == 0.0
+        assert num_gpus_per_learner(config, [small, trial], available) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "gains"),
+    [
+        ({}, False),
+        ({"model": {"hidden_sizes": [512, 512]}}, False),  # 64 rows
+        ({"model": {"hidden_sizes": [2048, 2048]}}, True),
+        (
+            {
+                "model": {"hidden_sizes": [512, 512]},
+                "algorithm": {
+                    "name": "PPO",
+                    "params": {"minibatch_size": 2048, "train_batch_size_per_learner": 4096},
+                },
+            },
+            True,
+        ),
+        ({"algorithm": {"name": "DQN"}}, False),
+    ],
+)
+def test_wide_layers_and_large_minibatches_gain_by_a_gpu(experiment, changes, gains):
+    (trial,) = plan_trials(experiment(**changes))
+    assert trial.gains_by_gpu is gains
+
+
+def test_convolutions_gain_by_a_gpu(experiment):
+    config = experiment(env={"id": "pettingzoo.butterfly.pistonball_v6", "num_agents": None})
+    (trial,) = plan_trials(config)
+    assert trial.gains_by_gpu
 
 
 def test_a_cluster_without_any_gpu_entry_has_none(experiment):
-    assert num_gpus_per_learner(experiment(), {"CPU": 8.0}) == 0.0
+    config = experiment()
+    assert num_gpus_per_learner(config, _plan_without_networks(config), {"CPU": 8.0}) == 0.0
+
+
+def _plan_without_networks(config):
+    return [PlannedTrial(spec, set_up_trial(config)) for spec in sample_trials(config)]

@@ -93,16 +93,25 @@ def test_the_headline_names_all_algorithms(experiment):
 
 
 @pytest.mark.parametrize(
-    ("asked", "gpus", "expected"),
+    ("asked", "taken", "gpus", "expected"),
     [
-        ("auto", 1.0, ["learner: 1 GPU per learner (num_gpus_per_learner: auto)"]),
-        ("auto", 0.0, ["learner: CPU, no GPU found (num_gpus_per_learner: auto)"]),
-        (1, 1.0, []),
+        ("auto", 1.0, 1, ["learner: 1 GPU per learner (num_gpus_per_learner: auto)"]),
+        ("auto", 0.0, 0, ["learner: CPU, no GPU found (num_gpus_per_learner: auto)"]),
+        (
+            "auto",
+            0.0,
+            1,
+            [
+                "learner: CPU, expected to be faster than a GPU for networks of this size "
+                "(num_gpus_per_learner: auto)"
+            ],
+        ),
+        (1, 1.0, 1, []),
     ],
 )
-def test_the_start_says_which_device_auto_chose(experiment, asked, gpus, expected):
+def test_the_start_says_which_device_auto_chose(experiment, asked, taken, gpus, expected):
     config = experiment(resources={"num_gpus_per_learner": asked})
-    assert describe_learner(config, gpus) == expected
+    assert describe_learner(config, taken, gpus) == expected
 
 
 def test_the_start_says_where_networks_are_trained():

@@ -51,6 +51,13 @@ def test_threads_are_tried_where_torch_trains():
     assert "num_cpus" not in overrides(torch=True, cpus=1)[-1]
 
 
+def test_a_gpu_is_tried_where_there_is_one():
+    setup = set_up_trial(load_config("tune_configs/ppo.yaml", []))
+    tried = settings_to_try(setup, None, with_torch=False, cpus=1, other_gpus=1.0)
+    assert tried[0].override == "resources.num_gpus_per_learner=1"
+    assert tried[0].before == "auto"
+
+
 PROFILE = Profile(
     name="named",
     sampler="python (why)",
