@@ -15,6 +15,7 @@ from empo_rllib.config.sections import EnvConfig
 from empo_rllib.envs.masks import MasksInObservations
 from empo_rllib.envs.registry import make_env
 from empo_rllib.envs.texts import with_readable_texts
+from empo_rllib.errors import EnvError
 
 if TYPE_CHECKING:
     from empo_rllib.envs.multi_agent_env import ParallelMultiAgentEnv
@@ -44,7 +45,7 @@ def set_up_trial(config: ExperimentConfig, env: Any = None) -> TrialSetup:
             and closed.
 
     Raises:
-        EnvError: the environment cannot be made.
+        EnvError: the environment cannot be made, or its infos hold a mask of another shape.
         ConfigError: the policies do not fit its agents or spaces, or the sampler that was asked for
             does not fit.
     """
@@ -54,7 +55,20 @@ def set_up_trial(config: ExperimentConfig, env: Any = None) -> TrialSetup:
     policies = build_policies(config, env)
     sampler = choose_sampler(config, policies, env)
     check_team_reward(config, env, sampler)
+    _check_masks(config, env)
     return TrialSetup(config, policies, sampler)
+
+
+def _check_masks(config: ExperimentConfig, env: Any) -> None:
+    """Looks at the masks of one reset: their shape is in no space."""
+    if not config.env.masks_in_infos:
+        return
+    try:
+        env.reset(seed=config.seed)
+    except EnvError:
+        raise
+    except Exception:  # the environment's own; its trial reports it
+        return
 
 
 def open_env(env: EnvConfig, **kwargs: Any) -> Any:

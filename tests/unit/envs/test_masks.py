@@ -163,6 +163,15 @@ def test_a_mask_in_infos_of_another_shape_names_agent_and_shape():
         env.reset()
 
 
+@pytest.mark.usefixtures("own_code")
+def test_that_is_found_before_anyone_trains():
+    kwargs = {"in_infos": True, "allowed": [[1, 0], [0, 1]]}
+    env = {"id": "own_code:Doors", "kwargs": kwargs, "masks_in_infos": True}
+    config = validate_config({"name": "run", "env": env, "algorithm": {"name": "PPO"}})
+    with pytest.raises(EnvError, match=r"infos of left .* shape \(2,\), .* have the shape \(3,\)"):
+        set_up_trial(config)
+
+
 def test_masks_of_other_actions_are_refused(refusal):
     assert "action_mask in observations has the shape (2,), and there are 3 acti" in refusal(size=2)
     assert "which is for Discrete and MultiDiscrete" in refusal(box=True)
