@@ -9,18 +9,19 @@ from markupsafe import Markup
 
 from empo_rllib.results.report.charts.svg import (
     HEIGHT,
+    LEFT,
+    RIGHT,
     WIDTH,
     axes,
     element,
     picture,
+    scale_of,
     series_class,
     span,
     x_scale,
     y_scale,
 )
 
-# From this ratio of the largest to the smallest on, equal ratios get equal distances.
-_LOG_FROM = 20.0
 _MAX_NAME = 14
 
 
@@ -42,11 +43,9 @@ def draw_points(title: str, points: Sequence[Point], x_label: str) -> Markup:
         x = x_scale(-0.5, len(names) - 0.5)
     else:
         places = {}
-        values = [float(point.x) for point in points]
-        log = min(values) > 0 and max(values) / min(values) >= _LOG_FROM
-        x = x_scale(min(values) / 1.3, max(values) * 1.3, log) if log else x_scale(*span(values))
+        x = scale_of([float(point.x) for point in points], LEFT, WIDTH - RIGHT)
     y = y_scale(*span(point.y for point in points))
-    content = axes(x, y, x_label, [_shortened(name) for name in names])
+    content = axes(x, y, x_label, [shortened(name) for name in names])
     for point in points:
         place = places[point.x] if isinstance(point.x, str) else point.x
         content.append(
@@ -63,5 +62,6 @@ def draw_points(title: str, points: Sequence[Point], x_label: str) -> Markup:
     return picture(WIDTH, HEIGHT, title, description, content)
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """Returns a name that has room below an axis."""
     return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"

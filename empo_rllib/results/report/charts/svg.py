@@ -13,6 +13,8 @@ from empo_rllib.results.report.numbers import short
 WIDTH, HEIGHT = 440.0, 270.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 18.0, 12.0, 44.0
 NUM_COLOURS = 7
+# From this ratio of the largest to the smallest on, equal ratios get equal distances.
+_LOG_FROM = 20.0
 
 
 def element(name: str, *content: Markup | str, **attributes: object) -> Markup:
@@ -96,6 +98,13 @@ def span(values: Iterable[float], margin: float = 0.05) -> tuple[float, float]:
         half = max(0.5 * abs(high), 0.5)
         return low - half, high + half
     return low - margin * (high - low), high + margin * (high - low)
+
+
+def scale_of(values: Sequence[float], start: float, end: float) -> Scale:
+    """Returns a scale for values with some room around; those of large ratios get a log scale."""
+    if min(values) > 0 and max(values) / min(values) >= _LOG_FROM:
+        return Scale(min(values) / 1.3, max(values) * 1.3, start, end, log=True)
+    return Scale(*span(values), start, end)
 
 
 def x_scale(low: float, high: float, log: bool = False) -> Scale:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from empo_rllib.results.labels import short_names
+from empo_rllib.results.report.charts.parallel import Axis, draw_parallel
 from empo_rllib.results.report.charts.points import Point, draw_points
+from empo_rllib.results.report.charts.surface import draw_surface
 from empo_rllib.results.report.numbers import count, estimate_cells, fixed, plural, setting
 from empo_rllib.results.report.parts import (
     Cell,
@@ -35,7 +37,7 @@ from empo_rllib.results.report.settings import (
 )
 
 _TITLE = "Hyperparameters"
-_MAX_CHARTS = 8
+_MAX_CHARTS, _MAX_AXES = 8, 7
 
 
 def build_hyperparameters(runs: Sequence[ReportedRun]) -> ReportSection:
@@ -54,10 +56,13 @@ def build_hyperparameters(runs: Sequence[ReportedRun]) -> ReportSection:
     effective = [key for key in keys if not is_limit(key)]
     parts: list[Part] = [Paragraph(_explain(metric, samples, compared, bool(effective)))]
     if compared is not None and effective:
-        parts.append(_effects(effective, names, compared.samples))
+        weights = importances(compared.samples)
+        parts.append(_effects(effective, names, compared.samples, weights))
         score = _at(metric, compared)
         charts = [_chart(k, names[k], score, compared.samples) for k in effective[:_MAX_CHARTS]]
         parts.append(Charts(charts, "beside"))
+        if several := list(_of_several(effective, names, score, compared.samples, weights)):
+            parts.append(Charts(several))
         trials = _trials(keys, names, metric, samples, compared)
     return ReportSection("hyperparameters", _TITLE, [*parts, trials])
 
@@ -87,9 +92,13 @@ def _at(metric: str, compared: Comparison) -> str:
     return f"{metric} at {compared.env_steps:,.0f} env steps"
 
 
-def _effects(keys: Sequence[str], names: dict[str, str], samples: Sequence[Sample]) -> Table:
+def _effects(
+    keys: Sequence[str],
+    names: dict[str, str],
+    samples: Sequence[Sample],
+    weights: Mapping[str, float],
+) -> Table:
     columns = ["setting", "values", "trials", "rank correlation", "best value", "mean with it"]
-    weights = importances(samples)
     rows = []
     for key in keys:
         means = group_values(key, samples)
@@ -142,6 +151,74 @@ def _chart(key: str, name: str, score: str, samples: Sequence[Sample]) -> Chart:
     columns = (name, "trials", "mean", "95 % interval", "interquartile mean")
     table = Table(f"{score} by {name}", columns, rows)
     return Chart(title, [View(draw_points(title, points, name), table)])
+
+
+def _of_several(
+    keys: Sequence[str],
+    names: dict[str, str],
+    score: str,
+    samples: Sequence[Sample],
+    weights: Mapping[str, float],
+) -> Iterator[Chart]:
+    """Yields all settings at once, and the two numbers that decide most, where that is known."""
+    scored = [sample for sample in samples if sample.score is not None]
+    if len(keys) > 1 and len(scored) > 1:
+        yield _across(keys[:_MAX_AXES], names, score, scored)
+    numbers = [key for key in keys if key in weights and is_numeric(key, scored)]
+    if len(numbers) > 1:
+        first, second = sorted(numbers, key=weights.__getitem__, reverse=True)[:2]
+        yield _surface(first, second, names, score, scored)
+
+
+def _across(
+    keys: Sequence[str], names: dict[str, str], score: str, samples: Sequence[Sample]
+) -> Chart:
+    axes = [Axis(names[key], _numbers_or_texts(key, samples)) for key in keys]
+    axes.append(Axis(score.partition(" at ")[0], [_score(sample) for sample in samples]))
+    title = f"{score} across settings"
+    labels = [f"{sample.label}: {_score(sample):.4g}" for sample in samples]
+    picture = draw_parallel(title, axes, labels)
+    return Chart(title, [View(picture, _table(title, keys, names, score, samples))])
+
+
+def _numbers_or_texts(key: str, samples: Sequence[Sample]) -> list[float] | list[str]:
+    if is_numeric(key, samples):
+        return [float(sample.settings[key]) for sample in samples]
+    return [setting(value_of(sample, key)).text for sample in samples]
+
+
+def _surface(
+    first: str, second: str, names: dict[str, str], score: str, samples: Sequence[Sample]
+) -> Chart:
+    title = f"{score} by {names[first]} and {names[second]}"
+    picture = draw_surface(
+        title,
+        [float(sample.settings[first]) for sample in samples],
+        [float(sample.settings[second]) for sample in samples],
+        [_score(sample) for sample in samples],
+        [sample.label for sample in samples],
+        (names[first], names[second]),
+    )
+    return Chart(title, [View(picture, _table(title, [first, second], names, score, samples))])
+
+
+def _table(
+    title: str,
+    keys: Sequence[str],
+    names: dict[str, str],
+    score: str,
+    samples: Sequence[Sample],
+) -> Table:
+    rows = [
+        [Cell(s.label), *(setting(value_of(s, key)) for key in keys), fixed(s.score)]
+        for s in samples
+    ]
+    return Table(title, ["trial", *(names[key] for key in keys), score], rows)
+
+
+def _score(sample: Sample) -> float:
+    assert sample.score is not None
+    return sample.score
 
 
 def _trials(

@@ -210,3 +210,80 @@ def test_settings_that_decide_are_important(tmp_path, num_seeds, is_weighed):
         shares = {r[0]: float(r[-1]) for r in effects}
         assert sum(shares.values()) == pytest.approx(1, abs=0.011)
         assert shares["lr"] > 0.7
+
+
+@pytest.fixture
+def searched(tmp_path):
+    """Two searched numbers, of which the second decides, and a choice of names."""
+    params = {
+        "lr": {"loguniform": [1e-4, 1e-1]},
+        "clip_param": {"uniform": [0.1, 0.5]},
+        "grad_clip_by": {"choice": ["norm", "value"]},
+    }
+    folder = write_sweep(
+        tmp_path / "searched",
+        lrs=(0.001,),
+        seeds=range(24),
+        seed=0,
+        algorithm={"name": "PPO", "params": params},
+        tune={"num_samples": 24},
+    )
+    rng = np.random.default_rng(5)
+
+    def edit(content):
+        for number, trial in enumerate(content["trials"]):
+            clip = float(rng.uniform(0.1, 0.5))
+            trial["params"] = {
+                "algorithm.params.lr": float(10 ** rng.uniform(-4, -1)),
+                "algorithm.params.clip_param": clip,
+                "algorithm.params.grad_clip_by": "norm" if number % 3 else "value",
+            }
+            rows = [row(i, clip * i) for i in (1, 2)]
+            trial["env_steps"] = rows[-1]["env_steps"]
+            write_rows(folder / trial["trial_id"], rows)
+            trial["metric"] = trial["episode_return_mean"] = 2 * clip
+
+    edit_summary(folder, edit)
+    return folder
+
+
+def pictures(section):
+    """Pictures by title, as XML."""
+    charts = [chart for part in section.parts if part.kind == "charts" for chart in part.charts]
+    return {chart.title: ElementTree.fromstring(str(chart.views[0].svg)) for chart in charts}
+
+
+def test_parallel_coordinates_have_a_line_for_each_trial_which_ends_at_its_score(searched):
+    found = pictures(build_hyperparameters(read_runs([searched])))
+    drawn = found["episode_return_mean at 200 env steps across settings"]
+    lines = [one for one in drawn.iter("path") if "across" in one.get("class")]
+    assert len(lines) == 24
+    names = [one.text for one in drawn.iter("text") if one.get("class") == "label"]
+    assert names == ["lr", "clip_param", "grad_clip_by", "episode_return_mean"]
+    ends = {line.find("title").text: float(line.get("d").split()[-1]) for line in lines}
+    scores = [float(text.rpartition(" ")[2]) for text in ends]
+    by_height = [score for _, score in sorted(zip(ends.values(), scores, strict=True))]
+    assert by_height == sorted(scores, reverse=True)  # upwards is less
+    strengths = [line.get("class") for line in lines]
+    assert strengths[0] == "across h0 s0"
+    assert strengths[-1] == "across h9 s0"
+
+
+def test_the_two_numbers_that_decide_most_are_drawn_as_a_surface(searched):
+    """The score is twice clip_param everywhere, so is what lies between the trials."""
+    found = pictures(build_hyperparameters(read_runs([searched])))
+    (title,) = (one for one in found if " by " in one)
+    assert title == "episode_return_mean at 200 env steps by clip_param and lr"
+    cells = [one for one in found[title].iter("rect") if "heat" in one.get("class")]
+    assert len(cells) > 50
+    assert len(list(found[title].iter("circle"))) == 24
+    lefts = sorted({float(cell.get("x")) for cell in cells})
+    for left in lefts:
+        column = [c.find("title").text for c in cells if float(c.get("x")) == left]
+        values = [float(text.removeprefix("about ")) for text in column]
+        assert max(values) - min(values) < 1e-6 + 0.001 * max(values)
+
+
+def test_with_few_trials_no_two_settings_are_singled_out(stopped_early):
+    found = pictures(build_hyperparameters(read_runs([stopped_early])))
+    assert not [title for title in found if " by " in title or "across" in title]
