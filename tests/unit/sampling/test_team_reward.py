@@ -86,6 +86,12 @@ class Idle:
         nothing = np.zeros((N, A), np.float32)
         return Decision(nothing.astype(np.int64), nothing, np.zeros((N, A, 2), np.float32))
 
+    def advance(self, acted, ended):
+        pass
+
+    def restart(self):
+        pass
+
 
 def values_of(seen):
     """A critic by hand."""
@@ -117,7 +123,9 @@ def learned(
         fragment, _ = rollout.sample(size, 0)
         counts += fragment.agent_steps()
         assert fragment.env_steps() == len(fragment) == size * N
-        batch = build_batch([fragment], "team", value, gamma, lambda_, False, "cpu")
+        batch = build_batch(
+            [fragment], "team", lambda read: value(read["obs"]), gamma, lambda_, False, "cpu"
+        )
         rows = rows_of(fragment, Idle.policy)
         for row in np.flatnonzero(rows.is_step):
             seen = float(batch.observations[batch.kind[row]])
