@@ -13,10 +13,11 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor
 
+from empo_rllib.acting.critic import seen_by_critic
 from empo_rllib.acting.decision import acting_pass, choose_with_logp
 from empo_rllib.acting.memory import BatchMemory, drop_time
 from empo_rllib.acting.view import PolicyView
-from empo_rllib.envs.vector_env import AgentGroup, Leaves
+from empo_rllib.envs.vector_env import AgentGroup, Leaves, VectorEnv
 from empo_rllib.kernels.acting import CompiledActor
 
 
@@ -61,7 +62,7 @@ class Actor:
         self.policy, self._group = policy, group
         self._shape = (num_envs, len(policy.columns))
         self.explore, self._device = explore, device
-        self._module = module
+        self._module: Any = module
         self._forward = acting_pass(module, greedy=not explore)
         self._compiled = CompiledActor.of(module) if device.type == "cpu" else None
         self.in_group = as_slice(policy.in_group)
@@ -91,6 +92,15 @@ class Actor:
         if inputs is None:  # a network may name its actions itself
             inputs = torch.zeros(len(self._columns), 0)
         return Decision(self._array(actions), self._array(logp), self._array(inputs), memory)
+
+    @torch.no_grad()
+    def look(self, envs: VectorEnv) -> None:
+        """Lets a critic that sees more than its actor, and has a memory, see the step as well."""
+        if self._memory is None or not getattr(self._module, "critic_sees_more", False):
+            return
+        seen = seen_by_critic(self.policy, envs, self._device)
+        batch = {Columns.OBS: seen, Columns.STATE_IN: self._memory.state}
+        self._memory.after = {**self._memory.after, **self._module.critic_state(batch)}
 
     def advance(self, acted: np.ndarray, ended: np.ndarray) -> None:
         """Takes in which agents took the step that was decided, and which ended with it.

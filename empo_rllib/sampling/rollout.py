@@ -90,6 +90,8 @@ class Rollout:
         for t in range(num_steps):
             store.before_step(t)
             decisions = self._decide(env_steps + t * envs.num_envs)
+            for actor in self.actors:
+                actor.look(envs)
             self._step(store.acted(t))
             store.after_step(t, decisions)
             finished += self._add_to_episodes(store.acted(t)).values()

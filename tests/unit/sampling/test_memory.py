@@ -11,6 +11,9 @@ from wanderers import A, N, Wanderers
 
 from empo_rllib.acting.actor import Actor
 from empo_rllib.acting.view import PolicyView
+from empo_rllib.envs.adapting import central_critic_space
+from empo_rllib.learning.ppo.batch import build_batch
+from empo_rllib.learning.rows import rows_of
 from empo_rllib.rl_modules.recurrent import RecurrentActorCritic
 from empo_rllib.sampling.credit import TeamReward
 from empo_rllib.sampling.rollout import Rollout
@@ -18,12 +21,16 @@ from empo_rllib.sampling.rollout import Rollout
 NO_ERRORS = Path("env_error.txt")
 
 
-def rollout(team=None):
+def rollout(team=None, critic="own"):
     """Agents that come, wait, leave and are cut off, of one policy with a memory."""
     envs = Wanderers(0, 0.3)
     envs.reset()
     group = envs.groups[0]
     torch.manual_seed(0)
+    sizes = {}
+    if critic == "central":
+        seen = [group.observation_space] * A
+        sizes["critic_space"] = central_critic_space(seen, A, with_id=True)
     module = RecurrentActorCritic(
         observation_space=group.observation_space,
         action_space=group.action_space,
@@ -33,9 +40,10 @@ def rollout(team=None):
             "shared_trunk": False,
             "memory": "lstm",
             "memory_size": 4,
+            **sizes,
         },
     )
-    view = PolicyView("team", 0, tuple(range(A)), tuple(range(A)), A, with_agent_id=False)
+    view = PolicyView("team", 0, tuple(range(A)), tuple(range(A)), A, False, critic)
     actor = Actor(module, view, group, N, True, torch.device("cpu"))
     return module, Rollout(envs, [actor], lambda actions, space: actions, NO_ERRORS, team)
 
@@ -99,3 +107,49 @@ def test_new_episodes_remember_nothing():
     playing.restart()
     fragment, _ = playing.sample(1, 0)
     assert not any(part[0].any() for part in fragment.memory[0].values())
+
+
+def test_a_central_critic_values_each_step_by_all_that_it_has_seen_of_the_episode():
+    module, playing = rollout(critic="central")
+    memory, remembered = module.critic_memory, {}
+    seen = []
+
+    def value(batch):
+        seen.append(module.compute_values(batch))
+        return seen[-1]
+
+    compared = 0
+    for _ in range(8):
+        fragment, _ = playing.sample(7, 0)
+        batch = build_batch([fragment], "team", value, 0.9, 0.9, False, "cpu", max_seq_len=3)
+        index, is_row = batch.sequences.side_by_side(np.arange(len(batch.sequences.starts)))
+        rows = rows_of(fragment, fragment.policies[0])
+        found = dict(zip(index[is_row].tolist(), seen[-1].numpy()[is_row].tolist(), strict=True))
+        valued = {
+            (*divmod(int(rows.step[row]), N), int(rows.agent[row])): found[row]
+            for row in np.flatnonzero(rows.is_step)
+        }
+        ended = fragment.terminated | fragment.truncated | fragment.episode_over[..., None]
+        for t, n, a in np.ndindex(fragment.present.shape):
+            if fragment.present[t, n, a]:
+                there = torch.from_numpy(fragment.there[t, n])
+                all_seen = torch.from_numpy(fragment.observations[0][0][t, n]) * there[:, None]
+                inputs = {
+                    "observations": tuple(all_seen[:, None]),
+                    "position": torch.zeros(1, A, dtype=torch.int64),
+                    "there": there[None],
+                    "agent_id": torch.eye(A)[a][None],
+                }
+                with torch.no_grad():
+                    features = module.critic_encoder(inputs)[None]
+                    state = remembered.get((n, a)) or {
+                        part: torch.zeros(1, 4) for part in memory.parts
+                    }
+                    output, remembered[n, a] = memory(features, state)
+                    expected = module.critic(output).item()
+                if (t, n, a) in valued:  # others wait for their credit
+                    assert valued[t, n, a] == pytest.approx(expected, rel=1e-3, abs=1e-5)
+                    compared += 1
+            if ended[t, n, a]:
+                remembered.pop((n, a), None)
+    assert compared > 100

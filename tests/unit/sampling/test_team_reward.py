@@ -31,6 +31,9 @@ class Idle:
         nothing = np.zeros((N, A), np.float32)
         return Decision(nothing.astype(np.int64), nothing, np.zeros((N, A, 2), np.float32))
 
+    def look(self, envs):
+        pass
+
     def advance(self, acted, ended):
         pass
 
