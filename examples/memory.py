@@ -10,20 +10,21 @@ from typing import Any
 
 from multigrid import MultiGridEnv
 from multigrid.core import Grid
-from multigrid.core.world_object import Ball, Goal
+from multigrid.core.world_object import Goal, Wall
 
 
 class TMaze(MultiGridEnv):
-    """Agents see a ball at the foot of a T, and have to choose an arm by its colour at the top.
+    """Agents see a wall's colour at the foot of a T, and choose an arm by it at the top.
 
     Description:
-        Two arms end in goals that look the same. A red ball beside the start says that the left
-        one counts, a blue ball that the right one does. It is out of sight after the first step.
-        After Bakker 2002, "Reinforcement learning with long short-term memory".
+        Two arms end in goals that look the same. A piece of red wall beside the start says that
+        the left one counts, of blue wall that the right one does. From the arms it is out of
+        sight. (A ball would not do: carried along, it would be seen to the end.) After Bakker 2002,
+        "Reinforcement learning with long short-term memory".
     Actions:
         Those of MultiGrid: 0 left, 1 right, 2 forward, 3 pick up, 4 drop, 5 toggle, 6 done.
     Observations:
-        Those of MultiGrid: `image`, what is in the 7 by 7 cells before the agent, and `direction`.
+        Those of MultiGrid: `image`, what is in the 3 by 3 cells before the agent, and `direction`.
     Rewards:
         `1 - 0.9 * step / max_steps` for an agent at the right goal, and 0 at the other.
     Termination:
@@ -35,15 +36,20 @@ class TMaze(MultiGridEnv):
     Args:
         stem: cells from the start to the arms.
         max_steps: when an episode is cut off.
+        agent_view_size: cells that agents see, odd; more than `stem`, and they see the wall from
+            the top, too.
         kwargs: further arguments of `MultiGridEnv`.
     """
 
-    def __init__(self, stem: int = 3, max_steps: int = 40, **kwargs: Any) -> None:
+    def __init__(
+        self, stem: int = 3, max_steps: int = 40, agent_view_size: int = 3, **kwargs: Any
+    ) -> None:
         super().__init__(
-            mission_space="choose the arm that the ball tells",
+            mission_space="choose the arm that the wall tells",
             width=9,
             height=stem + 3,
             max_steps=max_steps,
+            agent_view_size=agent_view_size,
             success_termination_mode="all",
             **kwargs,
         )
@@ -59,7 +65,7 @@ class TMaze(MultiGridEnv):
         for row in range(1, height - 1):
             self.grid.set(middle, row, None)
         self.goes_left = bool(self._rand_int(0, 2))
-        self.grid.set(middle - 1, height - 2, Ball("red" if self.goes_left else "blue"))
+        self.grid.set(middle - 1, height - 2, Wall("red" if self.goes_left else "blue"))
         for column in (1, width - 2):
             self.grid.set(column, 1, Goal())
         for agent in self.agents:
