@@ -69,11 +69,10 @@ class LiveEpisode:
         self.over = terminated["__all__"] or truncated["__all__"]
         self.cut = not self.over and self.length == self.limit
         self.over |= self.cut
-        ended = {agent for ends in (terminated, truncated) for agent, end in ends.items() if end}
-        for agent in ended & self.memories.keys():
-            del self.memories[agent]  # one that comes back remembers nothing
         self.observations = {
-            agent: seen for agent, seen in observations.items() if not (self.over or agent in ended)
+            agent: seen
+            for agent, seen in observations.items()
+            if not (self.over or terminated.get(agent) or truncated.get(agent))
         }
 
     def _blaming_env(self, call: str) -> AbstractContextManager[None]:
