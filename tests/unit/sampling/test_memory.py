@@ -62,12 +62,11 @@ def step(module, state, seen):
     return {key: part[0].numpy() for key, part in after.items()}
 
 
-@pytest.mark.parametrize("size", [1, 7])
-def test_agents_remember_their_own_steps_of_their_own_episode(size):
+def test_agents_remember_their_own_steps_of_their_own_episode():
     module, playing = rollout()
     remembered = {(n, a): zeros(module) for n in range(N) for a in range(A)}
     began, seen_later = 0, 0
-    for _ in range(70 // size):
+    for size in (1, 7, 1, 1, 7, 7, 1):
         fragment, _ = playing.sample(size, 0)
         ended = fragment.terminated | fragment.truncated | fragment.episode_over[..., None]
         for t, n, a in np.ndindex(fragment.present.shape):
@@ -82,14 +81,14 @@ def test_agents_remember_their_own_steps_of_their_own_episode(size):
                 remembered[n, a] = step(module, own, seen)
             if ended[t, n, a]:
                 remembered[n, a] = zeros(module)
-    assert began > 20
-    assert seen_later > 100
+    assert began > 10
+    assert seen_later > 50
 
 
 def test_an_action_that_waits_for_its_credit_keeps_what_was_remembered_when_it_was_taken():
     _, playing = rollout(TeamReward("sum", np.ones(A)))
     before, carried = {}, 0
-    for _ in range(40):
+    for _ in range(20):
         fragment, _ = playing.sample(2, 0)
         memory, seen = fragment.memory[0]["memory.h"], fragment.observations[0][0]
         for t, n, a in np.argwhere(fragment.present):
@@ -98,7 +97,7 @@ def test_an_action_that_waits_for_its_credit_keeps_what_was_remembered_when_it_w
                 carried += 1
                 np.testing.assert_array_equal(memory[t, n, a], before[key])
             before[key] = memory[t, n, a].copy()
-    assert carried > 5
+    assert carried > 3
 
 
 def test_new_episodes_remember_nothing():
@@ -119,7 +118,7 @@ def test_a_central_critic_values_each_step_by_all_that_it_has_seen_of_the_episod
         return seen[-1]
 
     compared = 0
-    for _ in range(8):
+    for _ in range(4):
         fragment, _ = playing.sample(7, 0)
         batch = build_batch([fragment], "team", value, 0.9, 0.9, False, "cpu", max_seq_len=3)
         index, is_row = batch.sequences.side_by_side(np.arange(len(batch.sequences.starts)))
@@ -152,4 +151,4 @@ def test_a_central_critic_values_each_step_by_all_that_it_has_seen_of_the_episod
                     compared += 1
             if ended[t, n, a]:
                 remembered.pop((n, a), None)
-    assert compared > 100
+    assert compared > 50
