@@ -233,8 +233,6 @@ def _check_networks(config: PPOConfig, spaces: Mapping[str, tuple[gym.Space, gym
     for policy in spaces:
         module = built.rl_module_specs[policy].build()
         name = f"{type(module).__name__} of {policy!r}"
-        if module.is_stateful():
-            raise _refusal(f"{name} is recurrent; the fast path has feed-forward networks only.")
         if isinstance(module, SelfSupervisedLossAPI):
             raise _refusal(f"{name} has a loss of its own.")
         if not isinstance(module, TorchRLModule) or not isinstance(module, ValueFunctionAPI):

@@ -20,6 +20,7 @@ from empo_rllib.algorithms.user_classes import import_class
 from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
+from empo_rllib.rl_modules.recurrent import RecurrentActorCritic
 
 # What a network overrides: the first, or all of the second.
 _FORWARDS = (("_forward",), ("_forward_inference", "_forward_exploration", "_forward_train"))
@@ -131,10 +132,24 @@ def _specs(config: ExperimentConfig, policies: Mapping[str, Policy]) -> dict[str
             module_class=module_class,
             observation_space=policy.observation_space,
             action_space=policy.action_space,
-            model_config={**sizes, **_critic_config(config, policy), **model.kwargs},
+            model_config={
+                **sizes,
+                **_memory_config(config),
+                **_critic_config(config, policy),
+                **model.kwargs,
+            },
         )
         for name, policy in policies.items()
     }
+
+
+def _memory_config(config: ExperimentConfig) -> dict[str, Any]:
+    """Returns what a network is told about its memory; one of the user's own may have one."""
+    model = config.model
+    found: dict[str, Any] = {"max_seq_len": model.max_seq_len}
+    if model.memory != "none":
+        found |= {"memory": model.memory, "memory_size": model.memory_size}
+    return found
 
 
 def _critic_config(config: ExperimentConfig, policy: Policy) -> dict[str, Any]:
@@ -161,6 +176,7 @@ def _check_model(config: ExperimentConfig) -> None:
     model = config.model
     if model.class_ is None and model.kwargs:
         raise ConfigError("model.kwargs are for a class of your own: give it in model.class.")
+    _check_memory(config)
     if trains_rllib_module(config):
         for key, unused in (("shared_trunk", False), ("conv_filters", None)):
             if getattr(model, key) != unused:
@@ -168,6 +184,31 @@ def _check_model(config: ExperimentConfig) -> None:
                     f"model.{key} = {getattr(model, key)!r} has no effect: {config.algorithm.name} "
                     "trains RLlib's own network, which has only model.hidden_sizes."
                 )
+
+
+def _check_memory(config: ExperimentConfig) -> None:
+    """Refuses a memory that is not there, and sizes of none."""
+    model, name = config.model, config.algorithm.name
+    setting = f"model.memory = {model.memory!r}"
+    if model.memory not in ALGORITHMS[name].memories:
+        able = ", ".join(n for n, row in ALGORITHMS.items() if model.memory in row.memories)
+        raise ConfigError(
+            f"{setting} is for {able}, and algorithm.name is {name!r}. Change either."
+        )
+    if model.memory != "none" and model.class_ is not None:
+        raise ConfigError(
+            f"{setting} has no effect: model.class = {model.class_!r} has a memory of its own, or "
+            "none (RLlib's get_initial_state). Remove one of them."
+        )
+    unused = ["memory_size"] if model.memory == "none" else []
+    if model.memory == "none" and model.class_ is None:
+        unused.append("max_seq_len")
+    for key in unused:
+        if getattr(model, key) != type(model).model_fields[key].default:
+            raise ConfigError(
+                f"model.{key} = {getattr(model, key)!r} has no effect: model.memory is none. Set "
+                "that to gru or lstm."
+            )
 
 
 def _check_methods(config: ExperimentConfig) -> None:
@@ -195,4 +236,6 @@ def _module_class(config: ExperimentConfig) -> type[RLModule]:
     own = config.model.class_
     if own is not None:
         return import_class(own, "model.class", RLModule)
+    if config.model.memory != "none":
+        return RecurrentActorCritic
     return pkgutil.resolve_name(str(ALGORITHMS[config.algorithm.name].rl_module_class))

@@ -165,7 +165,5 @@ def _reasons_in_own_networks(
     from empo_rllib.algorithms.networks import build_own_modules
 
     for name, module in build_own_modules(config, policies).items():
-        if module.is_stateful():
-            yield f"the network of {name!r} is recurrent"
         if isinstance(module, SelfSupervisedLossAPI):
             yield f"the network of {name!r} has a loss of its own"

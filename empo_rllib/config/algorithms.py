@@ -63,6 +63,7 @@ class Algorithm:
         takes_late_agents: whether agents may join an episode after its first step.
         critics: what `model.critic` may be; where it is more than `own`, `model.value_norm` may
             be set, too.
+        memories: what `model.memory` may be.
         by_policy: parameters that may differ by policy (`algorithm_config_overrides_per_module`).
         by_policy_in_fragments: those that may differ by policy in `learner_class` only.
         mutable: those that a population may change during training.
@@ -78,6 +79,7 @@ class Algorithm:
     ineffective: frozenset[str] = frozenset()
     takes_late_agents: bool = True
     critics: tuple[str, ...] = ("own",)
+    memories: tuple[str, ...] = ("none",)
     by_policy: frozenset[str] = frozenset()
     by_policy_in_fragments: frozenset[str] = frozenset()
     mutable: frozenset[str] = frozenset()
@@ -89,6 +91,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         learner_class="empo_rllib.learning.ppo.learner:FragmentPPOLearner",
         rl_module_class=_ACTOR_CRITIC,
         critics=("own", "central", "state"),
+        memories=("none", "gru", "lstm"),
         by_policy=_GRADIENTS | _PPO_LOSS | {"lr", "use_critic", "vf_clip_param", "vf_loss_coeff"},
         by_policy_in_fragments=frozenset({"gamma", "lambda_"}),
         mutable=_PPO_MUTABLE,

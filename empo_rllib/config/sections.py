@@ -175,8 +175,16 @@ class ModelConfig(Section):
         description="PPO: divide value targets by their running deviation (PopArt), for returns "
         "far from 1; docs/algorithms.md",
     )
-    memory: Annotated[Literal["none"], Searchable()] = Field(
-        default="none", description="recurrent memory of the policies"
+    memory: Annotated[Literal["none", "gru", "lstm"], Searchable()] = Field(
+        default="none",
+        description="PPO: what actor and critic remember their episode with; docs/algorithms.md",
+    )
+    memory_size: Annotated[Positive, Searchable()] = Field(
+        default=64, description="numbers that each of them remembers"
+    )
+    max_seq_len: Annotated[Positive, Searchable()] = Field(
+        default=20,
+        description="steps in a row that a policy with a memory learns from, also your own",
     )
     kwargs: dict[str, Any] = Field(default={}, description="model_config of your own class")
 

@@ -161,9 +161,10 @@ def _each(observation: Any, function: Any) -> Any:
 
 
 def _initial_memory(module: RLModule) -> dict[str, Tensor]:
-    if not module.is_stateful():
-        return {}
+    """Returns what acting remembers by name; what the critic does is no part of that."""
+    critic = getattr(module, "CRITIC", ())
     memory = module.get_initial_state()
+    memory = {name: part for name, part in memory.items() if not name.startswith(critic)}
     if not all(
         isinstance(part, Tensor | np.ndarray) and not part.any() for part in memory.values()
     ):

@@ -48,8 +48,9 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):
     networks read the mask, too.
     """
 
-    #: How the names of the critic's weights start: acting does without them.
-    CRITIC = ("critic_encoder.", "critic.", "value_norm.")
+    #: How the names of the critic's weights start: acting does without them. So do those of what
+    #: it remembers.
+    CRITIC = ("critic_encoder.", "critic_memory.", "critic.", "value_norm.")
 
     def setup(self) -> None:
         sizes = self.model_config
@@ -64,14 +65,22 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):
             self.critic_encoder = build(central, *widths)
         elif not sizes["shared_trunk"]:
             self.critic_encoder = build_encoder(self.observation_space, *widths)
-        num_features = self.encoder.num_features
-        self.actor = nn.Linear(num_features, self._num_action_inputs())
-        self.critic = nn.Linear((self.critic_encoder or self.encoder).num_features, 1)
+        actor_width, critic_width = self._build_middle()
+        self.actor = nn.Linear(actor_width, self._num_action_inputs())
+        self.critic = nn.Linear(critic_width, 1)
         self.value_norm = ValueNorm() if sizes.get("value_norm") else None
         # A nearly uniform first policy: Andrychowicz et al. 2021, "What matters in on-policy
         # reinforcement learning", section 3.2.
         nn.init.orthogonal_(self.actor.weight, 0.01)
         nn.init.zeros_(self.actor.bias)
+
+    def _build_middle(self) -> tuple[int, int]:
+        """Builds what is between encoders and heads; returns how much each head reads.
+
+        Here there is nothing.
+        """
+        of_critic = self.critic_encoder or self.encoder
+        return self.encoder.num_features, of_critic.num_features
 
     def _num_action_inputs(self) -> int:
         space = self.action_space
@@ -99,16 +108,21 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI):
         return torch.where(batch[Columns.OBS][ACTION_MASK].bool(), logits, FORBIDDEN)
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
-        vector = self.encoder.vector(batch[Columns.OBS])
-        features = embeddings = self.encoder.hidden(vector)
-        logits = self._logits(self.actor, features, batch)
         if self.critic_sees_more:  # and is asked apart
-            return {Columns.ACTION_DIST_INPUTS: logits}
-        if isinstance(self.critic_encoder, WithHiddenLayers):
-            if self.critic_encoder.learns_vector:
-                vector = self.critic_encoder.vector(batch[Columns.OBS])
-            embeddings = self.critic_encoder.hidden(vector)
+            return self._forward(batch)
+        features, embeddings = self._features(batch[Columns.OBS])
+        logits = self._logits(self.actor, features, batch)
         return {Columns.ACTION_DIST_INPUTS: logits, Columns.EMBEDDINGS: embeddings}
+
+    def _features(self, observations: Any) -> tuple[Tensor, Tensor]:
+        """Returns the actor's features and the critic's, which read the same."""
+        vector = self.encoder.vector(observations)
+        features = self.encoder.hidden(vector)
+        if not isinstance(self.critic_encoder, WithHiddenLayers):
+            return features, features
+        if self.critic_encoder.learns_vector:
+            vector = self.critic_encoder.vector(observations)
+        return features, self.critic_encoder.hidden(vector)
 
     def compute_values(self, batch: dict[str, Any], embeddings: Tensor | None = None) -> Tensor:
         """Value estimates in units of rewards, float32 [B].

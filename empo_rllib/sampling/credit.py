@@ -8,9 +8,10 @@ the next fragment, until it is; otherwise it is left out, as RLlib leaves it out
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import tree
 
 from empo_rllib.envs.vector_env import Leaves
 from empo_rllib.sampling.fragment import Fragment
@@ -51,6 +52,7 @@ class Carried:
     there: np.ndarray
     actions: tuple[np.ndarray, ...]
     action_dist_inputs: tuple[np.ndarray, ...]
+    memory: tuple[Any, ...]
     action_logp: np.ndarray
     rewards: np.ndarray
     present: np.ndarray
@@ -143,6 +145,7 @@ def carry_on(fragment: Fragment, reach: np.ndarray) -> Carried | None:
         there=rows(fragment.there),
         actions=tuple(map(rows, fragment.actions)),
         action_dist_inputs=tuple(map(rows, fragment.action_dist_inputs)),
+        memory=tree.map_structure(rows, fragment.memory),
         action_logp=rows(fragment.action_logp),
         rewards=np.where(whose, rows(fragment.rewards), 0),
         present=whose,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,8 @@ class Fragment:
         actions: for each group [T, N, A_g, ...].
         action_logp: float32 [T, N, A].
         action_dist_inputs: for each policy float32 [T, N, A_p, K].
+        memory: for each policy arrays [T, N, A_p, ...], nested as its network's state is: what it
+            remembered before each step; empty for one without a memory.
         rewards: float32 [T, N, A]: what came of the action at step t, until the next one: for the
             team, where agents are paid that.
         present: bool [T, N, A]: the agent acted at step t. Everything else about a step in which
@@ -54,6 +57,7 @@ class Fragment:
     actions: tuple[np.ndarray, ...]
     action_logp: np.ndarray
     action_dist_inputs: tuple[np.ndarray, ...]
+    memory: tuple[Any, ...]
     rewards: np.ndarray
     present: np.ndarray
     there: np.ndarray

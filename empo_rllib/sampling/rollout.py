@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import tree
 
 from empo_rllib.acting.actor import Actor, Decision
 from empo_rllib.acting.episodes import EpisodeRecorder, FinishedEpisode
@@ -88,7 +90,9 @@ class Rollout:
         for t in range(num_steps):
             store.before_step(t)
             decisions = self._decide(env_steps + t * envs.num_envs)
-            self._step()
+            for actor in self.actors:
+                actor.look(envs)
+            self._step(store.acted(t))
             store.after_step(t, decisions)
             finished += self._add_to_episodes(store.acted(t)).values()
         fragment, self._carried = store.fragment(weights_seq_no)
@@ -104,7 +108,7 @@ class Rollout:
         while len(done) < self.envs.num_envs:
             present = self.envs.present.copy()
             self._decide(env_steps)
-            self._step()
+            self._step(present)
             done = {**self._add_to_episodes(present), **done}
         return [done[n] for n in sorted(done)]
 
@@ -116,6 +120,8 @@ class Rollout:
         """Starts new episodes in all envs."""
         with reporting_env_errors(self.env_error_file, "reset"):
             self.envs.reset()
+        for actor in self.actors:
+            actor.restart()
         self.episodes = EpisodeRecorder(self.envs)
         self.seconds = Seconds()
         self._carried = None
@@ -128,12 +134,16 @@ class Rollout:
         self.seconds.inference += time.perf_counter() - started
         return decisions
 
-    def _step(self) -> None:
+    def _step(self, present: np.ndarray) -> None:
+        """Plays what was decided; `present`, bool [N, A]: who acts."""
         started = time.perf_counter()
         pairs = zip(self.actions, self.envs.groups, strict=True)
         chosen = [self.for_env(actions, group.action_space) for actions, group in pairs]
         with reporting_env_errors(self.env_error_file, "step"):
             self.envs.step(chosen)
+        ended = self.envs.terminated | self.envs.truncated | self.envs.episode_over[:, None]
+        for actor in self.actors:
+            actor.advance(present, ended)
         self.seconds.env += time.perf_counter() - started
 
 
@@ -162,6 +172,7 @@ class _Store:
         self._final_states: list[Leaves] = []
         self._actions = [np.empty((num_rows, *a.shape), a.dtype) for a in rollout.actions]
         self._inputs: list[np.ndarray] = []
+        self._memory: tuple[Any, ...] = ()
         self._logp = np.empty(shape, np.float32)
         self._rewards = np.empty(shape, np.float32)
         self._present = np.empty(shape, bool)
@@ -187,6 +198,10 @@ class _Store:
             self._inputs = [
                 np.empty((num_rows, *d.action_dist_inputs.shape), np.float32) for d in decisions
             ]
+            self._memory = tree.map_structure(
+                lambda part: np.empty((num_rows, *part.shape), part.dtype),
+                tuple(decision.memory for decision in decisions),
+            )
         for kept, actions in zip(self._actions, self._rollout.actions, strict=True):
             kept[row] = actions
         for inputs, actor, decision in zip(
@@ -194,6 +209,12 @@ class _Store:
         ):
             inputs[row] = decision.action_dist_inputs
             self._logp[row][:, actor.columns] = decision.action_logp
+        for kept, part in zip(
+            tree.flatten(self._memory),
+            tree.flatten([decision.memory for decision in decisions]),
+            strict=True,
+        ):
+            kept[row] = part
         team = self._rollout.team_reward
         self._rewards[row] = envs.rewards if team is None else team.pay(envs.rewards)
         self._terminated[row] = envs.terminated
@@ -222,6 +243,7 @@ class _Store:
             actions=tuple(self._actions),
             action_logp=self._logp,
             action_dist_inputs=tuple(self._inputs),
+            memory=self._memory,
             rewards=self._rewards,
             present=self._present,
             there=self._there,
@@ -249,6 +271,7 @@ class _Store:
             (self._state, carried.state),
             (self._actions, carried.actions),
             (self._inputs, carried.action_dist_inputs),
+            (tree.flatten(self._memory), tree.flatten(carried.memory)),
             ([self._logp], [carried.action_logp]),
             ([self._rewards], [carried.rewards]),
             ([self._present, self._there], [carried.present, carried.there]),

@@ -1,4 +1,4 @@
-"""A game by turns with action masks: trained, killed, resumed and used as any other run."""
+"""A game by turns with action masks and a memory: trained, killed, resumed and used as any run."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def resumed(place: Workplace, cluster: Head) -> Run:
             "kwargs": {"max_steps": None},
         },
         policies="shared",
+        model={"memory": "gru"},
         stop={"env_steps": 20_000},
         checkpoint={"frequency": FREQUENCY},
     )
@@ -32,6 +33,7 @@ def resumed(place: Workplace, cluster: Head) -> Run:
 @pytest.mark.slow
 def test_a_masked_run_is_resumed_evaluated_recorded_and_exported(resumed, place):
     assert resumed.summary["sampler"] == "python"
+    assert resumed.summary["networks"] == {"shared": "torch (the network has a memory)"}
     folder = resumed.folder
     place.shell("evaluate", folder, "--episodes", 4).check()
     place.shell("record", folder, "--episodes", 1, "--out", place.folder / "film.gif").check()

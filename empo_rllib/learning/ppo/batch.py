@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 import torch
+import tree
+from ray.rllib.core.columns import Columns
 from torch import Tensor
 
 from empo_rllib.acting.view import PolicyView
 from empo_rllib.envs.vector_env import AgentGroup, Leaves
 from empo_rllib.learning.distinct import distinct_rows
-from empo_rllib.learning.joint import CriticInputs, critic_inputs
+from empo_rllib.learning.joint import CriticInputs, critic_inputs, pick, pick_joint
 from empo_rllib.learning.ppo.gae import estimate_advantages
 from empo_rllib.learning.rows import Rows, rows_of
+from empo_rllib.learning.sequences import Sequences, cut
 from empo_rllib.sampling.fragment import Fragment
 
-#: Value estimates, float32 [U], of nested observations [U, ...] or of other inputs of a critic.
-ValueFunction = Callable[[Any], Tensor]
+#: Value estimates, float32 [U] or [S, T], of a batch of RLlib's for a network.
+ValueFunction = Callable[[dict[str, Any]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class PolicyBatch:
         value_targets: float32 [L].
         mean_weights_seq_no: the weights that acted, averaged over steps.
         critic: what the critic reads where that is not `observations`.
+        sequences: of the rows, for a network with a memory.
     """
 
     observations: Any
@@ -50,6 +54,7 @@ class PolicyBatch:
     value_targets: Tensor
     mean_weights_seq_no: float
     critic: CriticInputs | None = None
+    sequences: Sequences | None = None
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -63,6 +68,7 @@ def build_batch(
     lambda_: float,
     deduplicate: bool,
     device: torch.device | str,
+    max_seq_len: int | None = None,
 ) -> PolicyBatch | None:
     """Returns the batch of `policy`, or None where none of its agents acted.
 
@@ -74,6 +80,7 @@ def build_batch(
         lambda_: that of generalised advantage estimation.
         deduplicate: whether to look for observations that are the same.
         device: that of the tensors returned.
+        max_seq_len: for a network with a memory, how many steps it learns from in a row at most.
     """
     parts = [
         _Part(fragment, i, rows_of(fragment, fragment.policies[i]))
@@ -90,9 +97,15 @@ def build_batch(
     critic = critic_inputs(
         [(part.fragment, part.rows) for part in parts], parts[0].policy, deduplicate, device
     )
+    sequences = None
+    if max_seq_len is not None:
+        sequences = _sequences(parts, is_step, max_seq_len, device)
     inputs, value_kind = (observations, kind) if critic is None else critic
     with torch.no_grad():
-        values = value_function(inputs).cpu().numpy()[value_kind]
+        if sequences is None:
+            values = value_function({Columns.OBS: inputs}).cpu().numpy()[value_kind]
+        else:
+            values = _values(value_function, inputs, value_kind, sequences, critic is not None)
     estimates = estimate_advantages(values, rewards, terminated, is_step, gamma, lambda_)
 
     def tensor(array: np.ndarray) -> Tensor:
@@ -109,7 +122,65 @@ def build_batch(
         value_targets=tensor(estimates.value_targets),
         mean_weights_seq_no=float(seq_no[is_step].mean()),
         critic=critic,
+        sequences=sequences,
     )
+
+
+def network_batch(
+    inputs: Any, index: Tensor, states: Any = None, of_critic: bool = False
+) -> dict[str, Any]:
+    """Returns what a network reads, as RLlib has it.
+
+    Args:
+        inputs: nested tensors [U, ...]: observations, or `CriticInputs.inputs`.
+        index: int64 [D], which of them.
+        states: for a network with a memory, what it remembered before each of S sequences, nested
+            tensors [S, ...]; then D is S * T, sequence after sequence.
+        of_critic: the inputs are of a critic that does not read what its actor does.
+    """
+    seen = pick_joint(inputs, index) if of_critic else pick(inputs, index)
+    if states is None:
+        return {Columns.OBS: seen}
+    if not of_critic:
+        size = (len(tree.flatten(states)[0]), -1)
+        seen = tree.map_structure(lambda leaf: leaf.unflatten(0, size), seen)
+    return {Columns.OBS: seen, Columns.STATE_IN: states}
+
+
+def _sequences(
+    parts: Sequence[_Part], is_step: np.ndarray, max_seq_len: int, device: torch.device | str
+) -> Sequences:
+    starts, sizes = cut(is_step, max_seq_len)
+    remembered = [part.memory() for part in parts]
+    states = tree.map_structure(
+        lambda *same: torch.from_numpy(np.concatenate(same)[starts]).to(device), *remembered
+    )
+    return Sequences(starts, sizes, states)
+
+
+def _values(
+    value_function: ValueFunction,
+    inputs: Any,
+    kind: np.ndarray,
+    sequences: Sequences,
+    of_critic: bool,
+) -> np.ndarray:
+    """Returns the value of each row, float32 [L], where a network has a memory.
+
+    Args:
+        value_function: as in `build_batch`.
+        inputs: what it reads, nested tensors [U, ...].
+        kind: int64 [L], which of them belongs to each row.
+        sequences: of the rows.
+        of_critic: as in `network_batch`.
+    """
+    index, is_row = sequences.side_by_side(np.arange(len(sequences.starts)))
+    entries = torch.from_numpy(kind[index.ravel()]).to(tree.flatten(sequences.states)[0].device)
+    batch = network_batch(inputs, entries, sequences.states, of_critic)
+    found = value_function(batch).cpu().numpy()
+    values = np.empty(len(kind), found.dtype)
+    values[index[is_row]] = found[is_row]
+    return values
 
 
 @dataclass(frozen=True)
@@ -147,6 +218,13 @@ class _Part:
     def agents_of_all(self) -> np.ndarray:
         """Returns int64 [L]: the column of each row's agent among all agents."""
         return np.array(self.policy.columns)[self.rows.agent]
+
+    def memory(self) -> Any:
+        """Returns arrays [L, ...]: what was remembered before each step."""
+        rows = self.rows
+        return tree.map_structure(
+            lambda leaf: _pick(leaf, rows.step, rows.agent), self.fragment.memory[self.number]
+        )
 
     def observation_bytes(self) -> np.ndarray:
         """Returns uint8 [L, W]: the leaves of each row's observation side by side."""

@@ -98,6 +98,8 @@ def compiled_network(module: Any, config: AlgorithmConfig) -> Network | str:
         return f"learner_config_dict has {KERNELS}: false"
     if not config.use_critic:
         return "use_critic is off"
+    if module.is_stateful():
+        return "the network has a memory"
     return describe(module)
 
 

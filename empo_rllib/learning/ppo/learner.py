@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
-from ray.rllib.core.columns import Columns
 from ray.rllib.utils.metrics import (
     ALL_MODULES,
     DIFF_NUM_GRAD_UPDATES_VS_SAMPLER_POLICY,
@@ -31,12 +30,17 @@ from ray.rllib.utils.metrics import (
 )
 
 from empo_rllib.learning.gradients import clip_gradients, global_norm
-from empo_rllib.learning.minibatches import count_minibatches, deal_rows
+from empo_rllib.learning.minibatches import count_minibatches, deal_rows, deal_sequences
 from empo_rllib.learning.ppo.batch import PolicyBatch, build_batch
 from empo_rllib.learning.ppo.compiled_training import compiled_network, train_compiled
 from empo_rllib.learning.ppo.loss import TOTAL_LOSS, LossSettings
 from empo_rllib.learning.ppo.training import train
-from empo_rllib.learning.ppo.update import PolicyUpdate, may_deduplicate, plan_update
+from empo_rllib.learning.ppo.update import (
+    PolicyUpdate,
+    may_deduplicate,
+    plan_recurrent_update,
+    plan_update,
+)
 from empo_rllib.sampling.fragment import Fragment
 
 # With torch for GPUs the first optimiser loads Triton. Where numba's LLVM had compiled kernels
@@ -75,10 +79,14 @@ class FragmentPPOLearner(PPOTorchLearner):
     """RLlib's `PPOTorchLearner`, which takes a list of `Fragment`s in place of episodes.
 
     The results are those of RLlib's learner connectors and loss; the time is that of the network.
-    Given anything else it is its base class. Any feed-forward torch RLModule that has a
-    `ValueFunctionAPI` and reads nothing but `batch["obs"]` can be trained. Networks that draw
-    random numbers of their own, other than by torch's dropout modules, need
-    `learner_config_dict={"deduplicate": False}`.
+    Given anything else it is its base class. Any torch RLModule that has a `ValueFunctionAPI` and
+    reads nothing but `batch["obs"]`, and `batch["state_in"]` where it has a memory, can be
+    trained. Networks that draw random numbers of their own, other than by torch's dropout modules,
+    need `learner_config_dict={"deduplicate": False}`.
+
+    A network with a memory learns from whole sequences. They end where agents or their episodes
+    do, and after `model_config["max_seq_len"]` steps. Each begins with what the network remembered
+    there in sampling.
     """
 
     def build(self) -> None:
@@ -168,30 +176,35 @@ class FragmentPPOLearner(PPOTorchLearner):
         sizes = [len(batch) for batch in batches.values()]
         count = count_minibatches(sizes, minibatch_size, num_epochs) if minibatch_size else 1
         updates = {}
+        shuffle = shuffle and num_epochs > 1
         for policy, batch in batches.items():
             size = minibatch_size or len(batch)
-            dealt = deal_rows(len(batch), size, count, shuffle and num_epochs > 1)
+            if batch.sequences is not None:
+                whole = deal_sequences(batch.sequences.sizes, size, count, shuffle)
+                updates[policy] = plan_recurrent_update(batch, whole)
+                continue
+            dealt = deal_rows(len(batch), size, count, shuffle)
             updates[policy] = plan_update(batch, dealt, self._deduplicates(policy))
         return Update(updates, count, env_steps)
 
     def _build_batch(self, fragments: Sequence[Fragment], policy: str) -> PolicyBatch | None:
         module = self.module[policy].unwrapped()
-        if module.is_stateful():
-            raise ValueError(f"the RLModule of {policy} is recurrent: it learns from episodes only")
         config = self.config.get_config_for_module(policy)
         return build_batch(
             fragments,
             policy,
-            lambda inputs: module.compute_values({Columns.OBS: inputs}),
+            module.compute_values,
             config.gamma,
             config.lambda_,
             self._deduplicates(policy),
             self.device,
+            module.model_config["max_seq_len"] if module.is_stateful() else None,
         )
 
     def _deduplicates(self, policy: str) -> bool:
         wanted = self.config.learner_config_dict.get(DEDUPLICATE, True)
-        return wanted and may_deduplicate(self.module[policy].unwrapped())
+        module = self.module[policy].unwrapped()
+        return wanted and not module.is_stateful() and may_deduplicate(module)
 
     def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
         if all(isinstance(part, PolicyUpdate) for part in batch.values()):

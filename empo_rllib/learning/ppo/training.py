@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import tree
 from ray.rllib.core.columns import Columns
 from torch import nn
 
-from empo_rllib.learning.joint import pick, pick_joint
-from empo_rllib.learning.ppo.batch import PolicyBatch
+from empo_rllib.learning.ppo.batch import PolicyBatch, network_batch
 from empo_rllib.learning.ppo.categorical import CategoricalLoss
 from empo_rllib.learning.ppo.loss import Loss, LossSettings, TorchLoss
-from empo_rllib.learning.ppo.update import PolicyUpdate
+from empo_rllib.learning.ppo.update import Minibatch, PolicyUpdate
 
 
 def train(
@@ -45,19 +45,30 @@ def train(
     forward_train = module._forward_train
     for minibatch in minibatches:
         clear_gradients(parameters)
-        seen = {Columns.OBS: pick(batch.observations, minibatch.observations)}
+        states = _states(batch, minibatch)
+        seen = network_batch(batch.observations, minibatch.observations, states)
         outputs = forward_train(seen)
-        values = None
+        inputs, values = outputs[Columns.ACTION_DIST_INPUTS], None
         if settings.use_critic:
             if batch.critic is not None:
-                inputs = pick_joint(batch.critic.inputs, minibatch.valued.observations)
-                seen = {Columns.OBS: inputs}
+                valued = minibatch.valued.observations
+                seen = network_batch(batch.critic.inputs, valued, states, of_critic=True)
             values = module.compute_values(seen, embeddings=outputs.get(Columns.EMBEDDINGS))
             values = values if norm is None else norm.normalize(values)
-        loss.backward(minibatch, outputs[Columns.ACTION_DIST_INPUTS], values)
+        if states is not None:  # [S, T, ..] to [S * T, ..]
+            inputs = inputs.flatten(0, 1)
+            values = None if values is None else values.flatten()
+        loss.backward(minibatch, inputs, values)
         step(minibatch is minibatches[-1])
     clear_gradients(parameters)
     return loss.metrics()
+
+
+def _states(batch: PolicyBatch, minibatch: Minibatch) -> Any:
+    """Returns what a network with a memory remembered before a minibatch's sequences, or None."""
+    if batch.sequences is None:
+        return None
+    return tree.map_structure(lambda leaf: leaf[minibatch.sequences], batch.sequences.states)
 
 
 def _normalized(batch: PolicyBatch, norm: Any, head: nn.Module) -> PolicyBatch:

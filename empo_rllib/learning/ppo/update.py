@@ -27,12 +27,15 @@ class Minibatch:
         position: [B], which of them belongs to each row; None where there is one for each row.
         of_critic: the same rows, with the inputs of a critic that does not read what its actor
             does; None: it does.
+        sequences: [S], those of a network with a memory; then `observations` are S * T, sequence
+            after sequence, padded to the longest.
     """
 
     rows: Tensor
     observations: Tensor
     position: Tensor | None
     of_critic: Minibatch | None = None
+    sequences: Tensor | None = None
 
     @property
     def valued(self) -> Minibatch:
@@ -83,6 +86,36 @@ def plan_update(batch: PolicyBatch, dealt: np.ndarray, deduplicate: bool) -> Pol
         pairs = zip(minibatches, valued, strict=True)
         minibatches = [replace(one, of_critic=of_critic) for one, of_critic in pairs]
     return PolicyUpdate(batch, minibatches, dealt.size, unique)
+
+
+def plan_recurrent_update(batch: PolicyBatch, dealt: Sequence[np.ndarray]) -> PolicyUpdate:
+    """Returns how to train a network with a memory on `batch`.
+
+    Args:
+        batch: the rows.
+        dealt: the sequences of each minibatch.
+    """
+    assert batch.sequences is not None
+    minibatches = [_of_sequences(batch, batch.kind, chosen) for chosen in dealt if len(chosen)]
+    if batch.critic is not None:
+        valued = [
+            _of_sequences(batch, batch.critic.kind, chosen) for chosen in dealt if len(chosen)
+        ]
+        pairs = zip(minibatches, valued, strict=True)
+        minibatches = [replace(one, of_critic=of_critic) for one, of_critic in pairs]
+    num_rows = sum(int(batch.sequences.sizes[chosen].sum()) for chosen in dealt)
+    return PolicyUpdate(batch, minibatches, num_rows, 1.0)
+
+
+def _of_sequences(batch: PolicyBatch, kind: np.ndarray, chosen: np.ndarray) -> Minibatch:
+    """Returns the minibatch of the sequences `chosen`; `kind` as in `_minibatches`."""
+    assert batch.sequences is not None
+    index, is_row = batch.sequences.side_by_side(chosen)
+    learned = is_row & batch.is_step[index]
+    arrays = index[learned], kind[index.ravel()], np.flatnonzero(learned), chosen
+    device = batch.actions.device
+    rows, observations, position, sequences = (torch.from_numpy(a).to(device) for a in arrays)
+    return Minibatch(rows, observations, position, sequences=sequences)
 
 
 def _minibatches(

@@ -20,6 +20,7 @@ from ray.rllib.utils.metrics import EPISODE_RETURN_MEAN
 
 import empo_rllib
 from empo_rllib.errors import ConfigError
+from empo_rllib.learning.ppo.learner import FragmentPPOLearner
 from empo_rllib.sampling.accelerated import AcceleratedEnvRunner
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # RLlib warns about its own parts
@@ -146,10 +147,6 @@ def changed(method, **settings):
             "the callback on_sample_end gets RLlib's envs or episodes",
         ),
         (
-            lambda: changed("rl_module", model_config=DefaultModelConfig(use_lstm=True)),
-            "of 'p0' is recurrent",
-        ),
-        (
             lambda: changed(
                 "multi_agent",
                 policies={"p0": (None, None, gym.spaces.Discrete(5), {}), "p1": PolicySpec()},
@@ -161,3 +158,8 @@ def changed(method, **settings):
 def test_what_does_not_fit_is_refused_with_the_reason(build, message):
     with pytest.raises(ConfigError, match=f"empo_rllib.accelerate: .*{message}"):
         empo_rllib.accelerate(build())
+
+
+def test_a_recurrent_network_is_taken():
+    config = changed("rl_module", model_config=DefaultModelConfig(use_lstm=True))
+    assert empo_rllib.accelerate(config).learner_class is FragmentPPOLearner

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from gymnasium import spaces
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.callbacks.callbacks import RLlibCallback
@@ -38,11 +37,6 @@ class OwnCurriculum(EmptyEnv):
 class OwnStep(EmptyEnv):
     def step(self, actions):
         return super().step(actions)
-
-
-class Recurrent(ActorCritic):
-    def get_initial_state(self):
-        return {"h": torch.zeros(3)}
 
 
 class OwnLoss(ActorCritic, SelfSupervisedLossAPI):
@@ -148,7 +142,6 @@ def test_the_sampler_that_is_asked_for_is_taken(name):
         ({"params": {"torch_compile_learner": True}}, "torch_compile_learner = True"),
         ({"callbacks": ["own_code:WatchesEpisodes"]}, "WatchesEpisodes.on_episode_step"),
         ({"callbacks": ["own_code:SetsUpEnvs"]}, "SetsUpEnvs.on_environment_created"),
-        ({"model": {"class": "own_code:Recurrent"}}, "is recurrent"),
         ({"model": {"class": "own_code:OwnLoss"}}, "has a loss of its own"),
         ({"algorithm": "APPO"}, "PPO, not APPO"),
         ({"algorithm": "DQN"}, "PPO, not DQN"),
@@ -157,7 +150,7 @@ def test_the_sampler_that_is_asked_for_is_taken(name):
 )
 def test_what_only_rllib_can_do_is_left_to_it_and_told(experiment, own_code, sections, reason):
     own_code.WatchesEpisodes, own_code.SetsUpEnvs = WatchesEpisodes, SetsUpEnvs
-    own_code.Recurrent, own_code.OwnLoss = Recurrent, OwnLoss
+    own_code.OwnLoss = OwnLoss
     sampler = pick(experiment(**sections))
     assert sampler.name == "rllib"
     assert reason in sampler.reason

@@ -23,6 +23,7 @@ from examples.competitive import Tag
 from examples.custom_multigrid import TwoRooms
 from examples.custom_rl_module import CellEmbeddings
 from examples.masked import Couriers
+from examples.memory import TMaze
 from examples.own_metric import ForwardShare
 
 ROOT = Path(__file__).parents[3]
@@ -49,7 +50,7 @@ def test_the_readme_lists_every_example():
     assert sorted(listed) == [path.stem for path in FILES]
 
 
-@pytest.mark.parametrize("env_class", [TwoRooms, Tag, Couriers])
+@pytest.mark.parametrize("env_class", [TwoRooms, Tag, Couriers, TMaze])
 def test_an_environment_is_documented_as_faramas_are(env_class):
     sections = re.findall(r"^(\w+):$", inspect.getdoc(env_class), re.MULTILINE)
     wanted = ["Description", "Actions", "Observations", "Rewards", "Termination", "Ids", "Args"]
@@ -58,6 +59,25 @@ def test_an_environment_is_documented_as_faramas_are(env_class):
 
 def test_two_rooms_are_stepped_in_compiled_kernels():
     assert batched_problem(make_env("examples.custom_multigrid:TwoRooms", num_agents=2)) is None
+
+
+def test_which_arm_counts_is_seen_at_the_start_only():
+    env = make_env("examples.memory:TMaze", num_agents=1)
+    first, later, told = {}, set(), set()
+    for seed in range(8):
+        seen, _ = env.reset(seed=seed)
+        left = env.env.unwrapped.goes_left
+        first.setdefault(left, set()).add(seen["agent_0"]["image"].tobytes())
+        for action in [2] * 3 + [0] + [2] * 2:  # up the stem, and along the left arm
+            seen, *_ = env.step({"agent_0": action})
+            later.add((seen["agent_0"]["image"].tobytes(), action, seen["agent_0"]["direction"]))
+        _, rewards, ended, _, infos = env.step({"agent_0": 2})
+        told.add((left, rewards["agent_0"] > 0, infos["agent_0"]["success"]))
+        assert ended["agent_0"]
+    assert len(first) == 2
+    assert not first[True] & first[False]
+    assert len(later) == 6  # the same whatever it was
+    assert told == {(True, True, True), (False, False, False)}
 
 
 def test_the_wall_between_the_rooms_has_one_gap_which_moves():

@@ -273,9 +273,13 @@ def test_a_memory_goes_in_and_out_step_by_step():
     np.testing.assert_allclose(np.stack(outputs, 1), expected, atol=1e-5)
 
 
-def test_a_recurrent_run_is_exported_and_acts_as_it_is_evaluated(tmp_path, write_run, monkeypatch):
+@pytest.mark.parametrize(
+    "model", [{"class": "recurrent_net:Recurrent", "max_seq_len": 10}, {"memory": "gru"}]
+)
+def test_a_recurrent_run_is_exported_and_acts_as_it_is_evaluated(
+    tmp_path, write_run, monkeypatch, model
+):
     monkeypatch.setattr(check, "NUM_OBSERVATIONS", 100)
-    model = {"class": "recurrent_net:Recurrent", "kwargs": {"max_seq_len": 10}}
     run = write_run(tmp_path / "run", policies="shared", model=model)
     export(run, tmp_path / "bundle")
 

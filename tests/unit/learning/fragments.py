@@ -10,9 +10,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+import tree
 from gymnasium import spaces
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
+from empo_rllib.acting.memory import BatchMemory
 from empo_rllib.acting.view import Critic, PolicyView
 from empo_rllib.envs.adapting import AGENT_ID
 from empo_rllib.envs.vector_env import AgentGroup, ObservationLeaves
@@ -132,10 +134,10 @@ def random_fragment(
 
     actions: list = [None] * len(team.groups)
     logp = np.zeros(shape, np.float32)
-    all_inputs = []
+    all_inputs, memory = [], []
     for policy in team.inputs:
         module = modules[policy.policy].unwrapped()
-        like = module.forward_train({"obs": _example(team, policy)})["action_dist_inputs"]
+        like = module.forward_train(_example(team, policy, module))["action_dist_inputs"]
         size = (num_steps, num_envs, len(policy.columns), like.shape[-1])
         inputs = torch.randn(size) * 0.3
         dist = module.get_exploration_action_dist_cls().from_logits(inputs.flatten(0, 2))
@@ -148,6 +150,12 @@ def random_fragment(
         actions[policy.group][:, :, list(policy.in_group)] = drawn.unflatten(0, size[:3]).numpy()
         logp[:, :, list(policy.columns)] = dist.logp(drawn).unflatten(0, size[:3]).numpy()
         all_inputs.append(inputs.numpy())
+        memory.append(
+            tree.map_structure(
+                lambda part, size=size: np.tanh(rng.normal(size=(*size[:3], *part.shape))),
+                module.get_initial_state(),
+            )
+        )
     paid = np.where(there, rng.normal(size=shape), 0).astype(np.float32)
     rewards = paid.copy()
     there = np.concatenate([there, there_next[None]])
@@ -165,6 +173,7 @@ def random_fragment(
         actions=tuple(actions),
         action_logp=logp,
         action_dist_inputs=tuple(all_inputs),
+        memory=tree.map_structure(np.float32, tuple(memory)),
         rewards=rewards,
         present=present,
         terminated=terminated,
@@ -242,10 +251,13 @@ def _pool(group: AgentGroup, kinds: int, seed: int) -> list[np.ndarray]:
     ]
 
 
-def _example(team: Team, policy: PolicyView) -> Any:
+def _example(team: Team, policy: PolicyView, module: Any) -> dict[str, Any]:
     group = team.groups[policy.group]
     leaves = [torch.from_numpy(leaf) for leaf in group.leaves.blank(2)]
-    return policy.module_input(group, leaves, torch.tensor(policy.columns[:1] * 2))
+    seen = policy.module_input(group, leaves, torch.tensor(policy.columns[:1] * 2))
+    if not module.is_stateful():
+        return {"obs": seen}
+    return BatchMemory(module, 2, torch.device("cpu")).inputs(seen)
 
 
 def to_episodes(fragment: Fragment) -> list[MultiAgentEpisode]:

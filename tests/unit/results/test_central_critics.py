@@ -1,4 +1,7 @@
-"""Runs with critics that see more than their agents: acting with their policies needs no critic."""
+"""Runs with critics that see more than their agents: acting with their policies needs no critic.
+
+Their policies have a memory, of which acting needs no more than the actor's.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from empo_rllib.experiment.plan import plan_trials
 from empo_rllib.experiment.run_folder import locate
 from empo_rllib.results.load import load_policies
 
-MODEL = {"critic": "central", "value_norm": True}
+MODEL = {"critic": "central", "value_norm": True, "memory": "lstm", "memory_size": 8}
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +46,14 @@ def test_the_policies_play_where_others_are_missing(mappo, command):
 def test_a_bundle_of_them_acts(mappo, command, tmp_path):
     code, _, err = command("export", mappo, "--out", tmp_path / "bundle")
     assert code == 0, err
-    assert set(load_bundle(tmp_path / "bundle").agents) == {"agent_0", "agent_1"}
+    bundle = load_bundle(tmp_path / "bundle")
+    assert set(bundle.agents) == {"agent_0", "agent_1"}
+    assert set(bundle.policies["agent_0"].memory) == {"memory.h", "memory.c"}  # the actor's alone
 
 
 @pytest.mark.parametrize("critic", ["own", "central"])
 def test_a_frozen_policy_comes_from_a_run_with_another_critic(write_run, tmp_path, mappo, critic):
-    source = write_run(tmp_path / "source", model={"critic": critic})
+    source = write_run(tmp_path / "source", model={**MODEL, "critic": critic, "value_norm": False})
     frozen = {"policy": "agent_1", "train": False, "checkpoint": str(source)}
     config = load_config(
         {

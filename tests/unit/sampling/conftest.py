@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,8 @@ from empo_rllib.acting.view import policy_views
 from empo_rllib.envs.vector_env import VectorEnv, group_agents
 from empo_rllib.rl_modules.actor_critic import ActorCritic
 from empo_rllib.sampling.rollout import Rollout
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `wanderers`
 
 AGENTS = ("a", "b", "c")
 ENDS = {"a": 2, "b": 3, "c": 3}  # steps that each agent plays; the others' end is the episode's

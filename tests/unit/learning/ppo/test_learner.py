@@ -31,11 +31,6 @@ class WithBatchNorm(ActorCritic):
         self.encoder.layers.append(nn.BatchNorm1d(self.encoder.num_features))
 
 
-class Recurrent(ActorCritic):
-    def is_stateful(self):
-        return True
-
-
 class Watched(ActorCritic):
     """Keeps what it was shown in training."""
 
@@ -174,12 +169,6 @@ def test_a_parameter_of_one_policy_acts_on_it_and_on_no_other(plain_weights, nam
     changed = weights_after_updates(first={name: OTHER_VALUES[name]})
     differs = {key.split("/")[0] for key, w in changed.items() if not w.equal(plain_weights[key])}
     assert differs == {"first"}
-
-
-def test_a_recurrent_network_is_refused():
-    learner = build(FragmentPPOLearner, TEAM, Recurrent)
-    with pytest.raises(ValueError, match="RLModule of all is recurrent"):
-        update(learner)
 
 
 def test_the_age_of_the_weights_that_acted_is_reported():
