@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from gymnasium.vector.utils import batch_space
 from ray.rllib.algorithms.algorithm import Algorithm
-from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.utils.metrics import NUM_MODULE_STEPS_SAMPLED, NUM_MODULE_STEPS_TRAINED
-from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from empo_rllib.acting.memory import step_inputs
 from empo_rllib.learning.ppo.learner import UNIQUE_OBSERVATIONS
 
 # A product like that of a minibatch and a hidden layer, for so long.
@@ -65,7 +64,7 @@ def operations(module: TorchRLModule) -> tuple[float, float]:
     """
     observations = batch_space(module.observation_space, _ROWS).sample()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module.forward_inference(convert_to_torch_tensor({Columns.OBS: observations}))
+        module.forward_inference(step_inputs(module, observations, [{}] * _ROWS))
     acting = counter.get_total_flops() / _ROWS
     sizes = {name: part.numel() for name, part in module.named_parameters() if part.ndim > 1}
     of_critic = tuple(getattr(module, "CRITIC", ()))

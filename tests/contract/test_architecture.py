@@ -95,6 +95,7 @@ MAY_IMPORT = {
         "errors",
         "config",
         "envs",
+        "acting",
         "learning",
         "algorithms",
         "experiment",

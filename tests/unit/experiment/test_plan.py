@@ -243,10 +243,11 @@ def test_auto_takes_a_gpu_for_each_learner_where_there_are_enough(
             },
             True,
         ),
+        ({"model": {"memory": "lstm"}}, True),
         ({"algorithm": {"name": "DQN"}}, False),
     ],
 )
-def test_wide_layers_and_large_minibatches_gain_by_a_gpu(experiment, changes, gains):
+def test_wide_layers_large_minibatches_and_a_memory_gain_by_a_gpu(experiment, changes, gains):
     (trial,) = plan_trials(experiment(**changes))
     assert trial.gains_by_gpu is gains
 

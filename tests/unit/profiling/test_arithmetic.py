@@ -26,5 +26,15 @@ def test_an_observation_costs_what_its_layers_do(critic, reads):
     assert training == pytest.approx(acting + 2 * (reads * HIDDEN + body + HIDDEN), rel=0.01)
 
 
+def test_a_memory_counts_too():
+    config = load_config("tune_configs/ppo.yaml", ["model.memory=gru", "model.memory_size=32"])
+    setup = set_up_trial(config)
+    modules = build_rl_modules(build_algorithm_config(setup), setup.policies)
+    acting, _ = operations(modules["agent_0"])
+    gates = 3 * 32 * (HIDDEN + 32)
+    body = OBSERVATION * HIDDEN + HIDDEN * HIDDEN + gates + 32 * ACTIONS
+    assert acting == 2 * body
+
+
 def test_a_core_multiplies_a_positive_number_of_times():
     assert speed() > 1e8
