@@ -212,7 +212,7 @@ def _telling_of_a_lost_gcs() -> Iterator[None]:
 
     def watch() -> None:
         while not is_over.wait(_POLL_S):
-            if _dead_process() == "gcs_server" and not is_over.wait(_GCS_GRACE_S):
+            if _has_lost_gcs() and not is_over.wait(_GCS_GRACE_S):
                 interrupt.current.on_give_up()  # the terminal has its cursor back
                 error = f"Ray cannot be started on {THIS_MACHINE}: its gcs_server has died."
                 print(f"error: {error} Was it killed, or out of memory?", file=sys.stderr)
@@ -224,6 +224,23 @@ def _telling_of_a_lost_gcs() -> Iterator[None]:
         yield
     finally:
         is_over.set()
+
+
+def _has_lost_gcs() -> bool:
+    """Whether a GCS that this process started is dead.
+
+    Ray has no record of it before all its processes run: the system has.
+    """
+    return any(_is_dead_gcs(path) for path in Path("/proc").glob("[0-9]*/stat"))
+
+
+def _is_dead_gcs(path: Path) -> bool:
+    try:
+        name, _, rest = path.read_text(errors="replace").rpartition(")")
+    except OSError:  # the process has ended
+        return False
+    state, parent = rest.split()[:2]
+    return name.endswith("(gcs_server") and state == "Z" and int(parent) == os.getpid()
 
 
 def lost_process(cluster: Cluster) -> str | None:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -184,8 +185,9 @@ class Chain:
         assert outcome.code in codes, f"exit code {outcome.code} {told}"
         assert "Traceback" not in outcome.stderr, told
         if outcome.code > 0:
-            said = outcome.stderr.count("error: ") + outcome.stdout.count(" failed:")
-            assert said == 1, told
+            # Ray prints lines of its raylet's log between.
+            said = re.findall("^(?:error: |trial_[0-9]+ failed:)", outcome.output, re.MULTILINE)
+            assert len(said) == 1, told
         left = self._place.wait_for_quiet()
         assert not left, f"{left} left {told}"
         assert not self._place.cluster_folders(), told

@@ -154,3 +154,23 @@ def test_the_summary_says_that_it_failed_and_of_what(lost):
 def test_nothing_of_the_run_stays_behind(lost):
     assert not lost.processes
     assert not lost.folder.exists()
+
+
+def test_a_gcs_that_dies_while_ray_starts_is_told_of(place):
+    """Ray's driver has no record of it yet, waits for a minute and ends without a word."""
+    config = place.write_experiment(name="too-early")
+    running = place.start("--config", config)
+
+    def gcs() -> list[int]:
+        programs = place.processes().items()
+        return [pid for pid, what in programs if what.partition(" ")[0].endswith("/gcs_server")]
+
+    running.wait_until(gcs, "a GCS to kill")
+    time.sleep(0.4)  # by then Ray talks to it
+    for pid in gcs():
+        os.kill(pid, signal.SIGKILL)
+    outcome = running.wait().check(2)
+    assert outcome.stderr.count("error: ") == 1
+    assert "Ray cannot be started on this machine" in outcome.stderr
+    assert not place.wait_for_quiet()
+    assert not (place.folder / "results").exists()

@@ -162,13 +162,23 @@ def test_rays_processes_ignore_a_hang_up_and_this_one_does_not(ray, fails):
 
 # `ray.init` does not return without its GCS, and ends its process after a minute.
 WITHOUT_GCS = """
+import shutil
+import subprocess
+import sys
 import threading
-import time
 import ray
 from empo_rllib.experiment import cluster
 
-cluster._dead_process, cluster._GCS_GRACE_S = lambda: "gcs_server", 0.1
-ray.init = lambda **settings: threading.Event().wait()
+cluster._GCS_GRACE_S = 0.1
+program = shutil.copy(shutil.which("true"), sys.argv[1])
+
+
+def init(**settings):
+    gcs = subprocess.Popen([program])
+    threading.Event().wait()
+
+
+ray.init = init
 with cluster.local_cluster({"CPU": 1, "GPU": 0}):
     pass
 """
@@ -177,7 +187,11 @@ with cluster.local_cluster({"CPU": 1, "GPU": 0}):
 def test_a_gcs_that_dies_while_ray_starts_is_an_error_and_nothing_stays(tmp_path):
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_GCS], env=env, capture_output=True, text=True, timeout=600
+        [sys.executable, "-c", WITHOUT_GCS, str(tmp_path / "gcs_server")],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == ResourceError.exit_code, done.stderr
     assert done.stderr.startswith("error: Ray cannot be started on this machine: its gcs_server")
