@@ -16,14 +16,22 @@ from empo_rllib.algorithms.builder import build_algorithm_config
 from empo_rllib.algorithms.setup import set_up_trial
 from empo_rllib.algorithms.torch_compiler import leave_out_torch_compiler
 from empo_rllib.config.load import load_config
+from ray.rllib.utils.debug.deterministic import update_global_seed_if_necessary
 
 leave_out_torch_compiler()
 config = build_algorithm_config(set_up_trial(load_config("tune_configs/smoke.yaml", [])))
-algorithm = config.algo_class(config=config)
-assert algorithm.train()["num_env_steps_sampled_lifetime"]
-state = algorithm.get_state()
-algorithm.set_state(state)
-algorithm.train()
+update_global_seed_if_necessary("torch", config.seed)  # as RLlib's Algorithm does
+runner = config.env_runner_cls(config=config)
+learner = config.build_learner(spaces=runner.get_spaces())
+learner.build()
+before = learner.get_state()
+learner.update(
+    episodes=runner.sample(num_timesteps=100),
+    timesteps={"num_env_steps_sampled_lifetime": 100},
+    num_epochs=1,
+    minibatch_size=50,
+)
+learner.set_state(before)
 print([name for name in ("torch._inductor", "torch._dynamo", "sympy") if name in sys.modules])
 """
 
