@@ -46,7 +46,7 @@ _QUIET = {
 # How long Ray's processes may take to start: Ray's own 10 s for the raylet, which comes after its
 # agents, and 60 s for the dashboard are too short for a machine that has much else to do.
 _START_S = {"RAY_raylet_start_wait_time_s": "120", "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300"}
-# The GCS remembers 100,000 tasks for the dashboard, 3 KB each, and each iteration of a trial is one.
+# The GCS remembers 100,000 tasks for the dashboard, 3 KB each: each iteration of a trial is one.
 _FEW_TASKS = {"RAY_task_events_max_num_task_in_gcs": "1000"}
 
 THIS_MACHINE = "this machine"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +94,7 @@ def profile_experiment(
     planned, gpus = _plan(experiment, available)
     setup, cpus = planned.setup, int(available["CPU"])
     networks = describe_networks([planned], gpus)
-    with local_cluster(available) as cluster:
+    with local_cluster(available) as cluster, _interruptible():
         assert cluster.folder is not None
         tell("measuring it as it is")
         measured = measure(setup, gpus, seconds, cluster.folder)
@@ -109,6 +112,17 @@ def profile_experiment(
     tried.sort(key=lambda one: one.env_steps_per_s or 0.0, reverse=True)
     sampler = f"{setup.sampler.name} ({setup.sampler.reason})"
     return Profile(experiment.name, sampler, networks, cpus, measured, again, tuple(tried))
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ends the measurements at SIGINT and SIGTERM, which Tune and Ray would handle in their way."""
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _plan(experiment: ExperimentConfig, available: dict[str, float]) -> tuple[PlannedTrial, float]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
-from commands import Outcome, Workplace
+from commands import PYTHON, Outcome, Running, Workplace
 
 SHORT = ("--seconds", "1")
 
@@ -62,6 +63,22 @@ def test_other_settings_are_measured_or_refused_with_the_reason(compared):
     assert "resources.sampler=auto (is rllib)" in compared.stdout
     assert "as it is, again" in compared.stdout
     assert "Traceback" not in compared.output
+
+
+def test_a_signal_ends_it_without_a_word_and_nothing_stays(place):
+    file = place.write_experiment(name="interrupted")
+    command = [PYTHON, "-m", "empo_rllib", "profile", str(file), "--seconds", "600"]
+    running = Running(command, place.folder, place.env)
+    running.wait_until(
+        lambda: any("ray::MeasuredTrial" in what for what in place.processes().values()),
+        "a trial that is measured",
+    )
+    running.process.send_signal(signal.SIGINT)
+    outcome = running.wait().check(130)
+    assert outcome.stdout == ""
+    assert "Traceback" not in outcome.stderr
+    assert not place.wait_for_quiet()
+    assert not place.cluster_folders()
 
 
 def test_what_breaks_is_one_message(place):
