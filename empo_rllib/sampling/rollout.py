@@ -141,10 +141,10 @@ class Rollout:
         chosen = [self.for_env(actions, group.action_space) for actions, group in pairs]
         with reporting_env_errors(self.env_error_file, "step"):
             self.envs.step(chosen)
+        self.seconds.env += time.perf_counter() - started
         ended = self.envs.terminated | self.envs.truncated | self.envs.episode_over[:, None]
         for actor in self.actors:
             actor.advance(present, ended)
-        self.seconds.env += time.perf_counter() - started
 
 
 class _Store:
