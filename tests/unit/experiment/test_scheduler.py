@@ -13,6 +13,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from empo_rllib.experiment.progress_file import ProgressFile
 from empo_rllib.experiment.scheduler import build_scheduler
+from empo_rllib.experiment.share import Share
 from empo_rllib.experiment.trial import TrialTask
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
@@ -29,14 +30,14 @@ def empty_run(result, trial):
 
 def test_without_a_scheduler_every_trial_runs_to_its_end(experiment, empty_run):
     for scheduler in (None, "fifo"):
-        built = build_scheduler(experiment(tune={"scheduler": scheduler}), empty_run, print)
+        built = build_scheduler(experiment(tune={"scheduler": scheduler}), Share(empty_run), print)
         assert type(built) is FIFOScheduler
 
 
 def test_asha_counts_env_steps_and_judges_by_the_metric(experiment, empty_run):
     asha = {"grace_period": 500, "reduction_factor": 4, "max_t": 9000}
     config = experiment(tune={"scheduler": {"asha": asha}, "metric": "success_rate", "mode": "min"})
-    scheduler = build_scheduler(config, empty_run, print)
+    scheduler = build_scheduler(config, Share(empty_run), print)
     assert isinstance(scheduler, ASHAScheduler)
     assert scheduler._time_attr == "env_steps"
     assert (scheduler.metric, scheduler._max_t) == ("success_rate", 9000)
@@ -46,7 +47,7 @@ def test_asha_counts_env_steps_and_judges_by_the_metric(experiment, empty_run):
 
 def test_the_last_rung_of_asha_is_where_trials_end_unless_told_otherwise(experiment, empty_run):
     config = experiment(tune={"scheduler": "asha"}, stop={"env_steps": 70_000})
-    assert build_scheduler(config, empty_run, print)._max_t == 70_000
+    assert build_scheduler(config, Share(empty_run), print)._max_t == 70_000
 
 
 class Trials:
@@ -112,7 +113,7 @@ def sweep(scheduler, run, seed):
 
 def test_asha_does_not_decide_on_a_mean_over_too_few_episodes(experiment, result, trial):
     run = result(trial(0), trial(1))
-    scheduler = build_scheduler(experiment(tune={"scheduler": {"asha": ASHA}}), run, print)
+    scheduler = build_scheduler(experiment(tune={"scheduler": {"asha": ASHA}}), Share(run), print)
     trials = Trials(scheduler)
     for entry in run.trials:
         trials.start(entry.trial_id)
@@ -134,7 +135,7 @@ def test_a_sweep_resumed_at_any_point_decides_as_one_without_interruption(
 ):
     config = experiment(tune={"scheduler": {"asha": ASHA}, "mode": mode})
     run = result(*(trial(number) for number in range(NUM_TRIALS)))
-    whole = build_scheduler(config, run, print)
+    whole = build_scheduler(config, Share(run), print)
     reports = sweep(whole, run, seed)
     assert any(decision == STOP and not finished for _, _, finished, decision in reports)
 
@@ -144,7 +145,7 @@ def test_a_sweep_resumed_at_any_point_decides_as_one_without_interruption(
         write_checkpoint_folder(tmp_path / trial_id, row["training_iteration"])
         if finished:
             run.trial(trial_id).status = "finished"
-        resumed = Trials(build_scheduler(config, run, print))
+        resumed = Trials(build_scheduler(config, Share(run), print))
         for entry in run.trials:
             if entry.status == "pending":
                 resumed.start(entry.trial_id)
@@ -172,7 +173,7 @@ def two_trials(experiment, result, trial, write_checkpoint_folder, tmp_path):
         if checkpoint:
             write_checkpoint_folder(tmp_path / "trial_00001", checkpoint)
         run = result(trial(0, status="finished"), trial(1))
-        return build_scheduler(experiment(tune={"scheduler": {"asha": ASHA}}), run, print)
+        return build_scheduler(experiment(tune={"scheduler": {"asha": ASHA}}), Share(run), print)
 
     return build
 
