@@ -18,6 +18,7 @@ from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import is_free, wait_for_array_lock
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary, read_summary
+from empo_rllib.trials import sample_trials
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class ArrayTask:
         return cls(form[1], int(form[2]))
 
 
-def check_shareable(config: ExperimentConfig) -> None:
-    """Refuses an experiment whose trials depend on each other in more than a file can hold.
+def check_shareable(config: ExperimentConfig, num_jobs: int | None = None) -> None:
+    """Refuses an experiment whose trials wait for each other, and jobs without a trial.
 
     Raises:
         ConfigError: as said.
@@ -61,6 +62,13 @@ def check_shareable(config: ExperimentConfig) -> None:
         raise ConfigError(
             f"tune.scheduler = {name}: not in an array, whose jobs train their trials apart from "
             "each other. Submit one job with several nodes: --nodes N in the place of --array N."
+        )
+    num_trials = len(sample_trials(config))
+    if num_jobs is not None and num_jobs > num_trials:
+        raise ConfigError(
+            f"--array {num_jobs}: {config.name} has {num_trials} "
+            f"{'trial' if num_trials == 1 else 'trials'}, and a job trains one or more. "
+            "Give fewer jobs, or more trials (tune.num_samples)."
         )
 
 

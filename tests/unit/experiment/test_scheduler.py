@@ -14,6 +14,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from empo_rllib.experiment.progress_file import ProgressFile
 from empo_rllib.experiment.scheduler import build_scheduler
 from empo_rllib.experiment.share import Share
+from empo_rllib.experiment.summary import read_summary
 from empo_rllib.experiment.trial import TrialTask
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
@@ -158,6 +159,53 @@ def test_a_sweep_resumed_at_any_point_decides_as_one_without_interruption(
         assert rungs(resumed.scheduler) == rungs(whole)
         if decision == STOP and not finished:
             run.trial(trial_id).status = "stopped"
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_jobs_of_an_array_decide_as_one_scheduler_that_is_told_everything(
+    experiment, result, trial, tmp_path, mode, seed
+):
+    config = experiment(tune={"scheduler": {"asha": ASHA}, "mode": mode})
+    run = result(*(trial(number) for number in range(NUM_TRIALS)))
+    reports = sweep(build_scheduler(config, Share(run), print), run, seed)
+    assert any(decision == STOP and not finished for _, _, finished, decision in reports)
+
+    for entry in run.trials:
+        entry.array_task = int(entry.trial_id[-1]) % 3
+    run.write()
+    shares = [Share(read_summary(tmp_path), task) for task in range(3)]
+    jobs = [Trials(build_scheduler(config, share, print)) for share in shares]
+    for entry in run.trials:
+        jobs[entry.array_task].start(entry.trial_id)
+    for trial_id, row, finished, decision in reports:
+        task = run.trial(trial_id).array_task
+        append(tmp_path / trial_id, row)
+        assert jobs[task].report(trial_id, row, finished) == decision
+        if decision == STOP:
+            status = "finished" if finished else "stopped"
+            shares[task].result.trial(trial_id).status = status
+            with shares[task].updating():
+                pass
+
+
+def test_a_job_of_an_array_reads_a_row_of_others_once_it_is_whole(
+    experiment, result, trial, tmp_path
+):
+    config = experiment(tune={"scheduler": {"asha": ASHA}})
+    entries = [trial(number, array_task=min(number, 1), status="running") for number in range(4)]
+    result(*entries).write()
+    job = Trials(build_scheduler(config, Share(read_summary(tmp_path), 0), print))
+    job.start("trial_00000")
+    for number, text in {
+        1: "timestamp,training_iteration,env_steps,episode_return_mean\n1.0,1,300,9.0\n",
+        2: "timestamp,training_iteration,env_steps,episode_return_mean\n1.0,1,300,-9",
+        3: "\0",
+    }.items():
+        (tmp_path / f"trial_{number:05d}").mkdir()
+        (tmp_path / f"trial_{number:05d}" / "progress.csv").write_text(text)
+    assert job.report("trial_00000", {"env_steps": 300, METRIC: 1.0}) == STOP
+    assert rungs(job.scheduler)[300] == {"trial_00001": 9.0, "trial_00000": 1.0}
 
 
 @pytest.fixture

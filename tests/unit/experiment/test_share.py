@@ -245,6 +245,12 @@ def test_what_can_be_shared_is(config, tune):
     check_shareable(config(**tune))
 
 
+def test_jobs_without_a_trial_are_refused(config):
+    check_shareable(config(), num_jobs=4)
+    with pytest.raises(ConfigError, match="--array 5: run has 4 trials"):
+        check_shareable(config(), num_jobs=5)
+
+
 def test_slurms_name_of_an_array_task_is_read():
     assert ArrayTask.parse("1234_0") == ArrayTask("1234", 0)
     assert ArrayTask.parse("two_parts_12") == ArrayTask("two_parts", 12)
