@@ -362,4 +362,4 @@ def test_asha_keeps_its_rungs_and_the_trials_that_are_not_over_where_we_look() -
     asha.on_trial_result(None, trial, {"env_steps": 5, "value": 2.0})
     rungs = dict(asha._brackets[0]._rungs)
     assert rungs == {4: {"a": 2.0}, 1: {}}, ASHA_ADVICE.format("its rungs")
-    assert asha._max_t == 9 and asha._time_attr == "env_steps", ASHA_ADVICE.format("its names")
+    assert (asha._max_t, asha._time_attr) == (9, "env_steps"), ASHA_ADVICE.format("its names")
