@@ -171,12 +171,9 @@ class Share:
             pass
 
     def leave(self) -> None:
-        """Settles the run if this job, which has let go of it, was the last of its array.
-
-        Raises:
-            OSError, RunError: The summary cannot be read or written.
-        """
-        with self.locked():
+        """Settles the run if this job, which has let go of it, was the last of its array."""
+        # A disk that refuses it has refused the job's own entries before, which was told.
+        with contextlib.suppress(OSError), self.locked():
             self.pull()
             if is_free(self._folder):
                 self.result.settle(interrupted=True)

@@ -17,7 +17,9 @@ NUM_TRIALS = 6
 def write_search(place: Workplace) -> Path:
     return place.write_experiment(
         name="shared",
-        algorithm={"params": {"lr": {"loguniform": [1.0e-4, 1.0e-2]}}},
+        algorithm={
+            "params": {"metrics_num_episodes_for_smoothing": 5, "lr": {"loguniform": [1e-5, 1e-3]}}
+        },
         stop={"env_steps": 1000},
         tune={
             "num_samples": NUM_TRIALS,
