@@ -12,10 +12,11 @@ from researcher import SMOKE, Job, Researcher
 from slurm import Slurm
 
 NUM_JOBS, NUM_TRIALS = 4, 12
-# Without the kernels, which would have to be compiled for this clone; an iteration takes a second.
+# Without the kernels, which would have to be compiled for this clone.
 SEARCH = (
     *SMOKE,
-    *("--set", "name=spread", "--set", "resources.sampler=python"),
+    *("--set", "name=spread", "--set", "resources.sampler=rllib"),
+    *("--set", "env.id=CartPole-v1", "--set", "env.num_agents=null"),
     *("--set", "algorithm.params.lr={loguniform: [1.0e-4, 1.0e-2]}"),
     *("--set", f"tune.num_samples={NUM_TRIALS}", "--set", "tune.max_concurrent=1"),
     *("--set", "tune.scheduler={asha: {grace_period: 1000}}", "--set", "tune.search=optuna"),
