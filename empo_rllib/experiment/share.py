@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from empo_rllib.config.population_settings import PbtScheduler, ReplayScheduler, settings_of
+from empo_rllib.config.population_settings import Pb2Scheduler, PbtScheduler, ReplayScheduler
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment.run_folder import is_free, wait_for_array_lock
@@ -56,9 +56,8 @@ def check_shareable(config: ExperimentConfig, num_jobs: int | None = None) -> No
         ConfigError: as said.
     """
     scheduler = config.tune.scheduler
-    population = "pbt" if isinstance(scheduler, PbtScheduler) else "pb2"
-    if isinstance(scheduler, ReplayScheduler) or settings_of(scheduler) is not None:
-        name = "replay" if isinstance(scheduler, ReplayScheduler) else population
+    if isinstance(scheduler, PbtScheduler | Pb2Scheduler | ReplayScheduler):
+        (name,) = scheduler.model_dump()
         raise ConfigError(
             f"tune.scheduler = {name}: not in an array, whose jobs train their trials apart from "
             "each other. Submit one job with several nodes: --nodes N in the place of --array N."
