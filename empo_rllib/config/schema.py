@@ -10,14 +10,20 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from empo_rllib import columns
 from empo_rllib.config.fields import PlainName, Section, Seed, Text
 from empo_rllib.config.population_settings import population_problems
 from empo_rllib.config.problems import Problem, broken_rule, raise_problems
 from empo_rllib.config.search_settings import search_problems
-from empo_rllib.config.search_space import Path, Searchable, leaves, open_values
+from empo_rllib.config.search_space import (
+    Path,
+    Searchable,
+    condition_problems,
+    leaves,
+    open_values,
+)
 from empo_rllib.config.sections import (
     AlgorithmConfig,
     CheckpointConfig,
@@ -112,6 +118,11 @@ class ExperimentConfig(Section):
         if tune is not None:
             raise_problems(_evaluation_problems(evaluation, tune))
         return evaluation
+
+    @model_validator(mode="after")
+    def _check_conditions(self) -> ExperimentConfig:
+        raise_problems(condition_problems(open_values(self.to_dict())))
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the experiment as plain data with the file's keys, defaults included."""

@@ -16,6 +16,7 @@ number of the trial, so that an interruption changes no choice.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,13 @@ from optuna.trial import FrozenTrial, TrialState
 from empo_rllib import columns
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_settings import SEED, OptunaConfig
-from empo_rllib.config.search_space import open_values
+from empo_rllib.config.search_space import (
+    WHEN,
+    in_drawing_order,
+    is_open_in,
+    kind_and_options,
+    open_values,
+)
 from empo_rllib.errors import RunError
 from empo_rllib.experiment.metrics import score_of
 from empo_rllib.experiment.progress_file import read_progress
@@ -65,7 +72,7 @@ class Study:
         self._folder = folder
         self._spaces = {
             ".".join(path): space
-            for path, space in open_values(config.to_dict()).items()
+            for path, space in in_drawing_order(open_values(config.to_dict())).items()
             if path != SEED
         }
         self._storage = open_storage(folder / STUDY_FILE)
@@ -86,11 +93,18 @@ class Study:
 
         They are those chosen before where a session ended before it could record them.
         """
-        self._study.sampler = build_sampler(self._settings, self._seed, _number(trial_id))
+        is_conditional = any(WHEN in space for space in self._spaces.values())
+        self._study.sampler = build_sampler(
+            self._settings, self._seed, _number(trial_id), is_conditional
+        )
         begun = self._newest(trial_id) or self._unnamed()
         trial = self._study.ask() if begun is None else self._reopen(begun)
         trial.set_user_attr(_TRIAL_ID, trial_id)
-        return {key: _suggest(trial, key, space) for key, space in self._spaces.items()}
+        params: dict[str, Any] = {}
+        for key, space in self._spaces.items():
+            if is_open_in(space, params):
+                params[key] = _suggest(trial, key, space)
+        return params
 
     def record(self, trial: TrialSummary) -> None:
         """Records the end of a trial, once; one that is not over stays as it is."""
@@ -139,7 +153,7 @@ class Study:
                 optuna.trial.create_trial(
                     state=TrialState.RUNNING,
                     params=encode(trial.params, self._spaces),
-                    distributions={key: distribution(one) for key, one in self._spaces.items()},
+                    distributions={key: distribution(self._spaces[key]) for key in trial.params},
                     user_attrs={_TRIAL_ID: trial.trial_id},
                 )
             )
@@ -187,9 +201,16 @@ def check_study(folder: Path) -> None:
 
 
 def build_sampler(
-    settings: OptunaConfig, seed: int, trial_number: int
+    settings: OptunaConfig, seed: int, trial_number: int, is_conditional: bool
 ) -> optuna.samplers.BaseSampler:
     """Returns the sampler that chooses the values of one trial.
+
+    Args:
+        settings: Of Optuna.
+        seed: Of the search.
+        trial_number: Of the trial, which has random numbers of its own.
+        is_conditional: Whether some keys are `when` others have an option: those that always come
+            together are then modelled together.
 
     TPE is Bergstra et al. 2011 and, multivariate, Falkner et al. 2018 (arXiv:1807.01774); values
     near those of running trials are avoided. CMA-ES is Hansen 2016 (arXiv:1604.00772); its state
@@ -202,11 +223,14 @@ def build_sampler(
             n_startup_trials=settings.n_startup_trials,
             warn_independent_sampling=False,
         )
-    return optuna.samplers.TPESampler(
-        seed=own_seed,
-        n_startup_trials=settings.n_startup_trials,
-        multivariate=settings.multivariate,
-    )
+    with warnings.catch_warnings():  # of `group`, which Optuna calls experimental
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=own_seed,
+            n_startup_trials=settings.n_startup_trials,
+            multivariate=settings.multivariate,
+            group=settings.multivariate and is_conditional,
+        )
 
 
 def search_seed(config: ExperimentConfig) -> int:
@@ -220,7 +244,7 @@ def search_seed(config: ExperimentConfig) -> int:
 
 def distribution(space: Mapping[str, Any]) -> BaseDistribution:
     """Returns Optuna's form of a search space other than a grid."""
-    ((kind, options),) = space.items()
+    kind, options = kind_and_options(space)
     if kind == "choice":
         return CategoricalDistribution(list(_labels(options)))
     low, high = options
@@ -257,7 +281,9 @@ def importances(
     for values, score in trials:
         study.add_trial(
             optuna.trial.create_trial(
-                params=encode(values, spaces), distributions=distributions, value=score
+                params=encode(values, spaces),
+                distributions={key: distributions[key] for key in values},
+                value=score,
             )
         )
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.5)
@@ -280,7 +306,7 @@ def last_score(trial_folder: Path, metric: str) -> tuple[float, int] | None:
 
 
 def _suggest(trial: optuna.Trial, key: str, space: Mapping[str, Any]) -> Any:
-    ((kind, options),) = space.items()
+    kind, options = kind_and_options(space)
     if kind == "choice":
         labels = _labels(options)
         return labels[trial.suggest_categorical(key, list(labels))]
