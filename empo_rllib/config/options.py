@@ -116,6 +116,8 @@ def _type_name(annotation: Any) -> str:
 
 
 def _plural(name: str) -> str:
+    if name.startswith("`"):  # words of a Literal
+        return name
     return name.replace("list", "lists", 1) if name.startswith("list") else _PLURALS[name]
 
 

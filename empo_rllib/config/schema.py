@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_va
 
 from empo_rllib import columns
 from empo_rllib.config.fields import PlainName, Section, Seed, Text
-from empo_rllib.config.population_settings import population_problems
+from empo_rllib.config.population_settings import ReplayScheduler, population_problems
 from empo_rllib.config.problems import Problem, broken_rule, raise_problems
 from empo_rllib.config.search_settings import search_problems
 from empo_rllib.config.search_space import (
@@ -94,7 +94,7 @@ class ExperimentConfig(Section):
     @field_validator("tune")
     @classmethod
     def _check_tune(cls, tune: TuneSettings, info: ValidationInfo) -> TuneSettings:
-        problems = _scheduler_problems(tune, info.data.get("stop"))
+        problems = _scheduler_problems(tune, info.data.get("stop")) + _objective_problems(tune)
         roots = ("seed", "env", "algorithm", "model")
         if all(root in info.data for root in roots):
             parts = {root: _plain(info.data[root]) for root in roots}
@@ -178,6 +178,19 @@ def _scheduler_problems(tune: TuneSettings, stop: StopConfig | None) -> list[Pro
     return [Problem(("scheduler", "asha", "grace_period"), asha.grace_period, rule)]
 
 
+def _objective_problems(tune: TuneSettings) -> list[Problem]:
+    """Refuses several metrics where trials have to be ranked by one."""
+    if len(tune.objectives) == 1:
+        return []
+    if not (tune.scheduler in (None, "fifo") or isinstance(tune.scheduler, ReplayScheduler)):
+        rule = " are several, and tune.scheduler compares trials by one. Set that to null."
+    elif tune.search is not None and tune.search.optuna.sampler == "cmaes":
+        rule = " are several, and cmaes searches by one. Set tune.search.optuna.sampler to tpe."
+    else:
+        return []
+    return [Problem(("metric",), tune.metric, rule)]
+
+
 def _repetition_problems(
     tune: TuneSettings, spaces: Mapping[Path, Mapping[str, Any]]
 ) -> list[Problem]:
@@ -204,7 +217,8 @@ def _number_problems(tune: TuneSettings, spaces: Mapping[Path, Mapping[str, Any]
 
 def _evaluation_problems(evaluation: EvaluationConfig, tune: TuneSettings) -> list[Problem]:
     """Returns what keeps `tune.metric` from being measured."""
-    if not tune.metric.startswith(columns.EVALUATION) or evaluation.interval > 0:
+    evaluated = [one.metric for one in tune.objectives if one.metric.startswith(columns.EVALUATION)]
+    if not evaluated or evaluation.interval > 0:
         return []
-    rule = f" must be at least 1 where tune.metric is {tune.metric}."
+    rule = f" must be at least 1 where tune.metric is {', '.join(evaluated)}."
     return [Problem(("interval",), evaluation.interval, rule)]

@@ -4,7 +4,7 @@ The study is a journal file of Optuna's own, which its dashboard and API open. A
 carries our trial id as the user attribute `trial_id`; the newest with that id counts. Its state:
 
     RUNNING     values are chosen, and no end is recorded yet: also while a run is interrupted
-    COMPLETE    the trial finished; the value is its last settled `tune.metric`
+    COMPLETE    the trial finished; the value is its last settled `tune.metric`, or several are
     PRUNED      ASHA stopped the trial; the value is the last settled one, at its env steps
     FAIL        the trial failed, or never reported a settled, finite `tune.metric`
 
@@ -31,6 +31,7 @@ from optuna.distributions import (
 )
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from empo_rllib import columns
@@ -51,6 +52,7 @@ from empo_rllib.experiment.summary import TrialSummary
 STUDY_FILE = "optuna.journal"
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it prints a line for every trial
 _TRIAL_ID, _METRIC = "trial_id", "metric"
+_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
 class Study:
@@ -68,7 +70,7 @@ class Study:
         assert config.tune.search is not None
         self._settings = config.tune.search.optuna
         self._seed = search_seed(config)
-        self._metric = config.tune.metric
+        self._objectives = config.tune.objectives
         self._folder = folder
         self._spaces = {
             ".".join(path): space
@@ -79,11 +81,12 @@ class Study:
         self._study = optuna.create_study(
             storage=self._storage,
             study_name=config.name,
-            direction="maximize" if config.tune.mode == "max" else "minimize",
+            directions=[_DIRECTIONS[one.mode] for one in self._objectives],
             load_if_exists=True,
         )
         if _METRIC not in self._study.user_attrs:
-            self._study.set_user_attr(_METRIC, self._metric)
+            metrics = [one.metric for one in self._objectives]
+            self._study.set_user_attr(_METRIC, metrics[0] if len(metrics) == 1 else metrics)
         self._catch_up(trials)
         for point in self._settings.points_to_evaluate[len(self._study.trials) :]:
             self._study.enqueue_trial(encode(point, self._spaces))
@@ -113,16 +116,17 @@ class Study:
         if is_recorded or not _has_ended(trial):
             return
         number = self._running(trial)
-        score = last_score(self._folder / trial.trial_id, self._metric)
-        if trial.status == "failed" or score is None:
+        folder = self._folder / trial.trial_id
+        found = [last_score(folder, one.metric) for one in self._objectives]
+        scores = [one for one in found if one is not None]
+        if trial.status == "failed" or len(scores) < len(found):
             self._study.tell(number, state=TrialState.FAIL)
-            return
-        value, env_steps = score
-        if trial.status == "stopped":
+        elif trial.status == "stopped":  # by ASHA, which has one metric
+            ((value, env_steps),) = scores
             self._storage.set_trial_intermediate_value(self._storage_id(number), env_steps, value)
             self._study.tell(number, state=TrialState.PRUNED)
         else:
-            self._study.tell(number, value)
+            self._study.tell(number, [value for value, _ in scores])
 
     def _catch_up(self, trials: Sequence[TrialSummary]) -> None:
         """Records ends that are not recorded yet, and that trials with values are to run.
@@ -276,7 +280,7 @@ def importances(
     Returns:
         Shares by key that sum to 1, the largest first.
     """
-    study = optuna.create_study(direction="maximize" if mode == "max" else "minimize")
+    study = optuna.create_study(direction=_DIRECTIONS[mode])
     distributions = {key: distribution(space) for key, space in spaces.items()}
     for values, score in trials:
         study.add_trial(

@@ -302,7 +302,9 @@ class ExperimentTrial(tune.Trainable):
         if not self._score_column.startswith(columns.EVALUATION):
             return False
         score = self._score()
-        return score is not None and beats_all(self._folder, score, self._config.tune.mode)
+        return score is not None and beats_all(
+            self._folder, score, self._config.tune.objective.mode
+        )
 
     def _score(self) -> float | None:
         return score_of(self._progress.last_row, self._score_column)
@@ -315,7 +317,7 @@ class ExperimentTrial(tune.Trainable):
             self._window.state(),
             self._config.checkpoint.num_to_keep,
             self._score(),
-            self._config.tune.mode,
+            self._config.tune.objective.mode,
             kept=self._task.schedule.kept() if self._task.schedule else (),
         )
         self._saved_iteration = self._counters.training_iteration

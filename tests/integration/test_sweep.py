@@ -90,11 +90,21 @@ def test_algorithms_are_compared_in_one_file(place, cluster):
             "min_sample_timesteps_per_iteration": 100,
             "minibatch_size": None,
             "num_epochs": None,
+            "metrics_num_episodes_for_smoothing": 2,
         },
     }
-    file = place.write_experiment(name="algorithms", algorithm=algorithm, stop={"env_steps": 200})
-    cluster.tune(place, "--config", file).check()
+    tune = {"metric": ["episode_length_mean", "env_steps_per_s"], "mode": ["min", "max"]}
+    file = place.write_experiment(
+        name="algorithms", algorithm=algorithm, stop={"env_steps": 200}, tune=tune
+    )
+    outcome = cluster.tune(place, "--config", file).check()
     summary = place.run("algorithms").summary
+    scores = {trial["trial_id"]: trial["scores"] for trial in summary["trials"]}
+    fastest = max(scores, key=lambda one: scores[one]["env_steps_per_s"])
+    assert fastest in summary["pareto_front"]
+    assert f"Pareto front {', '.join(summary['pareto_front'])} (episode_length_mean min" in (
+        outcome.stdout
+    )
     assert summary["sampler"] == "batched, rllib"
     assert [trial["status"] for trial in summary["trials"]] == ["finished", "finished"]
     names = [{"algorithm.name": "PPO"}, {"algorithm.name": "DQN"}]

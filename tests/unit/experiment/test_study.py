@@ -302,6 +302,29 @@ def test_the_direction_is_that_of_the_metric(experiment, tmp_path):
         assert opened(folder).user_attrs == {"metric": "episode_length_mean"}
 
 
+def test_a_study_of_several_metrics_has_a_value_of_each(experiment, ended, tmp_path):
+    metrics = {"metric": ["episode_return_mean", "env_steps_per_s"], "mode": ["max", "min"]}
+    tune = {"num_samples": 5, "search": {"optuna": {"n_startup_trials": 1}}, **metrics}
+    study = Study(experiment(tune=tune, **NUMBERS), tmp_path, [])
+    for number in range(4):
+        entry = ended(number, study.choose(f"trial_{number:05d}"), returns=[0.1, 0.2 * number])
+        rows = (tmp_path / entry.trial_id / "progress.csv").read_text().splitlines()
+        if number < 3:  # the last one never reports its speed
+            rows = [f"{row},{'env_steps_per_s' if i == 0 else 50}" for i, row in enumerate(rows)]
+        (tmp_path / entry.trial_id / "progress.csv").write_text("\n".join(rows) + "\n")
+        study.record(entry)
+    opened_study = opened(tmp_path)
+    assert [direction.name for direction in opened_study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    states = [(trial.state.name, trial.values) for trial in opened_study.trials]
+    assert states == [
+        ("COMPLETE", [0.0, 50.0]),
+        ("COMPLETE", [0.2, 50.0]),
+        ("COMPLETE", [0.4, 50.0]),
+        ("FAIL", None),
+    ]
+    assert [trial.number for trial in opened_study.best_trials] == [2]
+
+
 def test_a_damaged_study_is_refused_with_what_to_do(config, tmp_path):
     journal = tmp_path / STUDY_FILE
     check_study(tmp_path)
