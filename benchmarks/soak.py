@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import describe_machine
+from benchmarks.processes import family, private_mb, program
 
 RESULTS = Path("benchmarks/results/soak")
 PERIOD_S = 10.0
@@ -101,43 +102,15 @@ def _watch(
     while (seconds := time.monotonic() - start) < duration_s:
         if process.poll() is not None:
             raise SystemExit(f"the run ended after {seconds:.0f} s: exit code {process.returncode}")
-        for pid in _family(process.pid):
+        for pid in family(process.pid):
             with contextlib.suppress(OSError):  # it has ended
                 one = watched.setdefault(pid, Watched())
-                one.name = _program(pid)
-                one.private_mb.append((round(seconds, 1), _private_mb(pid)))
+                one.name = program(pid)
+                one.private_mb.append((round(seconds, 1), private_mb(pid)))
         state = {"seconds": round(seconds), "iterations": _num_iterations(run)}
         _write(name, result | state | {"processes": [asdict(one) for one in watched.values()]})
         time.sleep(PERIOD_S)
     return list(watched.values())
-
-
-def _family(root: int) -> list[int]:
-    """Returns a process and all that descend from it."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    family = [root]
-    for pid in family:
-        family += children.get(pid, [])
-    return family
-
-
-def _program(pid: int) -> str:
-    words = Path("/proc", str(pid), "cmdline").read_bytes().decode().split("\0")
-    words = words[0].split(" ") + words[1:]
-    is_python = Path(words[0]).name.startswith("python")
-    named = next((word for word in words[1:] if is_python and not word.startswith("-")), words[0])
-    name = Path(named).name
-    return name.partition(".")[0] if name.startswith("ray::") else name  # then what it does
-
-
-def _private_mb(pid: int) -> float:
-    lines = Path("/proc", str(pid), "smaps_rollup").read_text().splitlines()
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("Private_")]
-    return round(sum(kilobytes) / 1024, 3)
 
 
 def _num_iterations(run: Path) -> int:
