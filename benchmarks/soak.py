@@ -2,8 +2,10 @@
 
     python -m benchmarks.soak [--minutes 120] [--config tune_configs/ppo.yaml] [--set KEY=VALUE ...]
 
-What counts is memory of a process's own (`Private_*` of Linux's `smaps_rollup`), each half minute
-after the warm-up, and the slope of a straight line through it. Results go to
+What counts is memory of a process's own (`Private_*` of Linux's `smaps_rollup`), every ten seconds
+after the warm-up, and the slope of a straight line through it. A process that holds 30 MB more now
+and then makes that slope uncertain by more than a leak would be: beside it stands the slope through
+the least of each five minutes, which is what the process never gives back. Results go to
 `benchmarks/results/soak/<name>.json`, written anew after every sample.
 """
 
@@ -26,12 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import describe_machine
+from benchmarks.processes import family, private_mb, program
 
 RESULTS = Path("benchmarks/results/soak")
-PERIOD_S = 30.0
+PERIOD_S = 10.0
 WARM_UP = 1 / 6  # of the time
 ALLOWED_MB = 1.0  # in ten minutes
 TEN_MINUTES_S = 600.0
+WINDOW_S = 300.0
 
 
 @dataclass
@@ -51,8 +55,21 @@ class Watched:
         warm = [point for point in self.private_mb if point[0] >= warm_up_s]
         if len(warm) < 3:
             return None
-        seconds, megabytes = np.array(warm).T
-        return float(np.polyfit(seconds, megabytes, 1)[0] * TEN_MINUTES_S)
+        return _slope(warm)
+
+    def slope_of_least(self, warm_up_s: float) -> float | None:
+        """Returns the same of the least memory in each `WINDOW_S`."""
+        windows: dict[int, tuple[float, float]] = {}
+        for point in self.private_mb:
+            if point[0] >= warm_up_s:
+                window = int(point[0] // WINDOW_S)
+                windows[window] = min(windows.get(window, point), point, key=lambda one: one[1])
+        return _slope(list(windows.values())) if len(windows) >= 3 else None
+
+
+def _slope(points: list[tuple[float, float]]) -> float:
+    seconds, megabytes = np.array(points).T
+    return float(np.polyfit(seconds, megabytes, 1)[0] * TEN_MINUTES_S)
 
 
 def main(
@@ -85,43 +102,15 @@ def _watch(
     while (seconds := time.monotonic() - start) < duration_s:
         if process.poll() is not None:
             raise SystemExit(f"the run ended after {seconds:.0f} s: exit code {process.returncode}")
-        for pid in _family(process.pid):
+        for pid in family(process.pid):
             with contextlib.suppress(OSError):  # it has ended
                 one = watched.setdefault(pid, Watched())
-                one.name = _program(pid)
-                one.private_mb.append((round(seconds, 1), _private_mb(pid)))
+                one.name = program(pid)
+                one.private_mb.append((round(seconds, 1), private_mb(pid)))
         state = {"seconds": round(seconds), "iterations": _num_iterations(run)}
         _write(name, result | state | {"processes": [asdict(one) for one in watched.values()]})
         time.sleep(PERIOD_S)
     return list(watched.values())
-
-
-def _family(root: int) -> list[int]:
-    """Returns a process and all that descend from it."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    family = [root]
-    for pid in family:
-        family += children.get(pid, [])
-    return family
-
-
-def _program(pid: int) -> str:
-    words = Path("/proc", str(pid), "cmdline").read_bytes().decode().split("\0")
-    words = words[0].split(" ") + words[1:]
-    is_python = Path(words[0]).name.startswith("python")
-    named = next((word for word in words[1:] if is_python and not word.startswith("-")), words[0])
-    name = Path(named).name
-    return name.partition(".")[0] if name.startswith("ray::") else name  # then what it does
-
-
-def _private_mb(pid: int) -> float:
-    lines = Path("/proc", str(pid), "smaps_rollup").read_text().splitlines()
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("Private_")]
-    return round(sum(kilobytes) / 1024, 3)
 
 
 def _num_iterations(run: Path) -> int:
@@ -137,12 +126,14 @@ def _write(name: str, result: dict[str, object]) -> None:
 
 def _print(watched: list[Watched], warm_up_s: float) -> bool:
     """Shows those that lived on after the warm-up; returns whether one grows more than it may."""
-    table = Table("process", "samples", "MB at the end", "MB in ten minutes")
+    table = Table("process", "samples", "MB at the end", "MB in ten minutes", "of the least")
     slopes = [(one.slope(warm_up_s), one) for one in watched]
     lasting = [(slope, one) for slope, one in slopes if slope is not None]
     for slope, one in sorted(lasting, key=lambda pair: -pair[0]):
-        points = one.private_mb
-        table.add_row(one.name, str(len(points)), f"{points[-1][1]:.1f}", f"{slope:+.2f}")
+        points, least = one.private_mb, one.slope_of_least(warm_up_s)
+        least_text = "" if least is None else f"{least:+.2f}"
+        numbers = f"{points[-1][1]:.1f}", f"{slope:+.2f}", least_text
+        table.add_row(one.name, str(len(points)), *numbers)
     Console().print(table)
     return any(slope >= ALLOWED_MB for slope, _ in lasting)
 

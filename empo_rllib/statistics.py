@@ -237,6 +237,24 @@ def probability_of_improvement(
     return Improvement(float(np.mean(shares)), float(low), float(high))
 
 
+def non_dominated(points: Sequence[Sequence[float]]) -> list[int]:
+    """Returns the indices of the points on the Pareto front, in their order.
+
+    A point dominates another that it equals or betters in every number, and betters in one.
+
+    Args:
+        points: of equally many numbers, of which larger ones are better.
+    """
+    return [
+        index
+        for index, point in enumerate(points)
+        if not any(
+            all(one >= own for one, own in zip(other, point, strict=True)) and other != point
+            for other in points
+        )
+    ]
+
+
 def _weights(size: int, rng: np.random.Generator) -> np.ndarray:
     """Returns the share of each of `size` runs in every resample: (resamples, runs)."""
     import numpy as np

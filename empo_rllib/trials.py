@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,12 @@ import numpy as np
 from empo_rllib.config.load import validate_config
 from empo_rllib.config.population_settings import settings_of
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.search_space import open_values
+from empo_rllib.config.search_space import (
+    in_drawing_order,
+    is_open_in,
+    kind_and_options,
+    open_values,
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ def sample_trials(config: ExperimentConfig) -> list[TrialSpec]:
 
     The grid is the product of all `grid_search` values and is run `tune.num_samples` times. Random
     values are drawn anew for each trial by a generator seeded with `seed` (0 where that is itself
-    searched). Round `k` of a fixed `seed` runs with `seed + k`; a searched seed is taken as it is.
+    searched), in the order of the file; those that depend on others come after these. Round `k` of
+    a fixed `seed` runs with `seed + k`; a searched seed is taken as it is.
 
     Args:
         config: the experiment, with search spaces or without.
@@ -44,25 +50,25 @@ def sample_trials(config: ExperimentConfig) -> list[TrialSpec]:
     Returns:
         At least one trial, in starting order.
     """
-    spaces = open_values(config.to_dict())
+    spaces = in_drawing_order(open_values(config.to_dict()))
     grids = {path: space["grid_search"] for path, space in spaces.items() if "grid_search" in space}
     fixed_seed = None if ("seed",) in spaces else config.seed
+    points = iter(
+        [] if config.tune.search is None else config.tune.search.optuna.points_to_evaluate
+    )
     rng = np.random.default_rng(fixed_seed or 0)
     trials: list[TrialSpec] = []
     for round_ in range(config.tune.num_samples):
         for combination in itertools.product(*grids.values()):
-            chosen = dict(zip(grids, combination, strict=True))
-            values = {
-                path: chosen[path] if path in chosen else draw(space, rng)
-                for path, space in spaces.items()
-            }
-            seed = values.pop(("seed",)) if fixed_seed is None else fixed_seed + round_
-            params = {".".join(path): value for path, value in values.items()}
+            chosen, point = dict(zip(grids, combination, strict=True)), next(points, {})
+            params: dict[str, Any] = {}
+            for path, space in spaces.items():
+                if is_open_in(space, params):
+                    value = chosen[path] if path in chosen else draw(space, rng)
+                    params[".".join(path)] = point.get(".".join(path), value)
+            seed = params.pop("seed") if fixed_seed is None else fixed_seed + round_
             trials.append(TrialSpec(f"trial_{len(trials):05d}", seed, params))
-    points = iter(
-        [] if config.tune.search is None else config.tune.search.optuna.points_to_evaluate
-    )
-    return [replace(trial, params=trial.params | next(points, {})) for trial in trials]
+    return trials
 
 
 def has_values(config: ExperimentConfig, spec: TrialSpec) -> bool:
@@ -73,16 +79,20 @@ def has_values(config: ExperimentConfig, spec: TrialSpec) -> bool:
 def resolve_trial(config: ExperimentConfig, spec: TrialSpec) -> ExperimentConfig:
     """Returns the experiment of one trial: every search space replaced, validated again.
 
+    The key of a space that the trial has not drawn from is left out.
+
     Raises:
         ConfigError: the values drawn do not go together; the message names the trial.
     """
     data = config.to_dict()
     for path in open_values(data):
         parent: Any = data
-        for key in path[:-1]:
-            parent = parent[key]
-        if path != ("seed",):
-            parent[path[-1]] = spec.params[".".join(path)]
+        for part in path[:-1]:
+            parent = parent[part]
+        if (key := ".".join(path)) in spec.params:
+            parent[path[-1]] = spec.params[key]
+        elif path != ("seed",):  # it depends on what this trial has not drawn
+            del parent[path[-1]]
     data["seed"] = spec.seed
     data["tune"]["search"] = None  # has chosen
     if settings_of(config.tune.scheduler):
@@ -92,7 +102,7 @@ def resolve_trial(config: ExperimentConfig, spec: TrialSpec) -> ExperimentConfig
 
 def draw(space: Mapping[str, Any], rng: np.random.Generator) -> Any:
     """Returns a value of a valid search space other than a grid, at random."""
-    ((kind, options),) = space.items()
+    kind, options = kind_and_options(space)
     if kind == "choice":
         return options[int(rng.integers(len(options)))]
     low, high = options

@@ -94,11 +94,26 @@ A search space may stand in `seed`, `algorithm.name`, `algorithm.params` and `mo
 depth of `env.kwargs`. Grids are combined with each other, `tune.num_samples` times; each trial
 draws its other values anew. Every option is checked as if it stood there alone.
 
+A space may depend on what is drawn elsewhere: `when` says which options of other spaces it goes
+with. Other trials leave its key out, as if it were not in the file, and have its default:
+
+```yaml
+algorithm:
+  name: {choice: [PPO, DQN]}
+  params:
+    lr: {loguniform: [1.0e-5, 1.0e-3]}
+    clip_param: {uniform: [0.1, 0.4], when: {algorithm.name: PPO}}
+    n_step: {choice: [1, 3], when: {algorithm.name: DQN}}
+```
+
 ## Rules between keys
 
 - `stop` needs at least one limit: `stop.env_steps: null` alone would never end.
 - `algorithm.name: {grid_search: [PPO, DQN]}` compares algorithms in one file. `algorithm.params`
-  then holds only parameters that all of them have, with values that all of them accept.
+  then holds only parameters that all of them have, with values that all of them accept, and search
+  spaces `when` the algorithm is one that has them.
+- What `when` names has a search space with options (`choice` or `grid_search`), is not the seed,
+  and does not depend on the space itself. Grids, `seed` and `algorithm.name` have no `when`.
 - `algorithm.params.minibatch_size` is at most `train_batch_size_per_learner`, RLlib's defaults
   included.
 - `tune.metric: evaluation/..` needs `evaluation.interval` of at least 1;
@@ -115,7 +130,8 @@ draws its other values anew. Every option is checked as if it stood there alone.
   random. It takes no grids; its sampler `cmaes` takes numbers only, at least two.
 - `tune.scheduler: pbt` and `pb2` need at least two `tune.num_samples`, no `max_concurrent`, no
   `search` and one algorithm. Search spaces may only stand at what it can change during training
-  (PPO) and at `seed`; `pb2` takes ranges only. `perturbation_interval` is below `stop.env_steps`.
+  (PPO) and at `seed`; `pb2` takes ranges only. They have no `when`.
+  `perturbation_interval` is below `stop.env_steps`.
 - `tune.scheduler: {replay: ..}` takes no search spaces at the keys whose values it gives.
 - With `--resume` only `stop`, `checkpoint`, `logging` and `resources` may differ from the run's
   first session, and `tune.num_samples` may be larger (not of a population).

@@ -27,7 +27,7 @@ from empo_rllib.config.option_texts import (
 )
 from empo_rllib.config.param_limits import CHOICES, ELSEWHERE, RANGES
 from empo_rllib.config.schema import ExperimentConfig
-from empo_rllib.config.search_space import SEARCH_SPACE_SCHEMA, Searchable
+from empo_rllib.config.search_space import SEARCH_KINDS, SEARCH_SPACE_SCHEMA, Searchable
 
 _RLLIB = "https://docs.ray.io/en/latest/rllib"
 _METHOD_PAGE = _RLLIB + "/package_ref/doc/ray.rllib.algorithms.algorithm_config.AlgorithmConfig.{}"
@@ -116,6 +116,8 @@ def _type_name(annotation: Any) -> str:
 
 
 def _plural(name: str) -> str:
+    if name.startswith("`"):  # words of a Literal
+        return name
     return name.replace("list", "lists", 1) if name.startswith("list") else _PLURALS[name]
 
 
@@ -238,7 +240,8 @@ def _by_policy_line(algorithm: str) -> str:
 
 def _render_search_spaces() -> str:
     rows = []
-    for kind, schema in SEARCH_SPACE_SCHEMA["properties"].items():
+    for kind in SEARCH_KINDS:
+        schema = SEARCH_SPACE_SCHEMA["properties"][kind]
         values = "[low, high]" if schema.get("maxItems") == 2 else "[option, option, ..]"
         rows.append([f"`{{{kind}: {values}}}`", schema["description"]])
     return _table(rows, ["value", "each trial gets"])

@@ -20,6 +20,7 @@ from empo_rllib.config.search_space import (
     NEEDS_INTEGERS,
     between,
     candidates,
+    conditions_of,
     find_search_spaces,
     integral,
     is_number,
@@ -93,16 +94,32 @@ def check_params_of_all(algorithms: Sequence[str], params: Mapping[str, Any]) ->
     """
     if len(algorithms) == 1:
         return check_params(algorithms[0], params)
-    rules = {name: _not_of_all(algorithms, name) for name in params}
+    takers = {name: _takers(algorithms, value) for name, value in params.items()}
+    rules = {name: _not_of_all(takers[name], name) for name in params}
     problems = [Problem((name,), params[name], rule) for name, rule in rules.items() if rule]
-    common = {name: value for name, value in params.items() if not rules[name]}
-    found = {algorithm: check_params(algorithm, common) for algorithm in algorithms}
+    found = {
+        algorithm: check_params(
+            algorithm,
+            {
+                name: value
+                for name, value in params.items()
+                if not rules[name] and algorithm in takers[name]
+            },
+        )
+        for algorithm in algorithms
+    }
     for algorithm, own in found.items():
         for problem in own:
             is_of_all = all(problem in others for others in found.values())
             whose = "" if is_of_all else f"\n    This is a rule for {algorithm}."
             problems.append(replace(problem, rule=f"{problem.rule}{whose}"))
     return problems
+
+
+def _takers(algorithms: Sequence[str], value: Any) -> list[str]:
+    """Returns the algorithms that get a value: `when` may keep it from others."""
+    wanted = conditions_of(value).get("algorithm.name") if is_search_space(value) else None
+    return [name for name in algorithms if wanted in (None, name)] or list(algorithms)
 
 
 def _not_of_all(algorithms: Sequence[str], name: str) -> str | None:
@@ -115,7 +132,8 @@ def _not_of_all(algorithms: Sequence[str], name: str) -> str | None:
         return _unknown(lacking[0], name)
     return (
         f" is a parameter of {', '.join(having)} and not of {', '.join(lacking)}, and "
-        "algorithm.name may be all of them.\n    Remove it, or use a file for each algorithm."
+        "algorithm.name may be all of them.\n    Remove it, use a file for each algorithm, or give "
+        f"it a search space with when: {{algorithm.name: {having[0]}}}."
     )
 
 
@@ -276,5 +294,9 @@ def _check_minibatch(known: Mapping[str, Param], params: Mapping[str, Any]) -> l
 
 def _sizes(name: str, known: Mapping[str, Param], params: Mapping[str, Any]) -> list[float]:
     """Returns every size that a trial may have; none where it is null or does not exist."""
-    value: Any = params.get(name, known[name].default) if name in known else None
-    return [option for option in options_of(value) if option is not None]
+    if name not in known:
+        return []
+    values = [params.get(name, known[name].default)]
+    if is_search_space(values[0]) and conditions_of(values[0]):
+        values.append(known[name].default)
+    return [option for value in values for option in options_of(value) if option is not None]

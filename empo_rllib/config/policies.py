@@ -78,7 +78,7 @@ def check_metric(metric: str, policies: Collection[str], agents: Collection[str]
     """Checks the policy or agent that a metric names.
 
     Args:
-        metric: `tune.metric`, one of `METRICS`.
+        metric: of `tune.metric`, one of `METRICS`.
         policies: names of the experiment's policies.
         agents: the env's agents.
 

@@ -11,7 +11,7 @@ from empo_rllib.config.algorithms import ALGORITHMS
 from empo_rllib.config.fields import Number, Positive, Section, Text
 from empo_rllib.config.problems import Problem
 from empo_rllib.config.search_settings import SEED
-from empo_rllib.config.search_space import Path, is_number
+from empo_rllib.config.search_space import WHEN, Path, is_number, kind_and_options
 
 PARAMS = ("algorithm", "params")
 Probability = Annotated[Number, Field(ge=0, le=1)]
@@ -155,8 +155,10 @@ def _key_problems(
 
 
 def _space_problem(word: str, path: Path, space: Mapping[str, Any]) -> Iterator[Problem]:
-    ((kind, options),) = space.items()
-    if kind == "grid_search":
+    kind, options = kind_and_options(space)
+    if WHEN in space:
+        rule = f" has all its values in every member: {'.'.join(path)} cannot have {WHEN}."
+    elif kind == "grid_search":
         rule = f" cannot mutate a grid: {'.'.join(path)}. Make it choice."
     elif kind == "choice" and word == "pb2":
         rule = f" models numbers, no choices: {'.'.join(path)}. Give it a range, or use pbt."

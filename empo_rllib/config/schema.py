@@ -10,14 +10,20 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from empo_rllib import columns
 from empo_rllib.config.fields import PlainName, Section, Seed, Text
-from empo_rllib.config.population_settings import population_problems
+from empo_rllib.config.population_settings import ReplayScheduler, population_problems
 from empo_rllib.config.problems import Problem, broken_rule, raise_problems
 from empo_rllib.config.search_settings import search_problems
-from empo_rllib.config.search_space import Path, Searchable, leaves, open_values
+from empo_rllib.config.search_space import (
+    Path,
+    Searchable,
+    condition_problems,
+    leaves,
+    open_values,
+)
 from empo_rllib.config.sections import (
     AlgorithmConfig,
     CheckpointConfig,
@@ -88,7 +94,7 @@ class ExperimentConfig(Section):
     @field_validator("tune")
     @classmethod
     def _check_tune(cls, tune: TuneSettings, info: ValidationInfo) -> TuneSettings:
-        problems = _scheduler_problems(tune, info.data.get("stop"))
+        problems = _scheduler_problems(tune, info.data.get("stop")) + _objective_problems(tune)
         roots = ("seed", "env", "algorithm", "model")
         if all(root in info.data for root in roots):
             parts = {root: _plain(info.data[root]) for root in roots}
@@ -112,6 +118,11 @@ class ExperimentConfig(Section):
         if tune is not None:
             raise_problems(_evaluation_problems(evaluation, tune))
         return evaluation
+
+    @model_validator(mode="after")
+    def _check_conditions(self) -> ExperimentConfig:
+        raise_problems(condition_problems(open_values(self.to_dict())))
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the experiment as plain data with the file's keys, defaults included."""
@@ -167,6 +178,19 @@ def _scheduler_problems(tune: TuneSettings, stop: StopConfig | None) -> list[Pro
     return [Problem(("scheduler", "asha", "grace_period"), asha.grace_period, rule)]
 
 
+def _objective_problems(tune: TuneSettings) -> list[Problem]:
+    """Refuses several metrics where trials have to be ranked by one."""
+    if len(tune.objectives) == 1:
+        return []
+    if not (tune.scheduler in (None, "fifo") or isinstance(tune.scheduler, ReplayScheduler)):
+        rule = " are several, and tune.scheduler compares trials by one. Set that to null."
+    elif tune.search is not None and tune.search.optuna.sampler == "cmaes":
+        rule = " are several, and cmaes searches by one. Set tune.search.optuna.sampler to tpe."
+    else:
+        return []
+    return [Problem(("metric",), tune.metric, rule)]
+
+
 def _repetition_problems(
     tune: TuneSettings, spaces: Mapping[Path, Mapping[str, Any]]
 ) -> list[Problem]:
@@ -193,7 +217,8 @@ def _number_problems(tune: TuneSettings, spaces: Mapping[Path, Mapping[str, Any]
 
 def _evaluation_problems(evaluation: EvaluationConfig, tune: TuneSettings) -> list[Problem]:
     """Returns what keeps `tune.metric` from being measured."""
-    if not tune.metric.startswith(columns.EVALUATION) or evaluation.interval > 0:
+    evaluated = [one.metric for one in tune.objectives if one.metric.startswith(columns.EVALUATION)]
+    if not evaluated or evaluation.interval > 0:
         return []
-    rule = f" must be at least 1 where tune.metric is {tune.metric}."
+    rule = f" must be at least 1 where tune.metric is {', '.join(evaluated)}."
     return [Problem(("interval",), evaluation.interval, rule)]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from empo_rllib.config.fields import Count, Section, Seed
 from empo_rllib.config.problems import Problem
-from empo_rllib.config.search_space import Path, is_number
+from empo_rllib.config.search_space import Path, is_number, kind_and_options
 from empo_rllib.errors import nearest
 
 SEED: Path = ("seed",)
@@ -65,7 +65,7 @@ def search_problems(
 def _space_problems(
     settings: OptunaConfig, spaces: Mapping[Path, Mapping[str, Any]]
 ) -> Iterator[Problem]:
-    kinds = {".".join(path): next(iter(space)) for path, space in spaces.items()}
+    kinds = {".".join(path): kind_and_options(space)[0] for path, space in spaces.items()}
     if grids := [key for key, kind in kinds.items() if kind == "grid_search"]:
         yield Problem(
             ("search",),
@@ -115,7 +115,7 @@ def _point_problems(
 
 def _holds(space: Mapping[str, Any], value: Any) -> bool:
     """Whether a valid search space other than a grid holds a value."""
-    ((kind, options),) = space.items()
+    kind, options = kind_and_options(space)
     if kind == "choice":
         return value in options
     if kind == "grid_search":  # refused elsewhere

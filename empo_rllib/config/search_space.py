@@ -7,6 +7,9 @@ A value may be open in `seed`, `algorithm.name`, `algorithm.params`, `model` and
     {uniform: [a, b]}       a number in [a, b)
     {loguniform: [a, b]}    a number in [a, b) whose logarithm is uniform
     {randint: [a, b]}       an integer in [a, b)
+
+A second key makes a space conditional: `{uniform: [a, b], when: {KEY: OPTION}}` is drawn only in
+trials that have drawn that option of another space; elsewhere the key is left out of the file.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from empo_rllib.config.problems import Problem, broken_rule, raise_problems
 from empo_rllib.errors import nearest
 
 SEARCH_KINDS = ("grid_search", "choice", "uniform", "loguniform", "randint")
+WHEN = "when"
 SEARCHABLE = (
     ("seed",),
     ("env", "kwargs"),
@@ -29,9 +33,11 @@ SEARCHABLE = (
     ("algorithm", "params"),
     ("model",),
 )
+_IN_EVERY_TRIAL = (("seed",), ("algorithm", "name"))
 NEEDS_INTEGERS = " draws fractions, which do not fit here: use randint or choice."
 
 Path = tuple[str, ...]
+Spaces = Mapping[Path, Mapping[str, Any]]
 
 # Floats from here on are no longer every integer.
 _EXACT = 2.0**53
@@ -42,8 +48,7 @@ SEARCH_SPACE_SCHEMA: dict[str, Any] = {
     "title": "SearchSpace",
     "description": "A value that each trial draws for itself.",
     "type": "object",
-    "minProperties": 1,
-    "maxProperties": 1,
+    "oneOf": [{"required": [kind]} for kind in SEARCH_KINDS],
     "additionalProperties": False,
     "properties": {
         "grid_search": {**_OPTIONS, "description": "every option, in combination with all grids"},
@@ -55,13 +60,43 @@ SEARCH_SPACE_SCHEMA: dict[str, Any] = {
             "items": {"type": "integer"},
             "description": "an integer from low to high, high excluded",
         },
+        WHEN: {
+            "type": "object",
+            "minProperties": 1,
+            "description": "beside another than grid_search: the options, by dotted key, that "
+            "trials with this value have drawn of other spaces",
+        },
     },
 }
 
 
 def is_search_space(value: Any) -> bool:
     """Whether `value` has the form of a search space; its options may still be wrong."""
-    return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in SEARCH_KINDS
+    kinds = value.keys() - {WHEN} if isinstance(value, Mapping) else ()
+    return len(kinds) == 1 and next(iter(kinds)) in SEARCH_KINDS
+
+
+def kind_and_options(space: Mapping[str, Any]) -> tuple[str, Any]:
+    """Returns the kind of a search space, one of `SEARCH_KINDS`, and what stands after it."""
+    return next((kind, options) for kind, options in space.items() if kind != WHEN)
+
+
+def conditions_of(space: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the options that trials with this value have drawn, by dotted key; often none."""
+    conditions = space.get(WHEN)
+    return conditions if isinstance(conditions, Mapping) else {}  # wrong ones are told elsewhere
+
+
+def is_open_in(space: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+    """Whether a trial draws a value of a search space.
+
+    Args:
+        space: the space.
+        params: by dotted key what the trial has drawn of the spaces that it depends on.
+    """
+    return all(
+        key in params and params[key] == option for key, option in conditions_of(space).items()
+    )
 
 
 def is_number(value: Any) -> bool:
@@ -82,12 +117,18 @@ def integral(value: Any) -> Any:
 
 def search_space_problem(space: Mapping[str, Any]) -> str | None:
     """Returns the rule that a search space breaks (` needs ..`), or None."""
-    ((kind, options),) = space.items()
+    kind, options = kind_and_options(space)
+    if WHEN in space:
+        if kind == "grid_search":
+            return f" is a grid, which cannot have {WHEN}: make it choice."
+        if not isinstance(space[WHEN], Mapping) or not space[WHEN]:
+            return f" needs {{dotted key: option}} after {WHEN}."
     if kind in ("grid_search", "choice"):
         if not isinstance(options, list) or not options:
             return f" needs a list of at least one option after {kind}."
         nested = any(True for option in options for _ in find_search_spaces(option))
-        return " holds another search space; only one can stand in a place." if nested else None
+        rule = f" holds another search space; only one can stand in a place. See {WHEN}."
+        return rule if nested else None
     fits = _is_int64 if kind == "randint" else is_number
     if not (isinstance(options, list) and len(options) == 2 and all(map(fits, options))):
         noun = "integers" if kind == "randint" else "numbers"
@@ -102,7 +143,7 @@ def search_space_problem(space: Mapping[str, Any]) -> str | None:
 
 def candidates(space: Mapping[str, Any]) -> list[Any]:
     """Returns the options of a valid search space, or its extremes where it has no options."""
-    ((kind, options),) = space.items()
+    kind, options = kind_and_options(space)
     if kind == "randint":
         return [options[0], options[1] - 1]
     return [float(bound) for bound in options] if kind.endswith("uniform") else list(options)
@@ -115,7 +156,7 @@ def options_of(value: Any) -> list[Any]:
 
 def between(space: Mapping[str, Any]) -> list[float]:
     """Returns a fraction that a space of numbers may draw; nothing for other spaces."""
-    ((kind, options),) = space.items()
+    kind, options = kind_and_options(space)
     if not kind.endswith("uniform"):
         return []
     low, high = options
@@ -140,6 +181,53 @@ def open_values(data: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
             tree = tree[key]
         found.update(find_search_spaces(tree, root))
     return found
+
+
+def in_drawing_order(spaces: Spaces) -> dict[Path, Mapping[str, Any]]:
+    """Returns search spaces so that those which one depends on come before it.
+
+    Where none depends on another that is the order of appearance. Those in a circle are left out.
+    """
+    ordered: dict[Path, Mapping[str, Any]] = {}
+    left = dict(spaces)
+    while ready := [path for path, space in left.items() if _can_be_drawn(space, ordered)]:
+        ordered |= {path: left.pop(path) for path in ready}
+    return ordered
+
+
+def condition_problems(spaces: Spaces) -> list[Problem]:
+    """Returns what is wrong with the conditions of spaces that are right by themselves."""
+    by_key = {".".join(path): space for path, space in spaces.items() if path != ("seed",)}
+    problems = []
+    for path, space in spaces.items():
+        for key, option in conditions_of(space).items():
+            rule = _condition_problem(key, option, by_key)
+            if path in _IN_EVERY_TRIAL:
+                rule = " cannot stand here: every trial has a value of this key."
+            if rule:
+                problems.append(Problem((*path, WHEN, key), option, rule))
+    circle = spaces.keys() - in_drawing_order(spaces).keys() if not problems else ()
+    rule = " depends on itself, through what these keys depend on."
+    return problems + [
+        Problem((*path, WHEN), dict(conditions_of(spaces[path])), rule)
+        for path in spaces
+        if path in circle
+    ]
+
+
+def _condition_problem(
+    key: str, option: Any, spaces: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    if key not in spaces:
+        return f" names a key without a search space.{nearest(key, spaces)}"
+    kind, options = kind_and_options(spaces[key])
+    if kind not in ("choice", "grid_search"):
+        return f" names a key without options: {key} is {kind}. Make it choice."
+    return None if option in options else f" is not among the options {options} of {key}."
+
+
+def _can_be_drawn(space: Mapping[str, Any], drawn: Spaces) -> bool:
+    return conditions_of(space).keys() <= {".".join(path) for path in drawn}
 
 
 def leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -195,7 +283,7 @@ def _validate(value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> 
     if isinstance(value, Mapping):
         key = str(next(iter(value), ""))
         raise broken_rule(
-            f" is not a search space, which has one key of {', '.join(SEARCH_KINDS)}."
+            f" is not a search space, which has one key of {', '.join(SEARCH_KINDS)}, and {WHEN}."
             f"{nearest('grid_search' if key == 'grid' else key, SEARCH_KINDS)}"
         )
     return handler(value)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from empo_rllib import columns
 from empo_rllib.config.fields import (
@@ -32,6 +32,9 @@ METRICS = (
     f"{columns.EVALUATION}{columns.SUCCESS_RATE}",
 )
 """What `tune.metric` may be; `<policy>` and `<agent>` stand for a name."""
+
+
+Mode = Literal["max", "min"]
 
 
 class AshaConfig(Section):
@@ -82,19 +85,27 @@ Scheduler = Annotated[
 ]
 
 
+class Objective(NamedTuple):
+    """What trials are compared by, and whether a larger value is better."""
+
+    metric: str
+    mode: Mode
+
+
 class TuneSettings(Section):
     """The trials."""
 
     num_samples: Positive = Field(
         default=1, description="rounds of the grid; a fixed seed goes up by one with each round"
     )
-    metric: Text = Field(
+    metric: Text | list[Text] = Field(
         default=columns.EPISODE_RETURN_MEAN,
         description="what the best trial is chosen by, and schedulers decide by, once its window "
-        "of episodes is full: " + ", ".join(METRICS),
+        "of episodes is full: " + ", ".join(METRICS) + "; or a list of several, of which the "
+        "first chooses the best trial and all make the Pareto front",
     )
-    mode: Literal["max", "min"] = Field(
-        default="max", description="whether a larger metric is better"
+    mode: Mode | list[Mode] = Field(
+        default="max", description="whether a larger metric is better; a list has one for each"
     )
     scheduler: Scheduler | None = Field(
         default=None,
@@ -116,14 +127,45 @@ class TuneSettings(Section):
         default=None, description="trials at a time; null: as many as the resources allow"
     )
 
-    @field_validator("metric")
+    @property
+    def objectives(self) -> list[Objective]:
+        """All metrics with their modes; the first chooses the best trial and checkpoints."""
+        metrics = [self.metric] if isinstance(self.metric, str) else self.metric
+        modes = [self.mode] * len(metrics) if isinstance(self.mode, str) else self.mode
+        return [Objective(metric, mode) for metric, mode in zip(metrics, modes, strict=True)]
+
+    @property
+    def objective(self) -> Objective:
+        """The first of the objectives."""
+        return self.objectives[0]
+
+    @field_validator("metric", mode="before")
     @classmethod
-    def _check_metric(cls, metric: str) -> str:
-        if not any(_names(metric, known) for known in METRICS):
+    def _check_metrics(cls, value: Any) -> Any:
+        metrics = value if isinstance(value, list) else [value]
+        if not metrics or len(set(map(str, metrics))) < len(metrics):
+            raise broken_rule(" must be a metric, or a list of different ones.")
+        for metric in metrics:
+            if not any(_names(str(metric), known) for known in METRICS):
+                which = f" has {metric!r}, which" if isinstance(value, list) else ""
+                raise broken_rule(
+                    f"{which} is not a metric.{nearest(str(metric), METRICS)} "
+                    f"There are {', '.join(METRICS)}."
+                )
+        return value
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _check_modes(cls, value: Any, info: ValidationInfo) -> Any:
+        modes, metric = value if isinstance(value, list) else [value], info.data.get("metric")
+        if not all(mode in get_args(Mode) for mode in modes):
+            raise broken_rule(" must be max or min, or a list of these.")
+        number = len(metric) if isinstance(metric, list) else 1
+        if isinstance(value, list) and metric is not None and len(value) != number:
             raise broken_rule(
-                f" is not a metric.{nearest(metric, METRICS)} There are {', '.join(METRICS)}."
+                f" must be one word, or one for each metric, of which there are {number}."
             )
-        return metric
+        return value
 
     @field_validator("scheduler", mode="before")
     @classmethod

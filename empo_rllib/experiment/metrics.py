@@ -167,11 +167,12 @@ def is_settled(metric: str, row: Mapping[str, float]) -> bool:
 def score_column(config: ExperimentConfig) -> str:
     """Returns the column that says how good a checkpoint is.
 
-    It is `tune.metric`, and of the evaluation where an experiment has one: training's means are
-    also over episodes of older weights.
+    It is `tune.metric`, the first of several, and of the evaluation where an experiment has one:
+    training's means are also over episodes of older weights.
     """
-    evaluated = f"{columns.EVALUATION}{config.tune.metric}"
-    return evaluated if config.evaluation.interval and evaluated in METRICS else config.tune.metric
+    metric = config.tune.objective.metric
+    evaluated = f"{columns.EVALUATION}{metric}"
+    return evaluated if config.evaluation.interval and evaluated in METRICS else metric
 
 
 def score_of(row: Mapping[str, float], column: str) -> float | None:

@@ -16,7 +16,7 @@ from empo_rllib.envs.env_warnings import read_warnings
 from empo_rllib.errors import RunError
 from empo_rllib.experiment import interrupt
 from empo_rllib.experiment.checkpoints import newest_checkpoint, scored_checkpoints
-from empo_rllib.experiment.metrics import is_settled
+from empo_rllib.experiment.metrics import is_settled, score_of
 from empo_rllib.experiment.progress import Display
 from empo_rllib.experiment.share import Share
 from empo_rllib.experiment.summary import TrialSummary
@@ -56,8 +56,11 @@ class Monitor(tune.Callback):
         entry.time_s = float(result["time_s"])
         entry.env_steps_per_s = entry.env_steps / entry.time_s if entry.time_s else None
         entry.episode_return_mean = result.get("episode_return_mean", entry.episode_return_mean)
-        entry.metric = result.get(self._config.tune.metric, entry.metric)
-        entry.is_settled = is_settled(self._config.tune.metric, result)
+        entry.metric = result.get(self._result.metric, entry.metric)
+        entry.is_settled = is_settled(self._result.metric, result)
+        for metric in self._result.objectives:
+            if (score := score_of(result, metric)) is not None:
+                entry.scores[metric] = score
         entry.stop_reason = result["stop_reason"]
         entry.env_runner_hosts = result["env_runner_hosts"]
         self._report_ignored(result["ignored_metrics"])

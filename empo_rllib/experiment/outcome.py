@@ -45,6 +45,7 @@ def render_outcome(result: ExperimentResult, command: str) -> str:
             f"best trial   {best.trial_id} ({best.stop_reason or best.status})",
             _value_line(best, _label(result.metric)),
             *_best_checkpoint(best),
+            *_pareto_front(result),
             f"trained      {_trained(result, best)}",
         ]
     elif any(trial.env_steps for trial in result.trials):
@@ -80,6 +81,14 @@ def _best_checkpoint(best: TrialSummary) -> list[str]:
     if best.best_score is None or best.best_checkpoint == best.checkpoint:
         return []
     return [f"best saved   {best.best_score:.4f}: {best.best_checkpoint} (--checkpoint best)"]
+
+
+def _pareto_front(result: ExperimentResult) -> list[str]:
+    if not result.objectives:
+        return []
+    objectives = ", ".join(f"{metric} {mode}" for metric, mode in result.objectives.items())
+    trials = ", ".join(result.pareto_front)
+    return [f"Pareto front {trials or 'unknown: no trial has settled values'} ({objectives})"]
 
 
 def _trained(result: ExperimentResult, best: TrialSummary) -> str:

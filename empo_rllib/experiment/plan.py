@@ -73,7 +73,8 @@ def plan_trials(config: ExperimentConfig) -> list[PlannedTrial]:
     ]
     policies = planned[0].setup.policies
     agents = [agent for policy in policies.values() for agent in policy.agents]
-    check_metric(config.tune.metric, list(policies), agents)
+    for metric, _ in config.tune.objectives:
+        check_metric(metric, list(policies), agents)
     return planned
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from empo_rllib.config.population_settings import PbtConfig, PopulationConfig
+from empo_rllib.config.search_space import kind_and_options
 from empo_rllib.errors import RunError
 from empo_rllib.files import write_whole
 from empo_rllib.json_text import read_json
@@ -223,7 +224,7 @@ def perturb(
     value: Any, space: Mapping[str, Any], factors: Sequence[float], rng: np.random.Generator
 ) -> Any:
     """Returns a value near another of a search space, within its bounds."""
-    ((kind, options),) = space.items()
+    kind, options = kind_and_options(space)
     if kind == "choice":
         place = options.index(value) + int(rng.choice([-1, 1]))
         return options[min(max(place, 0), len(options) - 1)]

@@ -55,7 +55,7 @@ class PopulationScheduler(FIFOScheduler):
         assert settings is not None
         self._settings = settings
         self._explore = build_explore(config)
-        self._metric, self._mode = config.tune.metric, config.tune.mode
+        self._metric, self._mode = config.tune.objective
         self._seed = config.seed if isinstance(config.seed, int) else 0
         self._result = result
         self._notice = notice
@@ -159,7 +159,7 @@ def build_explore(config: ExperimentConfig) -> Explore:
         return perturbing(config.tune.scheduler.pbt, spaces)
     from empo_rllib.experiment.bandit import bandit  # imports scikit-learn: half a second
 
-    return bandit(spaces, config.tune.mode)
+    return bandit(spaces, config.tune.objective.mode)
 
 
 def describe_round(number: int, decided: Round) -> str:

@@ -26,7 +26,7 @@ from empo_rllib.experiment.cluster import Cluster
 from empo_rllib.experiment.run_folder import run_folder_of
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
 from empo_rllib.experiment.time_left import duration, may_end_earlier, time_left
-from empo_rllib.experiment.trial_table import TrialTable, VariedParams, describe_counts
+from empo_rllib.experiment.trial_table import NONE, TrialTable, VariedParams, describe_counts
 from empo_rllib.files import write_whole
 from empo_rllib.streams import LossyStream
 from empo_rllib.trials import sample_trials
@@ -239,7 +239,7 @@ def change_line(
         trial: The one that has started or ended.
         params: What it varies.
     """
-    varied = "  ".join(f"{key} {value}" for key, value in params.items())
+    varied = "  ".join(f"{key} {value}" for key, value in params.items() if value != NONE)
     parts = [f"{trial.trial_id}  {trial.status}", varied]
     if trial.status != "running" and trial.episode_return_mean is not None:
         parts.append(f"return {trial.episode_return_mean:.3f}")

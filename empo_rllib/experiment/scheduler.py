@@ -46,8 +46,8 @@ def build_scheduler(
     settings = config.tune.scheduler.asha
     scheduler = ResumableAsha(
         time_attr=columns.ENV_STEPS,
-        metric=config.tune.metric,
-        mode=config.tune.mode,
+        metric=config.tune.objective.metric,
+        mode=config.tune.objective.mode,
         max_t=settings.max_t or config.stop.env_steps,
         grace_period=settings.grace_period,
         reduction_factor=settings.reduction_factor,

@@ -74,8 +74,9 @@ def start_run(
         sampler=sampler,
         sampler_reason=reason,
         networks=describe_networks(planned, gpus),
-        metric=config.tune.metric,
-        mode=config.tune.mode,
+        metric=config.tune.objective.metric,
+        mode=config.tune.objective.mode,
+        objectives=dict(config.tune.objectives) if len(config.tune.objectives) > 1 else {},
         trials=[
             _pending(config, trial.spec).model_copy(update={"schedule": list(trial.replayed)})
             for trial in planned

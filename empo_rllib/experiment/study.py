@@ -4,7 +4,7 @@ The study is a journal file of Optuna's own, which its dashboard and API open. A
 carries our trial id as the user attribute `trial_id`; the newest with that id counts. Its state:
 
     RUNNING     values are chosen, and no end is recorded yet: also while a run is interrupted
-    COMPLETE    the trial finished; the value is its last settled `tune.metric`
+    COMPLETE    the trial finished; the value is its last settled `tune.metric`, or several are
     PRUNED      ASHA stopped the trial; the value is the last settled one, at its env steps
     FAIL        the trial failed, or never reported a settled, finite `tune.metric`
 
@@ -16,6 +16,7 @@ number of the trial, so that an interruption changes no choice.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,19 @@ from optuna.distributions import (
 )
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from empo_rllib import columns
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.search_settings import SEED, OptunaConfig
-from empo_rllib.config.search_space import open_values
+from empo_rllib.config.search_space import (
+    WHEN,
+    in_drawing_order,
+    is_open_in,
+    kind_and_options,
+    open_values,
+)
 from empo_rllib.errors import RunError
 from empo_rllib.experiment.metrics import score_of
 from empo_rllib.experiment.progress_file import read_progress
@@ -44,6 +52,7 @@ from empo_rllib.experiment.summary import TrialSummary
 STUDY_FILE = "optuna.journal"
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it prints a line for every trial
 _TRIAL_ID, _METRIC = "trial_id", "metric"
+_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
 class Study:
@@ -61,22 +70,23 @@ class Study:
         assert config.tune.search is not None
         self._settings = config.tune.search.optuna
         self._seed = search_seed(config)
-        self._metric = config.tune.metric
+        self._objectives = config.tune.objectives
         self._folder = folder
         self._spaces = {
             ".".join(path): space
-            for path, space in open_values(config.to_dict()).items()
+            for path, space in in_drawing_order(open_values(config.to_dict())).items()
             if path != SEED
         }
         self._storage = open_storage(folder / STUDY_FILE)
         self._study = optuna.create_study(
             storage=self._storage,
             study_name=config.name,
-            direction="maximize" if config.tune.mode == "max" else "minimize",
+            directions=[_DIRECTIONS[one.mode] for one in self._objectives],
             load_if_exists=True,
         )
         if _METRIC not in self._study.user_attrs:
-            self._study.set_user_attr(_METRIC, self._metric)
+            metrics = [one.metric for one in self._objectives]
+            self._study.set_user_attr(_METRIC, metrics[0] if len(metrics) == 1 else metrics)
         self._catch_up(trials)
         for point in self._settings.points_to_evaluate[len(self._study.trials) :]:
             self._study.enqueue_trial(encode(point, self._spaces))
@@ -86,11 +96,18 @@ class Study:
 
         They are those chosen before where a session ended before it could record them.
         """
-        self._study.sampler = build_sampler(self._settings, self._seed, _number(trial_id))
+        is_conditional = any(WHEN in space for space in self._spaces.values())
+        self._study.sampler = build_sampler(
+            self._settings, self._seed, _number(trial_id), is_conditional
+        )
         begun = self._newest(trial_id) or self._unnamed()
         trial = self._study.ask() if begun is None else self._reopen(begun)
         trial.set_user_attr(_TRIAL_ID, trial_id)
-        return {key: _suggest(trial, key, space) for key, space in self._spaces.items()}
+        params: dict[str, Any] = {}
+        for key, space in self._spaces.items():
+            if is_open_in(space, params):
+                params[key] = _suggest(trial, key, space)
+        return params
 
     def record(self, trial: TrialSummary) -> None:
         """Records the end of a trial, once; one that is not over stays as it is."""
@@ -99,16 +116,17 @@ class Study:
         if is_recorded or not _has_ended(trial):
             return
         number = self._running(trial)
-        score = last_score(self._folder / trial.trial_id, self._metric)
-        if trial.status == "failed" or score is None:
+        folder = self._folder / trial.trial_id
+        found = [last_score(folder, one.metric) for one in self._objectives]
+        scores = [one for one in found if one is not None]
+        if trial.status == "failed" or len(scores) < len(found):
             self._study.tell(number, state=TrialState.FAIL)
-            return
-        value, env_steps = score
-        if trial.status == "stopped":
+        elif trial.status == "stopped":  # by ASHA, which has one metric
+            ((value, env_steps),) = scores
             self._storage.set_trial_intermediate_value(self._storage_id(number), env_steps, value)
             self._study.tell(number, state=TrialState.PRUNED)
         else:
-            self._study.tell(number, value)
+            self._study.tell(number, [value for value, _ in scores])
 
     def _catch_up(self, trials: Sequence[TrialSummary]) -> None:
         """Records ends that are not recorded yet, and that trials with values are to run.
@@ -139,7 +157,7 @@ class Study:
                 optuna.trial.create_trial(
                     state=TrialState.RUNNING,
                     params=encode(trial.params, self._spaces),
-                    distributions={key: distribution(one) for key, one in self._spaces.items()},
+                    distributions={key: distribution(self._spaces[key]) for key in trial.params},
                     user_attrs={_TRIAL_ID: trial.trial_id},
                 )
             )
@@ -187,9 +205,16 @@ def check_study(folder: Path) -> None:
 
 
 def build_sampler(
-    settings: OptunaConfig, seed: int, trial_number: int
+    settings: OptunaConfig, seed: int, trial_number: int, is_conditional: bool
 ) -> optuna.samplers.BaseSampler:
     """Returns the sampler that chooses the values of one trial.
+
+    Args:
+        settings: Of Optuna.
+        seed: Of the search.
+        trial_number: Of the trial, which has random numbers of its own.
+        is_conditional: Whether some keys are `when` others have an option: those that always come
+            together are then modelled together.
 
     TPE is Bergstra et al. 2011 and, multivariate, Falkner et al. 2018 (arXiv:1807.01774); values
     near those of running trials are avoided. CMA-ES is Hansen 2016 (arXiv:1604.00772); its state
@@ -202,11 +227,14 @@ def build_sampler(
             n_startup_trials=settings.n_startup_trials,
             warn_independent_sampling=False,
         )
-    return optuna.samplers.TPESampler(
-        seed=own_seed,
-        n_startup_trials=settings.n_startup_trials,
-        multivariate=settings.multivariate,
-    )
+    with warnings.catch_warnings():  # of `group`, which Optuna calls experimental
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=own_seed,
+            n_startup_trials=settings.n_startup_trials,
+            multivariate=settings.multivariate,
+            group=settings.multivariate and is_conditional,
+        )
 
 
 def search_seed(config: ExperimentConfig) -> int:
@@ -220,7 +248,7 @@ def search_seed(config: ExperimentConfig) -> int:
 
 def distribution(space: Mapping[str, Any]) -> BaseDistribution:
     """Returns Optuna's form of a search space other than a grid."""
-    ((kind, options),) = space.items()
+    kind, options = kind_and_options(space)
     if kind == "choice":
         return CategoricalDistribution(list(_labels(options)))
     low, high = options
@@ -252,12 +280,14 @@ def importances(
     Returns:
         Shares by key that sum to 1, the largest first.
     """
-    study = optuna.create_study(direction="maximize" if mode == "max" else "minimize")
+    study = optuna.create_study(direction=_DIRECTIONS[mode])
     distributions = {key: distribution(space) for key, space in spaces.items()}
     for values, score in trials:
         study.add_trial(
             optuna.trial.create_trial(
-                params=encode(values, spaces), distributions=distributions, value=score
+                params=encode(values, spaces),
+                distributions={key: distributions[key] for key in values},
+                value=score,
             )
         )
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.5)
@@ -280,7 +310,7 @@ def last_score(trial_folder: Path, metric: str) -> tuple[float, int] | None:
 
 
 def _suggest(trial: optuna.Trial, key: str, space: Mapping[str, Any]) -> Any:
-    ((kind, options),) = space.items()
+    kind, options = kind_and_options(space)
     if kind == "choice":
         labels = _labels(options)
         return labels[trial.suggest_categorical(key, list(labels))]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from empo_rllib.config.tune_settings import Mode
 from empo_rllib.errors import RunError
 from empo_rllib.experiment.population import Change
 from empo_rllib.experiment.progress_file import read_progress
 from empo_rllib.files import write_whole
 from empo_rllib.json_text import read_json
-from empo_rllib.statistics import estimate
+from empo_rllib.statistics import estimate, non_dominated
 from empo_rllib.trials import TrialSpec
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class TrialSummary(BaseModel):
 
     `pending` means that it has not started; `stopped` that the scheduler ended it early; `metric`
     is the value of `tune.metric`; `is_settled` says whether that is not a mean over too few
-    episodes; `env_runner_hosts` is where its env runners ran last, one host name each;
+    episodes; `scores` has, where `tune.metric` is a list, the last settled value of each;
+    `env_runner_hosts` is where its env runners ran last, one host name each;
     `checkpoint` is the newest, `best_checkpoint` the one with the best score, `best_score`. A
     member of a population started with `params`; `schedule` says what it changed to since, and whom
     it copied. `array_task` is the number of the job that has taken it, in the array of the run.
@@ -53,6 +55,7 @@ class TrialSummary(BaseModel):
     episode_return_mean: float | None = None
     metric: float | None = None
     is_settled: bool = True
+    scores: dict[str, float] = {}
     env_runner_hosts: list[str] = []
     checkpoint: str | None = None
     best_checkpoint: str | None = None
@@ -96,8 +99,9 @@ class Group(BaseModel):
 class ExperimentResult(BaseModel):
     """The content of `summary.json` and what `empo_rllib.run` returns.
 
-    `array` names the array whose jobs share the trials (`share.py`), None where one process trains
-    all.
+    Where `tune.metric` is a list, `metric` and `mode` are the first, `objectives` are all, metric
+    to mode, and `pareto_front` names the trials that no other betters in all of them. `array`
+    names the array whose jobs share the trials (`share.py`), None where one process trains all.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -107,8 +111,10 @@ class ExperimentResult(BaseModel):
     sampler_reason: str
     networks: dict[str, str] = {}  # by policy; runs of older versions have none
     metric: str
-    mode: Literal["max", "min"]
+    mode: Mode
+    objectives: dict[str, Mode] = {}
     best_trial: str | None = None
+    pareto_front: list[str] = []
     trials: list[TrialSummary]
     groups: list[Group] = []
     array: str | None = None
@@ -178,9 +184,10 @@ class ExperimentResult(BaseModel):
     __str__ = __repr__
 
     def update(self) -> None:
-        """Derives `best_trial` and `groups` from the trials."""
+        """Derives `best_trial`, `pareto_front` and `groups` from the trials."""
         if (best := best_of(self.trials, self.mode)) is not None:
             self.best_trial = best.trial_id
+        self.pareto_front = pareto_front(self.trials, self.objectives)
         self.groups = build_groups(self.trials)
 
     def settle(self, interrupted: bool) -> None:
@@ -211,6 +218,14 @@ def best_of(trials: Sequence[TrialSummary], mode: Literal["max", "min"]) -> Tria
     scored = [trial for trial in scored if trial.is_settled] or scored
     sign = 1 if mode == "max" else -1
     return max(scored, key=lambda trial: sign * (trial.metric or 0.0), default=None)
+
+
+def pareto_front(trials: Sequence[TrialSummary], objectives: Mapping[str, Mode]) -> list[str]:
+    """Returns the trials with a score of every objective that no other trial dominates."""
+    scored = [trial for trial in trials if objectives and objectives.keys() <= trial.scores.keys()]
+    signs = {metric: 1 if mode == "max" else -1 for metric, mode in objectives.items()}
+    points = [[sign * trial.scores[key] for key, sign in signs.items()] for trial in scored]
+    return [scored[index].trial_id for index in non_dominated(points)]
 
 
 def build_groups(trials: Sequence[TrialSummary]) -> list[Group]:

@@ -159,13 +159,27 @@ class ExperimentTrial(tune.Trainable):
         self._waited_s = 0.0
         self._ignored_metrics: list[str] = []
         self._env_runner_hosts = env_runner_hosts(self._algorithm)
-        self._progress = ProgressFile(
+        self._opened: ProgressFile | None = None
+
+    def _open(self) -> None:
+        """Cuts the trial's rows back to the checkpoint that it was built from, to add to them.
+
+        Not as part of `_build`: where Tune hands a trial that waits for a new process to one that
+        has become free, the new one builds it all the same, and is ended without a step. Meanwhile
+        the other one trains, and writes.
+        """
+        self._opened = ProgressFile(
             self._folder,
             self._saved_iteration,
             self._config.logging.tensorboard,
             hyperparameters(self._config),
         )
-        self._is_restored = bool(self._progress.last_row)
+        self._is_restored = bool(self._opened.last_row)
+
+    @property
+    def _progress(self) -> ProgressFile:
+        assert self._opened is not None
+        return self._opened
 
     def step(self) -> dict[str, Any]:
         """Trains for one iteration; a trial that is already done only says so.
@@ -175,6 +189,8 @@ class ExperimentTrial(tune.Trainable):
         all env runners were lost, reports the last row again, and so does a member of a population
         that waits for the others.
         """
+        if self._opened is None:
+            self._open()
         row = self._progress.last_row
         reason = self._stop_reason(row)
         is_restored, self._is_restored = self._is_restored, False
@@ -209,6 +225,7 @@ class ExperimentTrial(tune.Trainable):
         if change_at(schedule.changes(), self._counters.env_steps) != self._change:
             self.cleanup()
             self._build(self._task)
+            self._open()
             self._is_restored = False
 
     def cleanup(self) -> None:
@@ -216,7 +233,8 @@ class ExperimentTrial(tune.Trainable):
         if self._healthy and self._counters.training_iteration > self._saved_iteration:
             with contextlib.suppress(TrialError):  # the weights broke meanwhile: the last one stays
                 self._save()
-        self._progress.close()
+        if self._opened is not None:
+            self._opened.close()
         self._algorithm.stop()
 
     @contextlib.contextmanager
@@ -302,7 +320,9 @@ class ExperimentTrial(tune.Trainable):
         if not self._score_column.startswith(columns.EVALUATION):
             return False
         score = self._score()
-        return score is not None and beats_all(self._folder, score, self._config.tune.mode)
+        return score is not None and beats_all(
+            self._folder, score, self._config.tune.objective.mode
+        )
 
     def _score(self) -> float | None:
         return score_of(self._progress.last_row, self._score_column)
@@ -315,7 +335,7 @@ class ExperimentTrial(tune.Trainable):
             self._window.state(),
             self._config.checkpoint.num_to_keep,
             self._score(),
-            self._config.tune.mode,
+            self._config.tune.objective.mode,
             kept=self._task.schedule.kept() if self._task.schedule else (),
         )
         self._saved_iteration = self._counters.training_iteration

@@ -47,6 +47,8 @@ _NUMBER_WIDTH = 7
 _MAX_TEXT_WIDTH = 14
 _MAX_POLICIES = 4
 _MAX_CUSTOM = 4
+#: Stands for a number or a value that a trial does not have.
+NONE = "-"
 #: Names of keys whose last part would say nothing.
 SHORT_NAMES = {"algorithm.name": "algorithm"}
 
@@ -114,7 +116,7 @@ class TrialTable:
     def _columns(self, shown: Sequence[TrialSummary], rows: Rows) -> list[_Column]:
         newest = [rows.get(trial.trial_id, {}) for trial in shown]
         ids = [trial.trial_id for trial in shown]
-        metric = self._config.tune.metric
+        metric = self._result.metric
         widest = len("at most 59m59s" if may_end_earlier(self._config) else "59m59s left")
         states = [
             Text(describe_status(self._config, trial, trial.trial_id in rows), _style(trial))
@@ -201,11 +203,14 @@ class VariedParams:
 
 
 def describe_params(trials: Sequence[TrialSummary]) -> dict[str, dict[str, str]]:
-    """Returns what differs between trials: values of search spaces by short names, and the seed."""
+    """Returns what differs between trials: values of search spaces by short names, and the seed.
+
+    A trial that has no value of a key has `NONE`.
+    """
     values = {trial.trial_id: {**trial.params, "seed": trial.seed} for trial in trials}
     names = _short_names(dict.fromkeys(key for one in values.values() for key in one))
     texts = {
-        trial_id: {name: _value(one.get(key)) for key, name in names.items()}
+        trial_id: {name: _value(one[key]) if key in one else NONE for key, name in names.items()}
         for trial_id, one in values.items()
     }
     varied = [name for name in names.values() if len({one[name] for one in texts.values()}) > 1]
@@ -242,7 +247,7 @@ def _style(trial: TrialSummary) -> str:
 def _numbers(
     name: str, values: Sequence[float | None], rank: int = 0, form: str = "{:.3f}"
 ) -> _Column:
-    cells = ["-" if value is None else form.format(value) for value in values]
+    cells = [NONE if value is None else form.format(value) for value in values]
     width = max([_NUMBER_WIDTH, cell_len(name), *map(len, cells)])
     return _Column(name, list(map(Text, cells)), width, rank)
 

@@ -99,7 +99,11 @@ class Chain:
         """Trains what is left of the run, and ends it."""
         if self._session is not None:
             self._session.process.send_signal(signal.SIGTERM)
-            self._session.wait().check(75)
+            outcome = self._session.wait()
+            # An earlier blow may end the run just now: before the signal, or while it is heeded.
+            if outcome.code not in (75, -signal.SIGTERM):
+                self._check_end(outcome)
+            assert outcome.code != -signal.SIGTERM or self._names, outcome.output
             self._session = None
             self._check_rows()
         done = int(self._before[-1]["env_steps"]) if self._before else 0

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import signal
 
-import optuna
 import pytest
 from commands import Outcome, Run, Workplace, snapshot
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from decisions import decisions, study_of
 from ray_head import Head
 
 LENGTH = "env.kwargs.max_steps"
@@ -39,22 +37,6 @@ CONFIG = {
     "checkpoint": {"frequency": 2, "grace_s": 120},
 }
 FEWER = f"tune.num_samples={NUM_TRIALS - 2}"
-
-
-def study_of(run: Run) -> optuna.Study:
-    """Opens the study as anybody does with Optuna's API."""
-    storage = JournalStorage(JournalFileBackend(str(run.folder / "optuna.journal")))
-    return optuna.load_study(study_name=run.folder.name, storage=storage)
-
-
-def decisions(run: Run) -> list[tuple]:
-    """What was chosen for each trial, how it ended, and its value in the study."""
-    trials = run.summary["trials"]
-    states = [(trial.state.name, trial.value) for trial in study_of(run).trials]
-    return [
-        (one["params"], one["status"], one["env_steps"], one["metric"], *state)
-        for one, state in zip(trials, states, strict=True)
-    ]
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from commands import Outcome, Run, Workplace
+from commands import TINY, Outcome, Run, Trial, Workplace, merge, snapshot
 from ray_head import Head
+
+from empo_rllib.algorithms.setup import set_up_trial
+from empo_rllib.config.load import validate_config
+from empo_rllib.experiment.cluster import running_cluster
+from empo_rllib.experiment.trial import ExperimentTrial, TrialTask
 
 # Whoever may walk for longer does: the metric tells the two kinds of trials apart for certain.
 SHORT, LONG = 4, 40
@@ -90,11 +95,21 @@ def test_algorithms_are_compared_in_one_file(place, cluster):
             "min_sample_timesteps_per_iteration": 100,
             "minibatch_size": None,
             "num_epochs": None,
+            "metrics_num_episodes_for_smoothing": 2,
         },
     }
-    file = place.write_experiment(name="algorithms", algorithm=algorithm, stop={"env_steps": 200})
-    cluster.tune(place, "--config", file).check()
+    tune = {"metric": ["episode_length_mean", "env_steps_per_s"], "mode": ["min", "max"]}
+    file = place.write_experiment(
+        name="algorithms", algorithm=algorithm, stop={"env_steps": 200}, tune=tune
+    )
+    outcome = cluster.tune(place, "--config", file).check()
     summary = place.run("algorithms").summary
+    scores = {trial["trial_id"]: trial["scores"] for trial in summary["trials"]}
+    fastest = max(scores, key=lambda one: scores[one]["env_steps_per_s"])
+    assert fastest in summary["pareto_front"]
+    assert f"Pareto front {', '.join(summary['pareto_front'])} (episode_length_mean min" in (
+        outcome.stdout
+    )
     assert summary["sampler"] == "batched, rllib"
     assert [trial["status"] for trial in summary["trials"]] == ["finished", "finished"]
     names = [{"algorithm.name": "PPO"}, {"algorithm.name": "DQN"}]
@@ -144,3 +159,21 @@ def test_trials_follow_each_other_in_a_process_and_train_as_alone(place, cluster
     rows = zip(swept.trial(1).rows(), alone.trial(0).rows(), strict=True)
     differing = {key for one, other in rows for key in one if one[key] != other[key]}
     assert differing <= OF_THE_CLOCK | {"custom/process"}
+
+
+@pytest.mark.filterwarnings("ignore:.*Overriding environment")
+def test_a_process_that_is_ended_before_its_first_step_changes_no_file(place, cluster, tmp_path):
+    """Tune has asked for it, and gave its trial to one that became free meanwhile."""
+    config = validate_config(merge(TINY, {"checkpoint": {"frequency": 100}}))
+    task = TrialTask("trial_00000", tmp_path / "trial_00000", set_up_trial(config), 0.0)
+    with place._in_this_process(cluster.env), running_cluster(cluster.address):
+        trial = ExperimentTrial({"task": task})
+        trial.step()
+        trial.step()
+        before = snapshot(task.folder)
+        ExperimentTrial({"task": task}).cleanup()
+        assert snapshot(task.folder) == before
+        trial.step()
+        trial.cleanup()
+    assert Trial(task.folder).column("training_iteration") == [1, 2, 3]
+    assert [step for step, _ in Trial(task.folder).scalars()["time_s"]] == [100, 200, 300]

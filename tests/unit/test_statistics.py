@@ -7,7 +7,12 @@ import pytest
 from scipy import stats
 
 from empo_rllib import statistics
-from empo_rllib.statistics import estimate, performance_profile, probability_of_improvement
+from empo_rllib.statistics import (
+    estimate,
+    non_dominated,
+    performance_profile,
+    probability_of_improvement,
+)
 
 RETURNS = np.random.default_rng(3).gamma(2.0, 1.5, size=90)
 
@@ -125,3 +130,18 @@ def test_a_comparison_does_not_depend_on_the_order_of_the_runs():
     assert probability_of_improvement([OURS], [THEIRS]) == probability_of_improvement(
         [OURS[::-1]], [THEIRS[::-1]]
     )
+
+
+def test_nobody_on_the_pareto_front_is_dominated_and_all_others_are() -> None:
+    rng = np.random.default_rng(0)
+    points = [tuple(point) for point in rng.integers(0, 5, size=(60, 3)).tolist()]
+    front = non_dominated(points)
+    for index, point in enumerate(points):
+        better = [
+            other
+            for other in points
+            if all(np.array(other) >= point) and any(np.array(other) > point)
+        ]
+        assert (index in front) == (not better)
+    assert non_dominated([]) == []
+    assert non_dominated([(1.0, 2.0), (1.0, 2.0)]) == [0, 1]

@@ -135,3 +135,41 @@ def test_each_trial_of_a_grid_of_algorithms_has_its_own() -> None:
     assert [one.name for one in resolved] == ["PPO", "PPO", "APPO", "APPO"]
     assert resolved[3].params == {"lr": 0.2, "num_epochs": 2}
     assert validate_config(config.to_dict()) == config
+
+
+OF_BOTH = {
+    "name": {"choice": ["PPO", "DQN"]},
+    "params": {
+        "clip_param": {"uniform": [0.1, 0.4], "when": {"algorithm.name": "PPO"}},
+        "n_step": {"choice": [1, 3], "when": {"algorithm.name": "DQN"}},
+        "lr": {"loguniform": [1e-5, 1e-3]},
+    },
+}
+
+
+def test_a_value_is_drawn_only_where_what_it_depends_on_was_drawn() -> None:
+    config = experiment(algorithm=OF_BOTH, num_samples=30)
+    for trial in sample_trials(config):
+        name = trial.params["algorithm.name"]
+        own, other = ("clip_param", "n_step") if name == "PPO" else ("n_step", "clip_param")
+        assert trial.params.keys() == {
+            "algorithm.name",
+            "algorithm.params.lr",
+            f"algorithm.params.{own}",
+        }
+        resolved = resolve_trial(config, trial).algorithm
+        assert (resolved.name, other in resolved.params) == (name, False)
+    assert {trial.params["algorithm.name"] for trial in sample_trials(config)} == {"PPO", "DQN"}
+
+
+def test_conditions_form_chains_and_a_closed_end_closes_what_follows() -> None:
+    kwargs = {
+        "c": {"uniform": [0, 1], "when": {"env.kwargs.b": 1, "env.kwargs.a": "x"}},
+        "b": {"choice": [1, 2], "when": {"env.kwargs.a": "x"}},
+        "a": {"grid_search": ["x", "y"]},
+    }
+    trials = sample_trials(experiment(env={"id": "x", "kwargs": kwargs}, num_samples=20))
+    found = {tuple(sorted(key[-1] for key in trial.params)) for trial in trials}
+    assert found == {("a",), ("a", "b"), ("a", "b", "c")}
+    for trial in trials:
+        assert ("env.kwargs.c" in trial.params) == (trial.params.get("env.kwargs.b") == 1)

@@ -24,6 +24,7 @@ from empo_rllib.results.report.sections.episodes import build_episodes
 from empo_rllib.results.report.sections.evaluation import build_evaluation
 from empo_rllib.results.report.sections.hyperparameters import build_hyperparameters
 from empo_rllib.results.report.sections.learning_curves import build_curves
+from empo_rllib.results.report.sections.pareto import build_pareto
 from empo_rllib.results.report.sections.population import build_population
 from empo_rllib.results.report.sections.repeat import build_repeat
 from empo_rllib.results.report.sections.setup import build_setup
@@ -104,6 +105,7 @@ def _render(
         build_comparison(runs, played),
         build_crossplay(crossplay),
         build_hyperparameters(runs),
+        build_pareto(runs),
         build_population(runs),
         build_episodes(runs, played, tell),
         build_visits(played),

@@ -201,7 +201,8 @@ def test_parameters_that_all_algorithms_have_are_accepted() -> None:
 def test_a_parameter_of_some_algorithms_is_refused_with_their_names() -> None:
     assert rules_of_all("PPO", "DQN", "APPO", "SAC", clip_param=0.2, gamma=0.9) == [
         "clip_param = 0.2 is a parameter of PPO, APPO and not of DQN, SAC, and algorithm.name may "
-        "be all of them.\n    Remove it, or use a file for each algorithm."
+        "be all of them.\n    Remove it, use a file for each algorithm, or give it a search space "
+        "with when: {algorithm.name: PPO}."
     ]
 
 

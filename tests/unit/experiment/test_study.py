@@ -126,6 +126,47 @@ def test_a_session_chooses_what_an_uninterrupted_one_would(config, ended, tmp_pa
     assert len({values[LR] for values in chosen["whole"]}) == 6
 
 
+CONDITIONAL = {
+    "env": {"id": "x", "kwargs": {"kind": {"choice": ["a", "b"]}}},
+    "algorithm": {
+        "name": "PPO",
+        "params": {
+            "lr": {"loguniform": [1e-5, 1e-2], "when": {"env.kwargs.kind": "a"}},
+            "gamma": {"uniform": [0.5, 1.0], "when": {"env.kwargs.kind": "b"}},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("multivariate", [True, False])
+def test_keys_that_depend_on_another_are_searched_where_it_has_their_option(
+    config, ended, tmp_path, multivariate
+):
+    """Returns are best at `kind: b`, `gamma: 0.7`, to which chance comes near in 4 trials of 20."""
+    settings = config(CONDITIONAL, n_startup_trials=8, multivariate=multivariate)
+    study, chosen = Study(settings, tmp_path, []), []
+    for number in range(40):
+        values = study.choose(f"trial_{number:05d}")
+        score = 1 - abs(values[GAMMA] - 0.7) if GAMMA in values else 0.0
+        study.record(ended(number, values, returns=[score]))
+        chosen.append(values)
+        if number == 20:
+            study = Study(settings, tmp_path, [])
+    kind = "env.kwargs.kind"
+    assert all(
+        values.keys() == ({kind, LR} if values[kind] == "a" else {kind, GAMMA}) for values in chosen
+    )
+    assert {values[kind] for values in chosen[:8]} == {"a", "b"}
+    assert sum(abs(values.get(GAMMA, 0) - 0.7) < 0.1 for values in chosen[20:]) > 9
+    assert opened(tmp_path).trials[-1].params == chosen[-1]
+
+
+def test_a_lost_study_with_conditions_is_made_again(config, ended, tmp_path):
+    entry = ended(0, {"env.kwargs.kind": "b", GAMMA: 0.7}, returns=[1.0])
+    Study(config(CONDITIONAL), tmp_path, [entry])
+    assert opened(tmp_path).trials[0].params == entry.params
+
+
 def test_another_seed_chooses_other_values(config, tmp_path):
     values = []
     for seed in (0, 1):
@@ -259,6 +300,29 @@ def test_the_direction_is_that_of_the_metric(experiment, tmp_path):
         Study(experiment(tune=tune, **NUMBERS), folder, [])
         assert opened(folder).direction.name == direction
         assert opened(folder).user_attrs == {"metric": "episode_length_mean"}
+
+
+def test_a_study_of_several_metrics_has_a_value_of_each(experiment, ended, tmp_path):
+    metrics = {"metric": ["episode_return_mean", "env_steps_per_s"], "mode": ["max", "min"]}
+    tune = {"num_samples": 5, "search": {"optuna": {"n_startup_trials": 1}}, **metrics}
+    study = Study(experiment(tune=tune, **NUMBERS), tmp_path, [])
+    for number in range(4):
+        entry = ended(number, study.choose(f"trial_{number:05d}"), returns=[0.1, 0.2 * number])
+        rows = (tmp_path / entry.trial_id / "progress.csv").read_text().splitlines()
+        if number < 3:  # the last one never reports its speed
+            rows = [f"{row},{'env_steps_per_s' if i == 0 else 50}" for i, row in enumerate(rows)]
+        (tmp_path / entry.trial_id / "progress.csv").write_text("\n".join(rows) + "\n")
+        study.record(entry)
+    opened_study = opened(tmp_path)
+    assert [direction.name for direction in opened_study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    states = [(trial.state.name, trial.values) for trial in opened_study.trials]
+    assert states == [
+        ("COMPLETE", [0.0, 50.0]),
+        ("COMPLETE", [0.2, 50.0]),
+        ("COMPLETE", [0.4, 50.0]),
+        ("FAIL", None),
+    ]
+    assert [trial.number for trial in opened_study.best_trials] == [2]
 
 
 def test_a_damaged_study_is_refused_with_what_to_do(config, tmp_path):

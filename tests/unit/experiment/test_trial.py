@@ -80,7 +80,7 @@ def scripted(experiment, tmp_path):
         trial._algorithm = ScriptedAlgorithm(*env_steps)
         trial._folder, trial._healthy, trial._is_restored = tmp_path, True, False
         trial._counters, trial._window = Counters(), EpisodeWindow(100)
-        trial._progress = ProgressFile(tmp_path, 0, tensorboard=False)
+        trial._opened = ProgressFile(tmp_path, 0, tensorboard=False)
         trial._metrics = SimpleNamespace(emit=lambda *_: None)
         trial._saved_iteration, trial._waited_s, trial._env_runner_hosts = 0, 0.0, []
         trial._score_column = score_column(trial._config)

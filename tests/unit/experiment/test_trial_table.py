@@ -219,6 +219,12 @@ def test_algorithms_are_not_called_names(trial):
     assert describe_params(trials)["trial_00001"]["algorithm"] == "DQN"
 
 
+def test_a_value_that_depends_on_another_is_missing_where_it_was_not_drawn(trial):
+    key = "algorithm.params.clip_param"
+    trials = [trial(0, params={key: None}), trial(1, params={})]
+    assert [one["clip_param"] for one in describe_params(trials).values()] == ["None", "-"]
+
+
 def test_a_trial_alone_varies_nothing(trial):
     assert describe_params([trial(0, params={"algorithm.params.lr": 0.1})]) == {"trial_00000": {}}
 
