@@ -33,10 +33,14 @@ def program(pid: int) -> str:
 
 
 def private_mb(pid: int) -> float:
-    """Returns memory of a process's own (`Private_*` of `smaps_rollup`)."""
+    """Returns memory that only this process has, and has written (`Private_Dirty`).
+
+    Clean pages do not count: those of libraries become private, by tens of MB, when another process
+    that has loaded them ends.
+    """
     lines = Path("/proc", str(pid), "smaps_rollup").read_text().splitlines()
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("Private_")]
-    return round(sum(kilobytes) / 1024, 3)
+    kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:"))
+    return round(kilobytes / 1024, 3)
 
 
 def cpu_s(pid: int) -> float:

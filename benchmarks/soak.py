@@ -2,10 +2,9 @@
 
     python -m benchmarks.soak [--minutes 120] [--config tune_configs/ppo.yaml] [--set KEY=VALUE ...]
 
-What counts is memory of a process's own (`Private_*` of Linux's `smaps_rollup`), every ten seconds
-after the warm-up, and the slope of a straight line through it. A process that holds 30 MB more now
-and then makes that slope uncertain by more than a leak would be: beside it stands the slope through
-the least of each five minutes, which is what the process never gives back. Results go to
+What counts is memory of a process's own that it has written (`Private_Dirty` of Linux's
+`smaps_rollup`: pages of libraries become private when another process that has them ends), each
+half minute after the warm-up, and the slope of a straight line through it. Results go to
 `benchmarks/results/soak/<name>.json`, written anew after every sample.
 """
 
@@ -31,11 +30,10 @@ from benchmarks.machine import describe_machine
 from benchmarks.processes import family, private_mb, program
 
 RESULTS = Path("benchmarks/results/soak")
-PERIOD_S = 10.0
+PERIOD_S = 30.0
 WARM_UP = 1 / 6  # of the time
 ALLOWED_MB = 1.0  # in ten minutes
 TEN_MINUTES_S = 600.0
-WINDOW_S = 300.0
 
 
 @dataclass
@@ -55,21 +53,8 @@ class Watched:
         warm = [point for point in self.private_mb if point[0] >= warm_up_s]
         if len(warm) < 3:
             return None
-        return _slope(warm)
-
-    def slope_of_least(self, warm_up_s: float) -> float | None:
-        """Returns the same of the least memory in each `WINDOW_S`."""
-        windows: dict[int, tuple[float, float]] = {}
-        for point in self.private_mb:
-            if point[0] >= warm_up_s:
-                window = int(point[0] // WINDOW_S)
-                windows[window] = min(windows.get(window, point), point, key=lambda one: one[1])
-        return _slope(list(windows.values())) if len(windows) >= 3 else None
-
-
-def _slope(points: list[tuple[float, float]]) -> float:
-    seconds, megabytes = np.array(points).T
-    return float(np.polyfit(seconds, megabytes, 1)[0] * TEN_MINUTES_S)
+        seconds, megabytes = np.array(warm).T
+        return float(np.polyfit(seconds, megabytes, 1)[0] * TEN_MINUTES_S)
 
 
 def main(
@@ -126,14 +111,12 @@ def _write(name: str, result: dict[str, object]) -> None:
 
 def _print(watched: list[Watched], warm_up_s: float) -> bool:
     """Shows those that lived on after the warm-up; returns whether one grows more than it may."""
-    table = Table("process", "samples", "MB at the end", "MB in ten minutes", "of the least")
+    table = Table("process", "samples", "MB at the end", "MB in ten minutes")
     slopes = [(one.slope(warm_up_s), one) for one in watched]
     lasting = [(slope, one) for slope, one in slopes if slope is not None]
     for slope, one in sorted(lasting, key=lambda pair: -pair[0]):
-        points, least = one.private_mb, one.slope_of_least(warm_up_s)
-        least_text = "" if least is None else f"{least:+.2f}"
-        numbers = f"{points[-1][1]:.1f}", f"{slope:+.2f}", least_text
-        table.add_row(one.name, str(len(points)), *numbers)
+        points = one.private_mb
+        table.add_row(one.name, str(len(points)), f"{points[-1][1]:.1f}", f"{slope:+.2f}")
     Console().print(table)
     return any(slope >= ALLOWED_MB for slope, _ in lasting)
 
