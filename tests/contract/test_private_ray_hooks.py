@@ -155,6 +155,19 @@ def test_a_result_that_was_handled_is_let_go_of() -> None:
     assert manager._tracked_actors_to_task_futures == {"actor": {"awaited"}}
 
 
+def test_tune_keeps_no_statistics_of_every_number() -> None:
+    metadata = importlib.import_module("ray.tune.trainable.metadata")._TrainingRunMetadata(
+        n_steps=[5]
+    )
+    before = metadata.update_metric
+    with forgetting_results():
+        metadata.update_metric("return", 1.0, step=1)
+        assert metadata.metric_analysis == {}
+    metadata.update_metric("return", 1.0, step=1)
+    assert metadata.metric_analysis, FUTURES_ADVICE.format("_TrainingRunMetadata.update_metric")
+    assert metadata.update_metric == before
+
+
 #: What `empo_rllib.learning.ppo.learner` overrides or reads, and the arguments it is called with.
 LEARNER_HOOKS = {
     "_create_iterator_if_necessary": [
