@@ -12,6 +12,8 @@
 #   --no-container   use .venv in the place of Apptainer; the first argument, if it is given
 #   ...              more arguments of `python -m empo_rllib.tune`, such as --set, --resume, --overwrite
 #
+# With sbatch's --array=0-3 four jobs share the trials of one search, and each is requeued by itself.
+#
 # Typed in the repository. The job's exit code is the experiment's. Out of time, the run is saved and the job
 # requeued, and it goes on from there. docs/slurm.md tells all; cluster/slurm/site.example.sh lists the settings.
 set -uo pipefail
@@ -41,6 +43,10 @@ cd "$EMPO_RLLIB_REPOSITORY" || exit 2
 
 readonly max_requeues=${EMPO_RLLIB_MAX_REQUEUES:-20} start_s=${EMPO_RLLIB_START_S:-45}
 restarts=${SLURM_RESTART_COUNT:-0}
+# Of this job alone: one job of an array has the array's number as its own.
+job=$SLURM_JOB_ID
+if [ -n "${SLURM_ARRAY_JOB_ID:-}" ]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
+readonly job
 asked=""    # the signal that asked to save and end
 deadline="" # when saving must be over
 workers=""  # the process that waits for them
@@ -141,14 +147,14 @@ tell_about_dashboard() {
   port=$(grep -o '127\.0\.0\.1:[0-9]*' "$folder/ray.log" | head -n 1 | cut -d : -f 2)
   if [ -z "$port" ]; then return; fi
   say "dashboard: ssh -L 8265:127.0.0.1:$port -J ${EMPO_RLLIB_LOGIN:-$SLURM_SUBMIT_HOST} $node, then http://127.0.0.1:8265"
-  say "its token: srun --jobid=$SLURM_JOB_ID --overlap --nodes=1 --ntasks=1 -w $node cat $folder/token"
+  say "its token: srun --jobid=$job --overlap --nodes=1 --ntasks=1 -w $node cat $folder/token"
 }
 
 # Seconds until SLURM ends the job for its time limit, less what it takes to leave the nodes.
 # shellcheck disable=SC2329  # the trap calls it
 time_left_s() {
   local end
-  end=$(date -d "$(squeue --noheader --job="$SLURM_JOB_ID" --format=%e)" +%s 2>/dev/null) || end=$(($(date +%s) + 60))
+  end=$(date -d "$(squeue --noheader --job="$job" --format=%e)" +%s 2>/dev/null) || end=$(($(date +%s) + 60))
   echo $((end - $(date +%s) - 15))
 }
 
@@ -205,11 +211,11 @@ requeue() {
     return
   fi
   say "requeued ($((restarts + 1)) of at most $max_requeues)" # now: SLURM ends this script at once
-  scontrol requeue "$SLURM_JOB_ID" || say "error: SLURM does not requeue this job. --resume goes on"
+  scontrol requeue "$job" || say "error: SLURM does not requeue this job. --resume goes on"
 }
 
 main() {
-  say "job $SLURM_JOB_ID on $SLURM_JOB_NODELIST: ${arguments[*]}"
+  say "job $job on $SLURM_JOB_NODELIST: ${arguments[*]}"
   if [ "$restarts" -gt 0 ]; then say "SLURM started this job again ($restarts): it goes on from what was saved"; fi
   clean_environment
   load_modules

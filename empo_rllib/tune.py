@@ -20,6 +20,7 @@ from empo_rllib.help_examples import render_examples
 
 if TYPE_CHECKING:
     from empo_rllib.config.schema import ExperimentConfig
+    from empo_rllib.experiment.share import ArrayTask
     from empo_rllib.experiment.summary import ExperimentResult
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -33,6 +34,14 @@ def tune(
     overwrite: OverwriteOption = False,
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster; default: one started here.")
+    ] = None,
+    array_task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARRAY_NUMBER",
+            help="Train the trials that no other job of this array takes, such as 1234_0.",
+            show_default=False,
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would run, and train nothing.")
@@ -51,11 +60,15 @@ def tune(
         return
     from empo_rllib.experiment.outcome import exit_code, render_outcome
     from empo_rllib.experiment.run_folder import check_start_options
+    from empo_rllib.experiment.share import ArrayTask, check_shareable
 
     check_start_options(resume, overwrite)
-    result = _train(experiment, resume, address, overwrite)
+    task = None if array_task is None else ArrayTask.parse(array_task)
+    if task is not None:
+        check_shareable(experiment)
+    result = _train(experiment, resume, address, overwrite, task)
     echo(render_outcome(result, render_command("empo_rllib.tune", str(config), set_ or [])))
-    raise typer.Exit(exit_code(result))
+    raise typer.Exit(exit_code(result, task))
 
 
 def _render_dry_run(experiment: ExperimentConfig) -> str:
@@ -70,7 +83,11 @@ def _render_dry_run(experiment: ExperimentConfig) -> str:
 
 
 def _train(
-    experiment: ExperimentConfig, resume: bool, address: str | None, overwrite: bool
+    experiment: ExperimentConfig,
+    resume: bool,
+    address: str | None,
+    overwrite: bool,
+    task: ArrayTask | None,
 ) -> ExperimentResult:
     """Trains as `empo_rllib.run` does; shows something before the imports, which take seconds."""
     from empo_rllib.experiment.cluster import quiet_ray, running_cluster
@@ -82,7 +99,7 @@ def _train(
         from empo_rllib.experiment.tuner import run_on
 
         cluster = None if address is None else running_cluster(address)
-        return run_on(cluster, experiment, display, resume=resume, overwrite=overwrite)
+        return run_on(cluster, experiment, display, resume=resume, overwrite=overwrite, task=task)
 
 
 def main() -> None:

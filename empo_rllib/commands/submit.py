@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -52,6 +52,16 @@ _SLURM = "With --slurm; defaults: the site's, else those of cluster/ray_slurm.sh
 _Nodes = Annotated[
     int | None,
     typer.Option(min=1, help="How many.", show_default=False, rich_help_panel=_SLURM),
+]
+_Array = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Spread the trials of a search over N jobs, each queued and requeued by itself.",
+        show_default=False,
+        rich_help_panel=_SLURM,
+    ),
 ]
 _Time = Annotated[
     str | None,
@@ -136,6 +146,7 @@ def submit(
         bool, typer.Option("--slurm", help="Train in a SLURM job; type it in the repository.")
     ] = False,
     nodes: _Nodes = None,
+    array: _Array = None,
     time: _Time = None,
     gpus_per_node: _GpusPerNode = None,
     cpus_per_node: _CpusPerNode = None,
@@ -150,6 +161,7 @@ def submit(
     """
     requests: dict[str, object] = {
         "--nodes": nodes,
+        "--array": array,
         "--time": time,
         "--gpus-per-node": gpus_per_node,
         "--cpus-per-node": cpus_per_node,
@@ -220,17 +232,20 @@ def _submit_to_ray(
 
 def _submit_to_slurm(
     typed: _Typed,
-    requests: Mapping[str, object],
+    requests: Mapping[str, Any],
     others: Iterable[str],
     no_container: bool,
     dry_run: bool,
 ) -> None:
     from empo_rllib.experiment.run_folder import check_new_run, run_folder_of
+    from empo_rllib.experiment.share import check_shareable
     from empo_rllib.service import slurm
 
     slurm.check_repository()
     options = slurm.read_typed_options(requests, others)
     experiment = typed.load()
+    if "array" in dict(options):
+        check_shareable(experiment, requests["--array"])
     folder = run_folder_of(experiment)
     arguments = [
         *["--no-container"] * no_container,

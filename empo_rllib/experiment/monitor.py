@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from ray.tune.experiment import Trial
 
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.envs.env_warnings import read_warnings
+from empo_rllib.errors import RunError
 from empo_rllib.experiment import interrupt
 from empo_rllib.experiment.checkpoints import newest_checkpoint, scored_checkpoints
 from empo_rllib.experiment.metrics import is_settled, score_of
 from empo_rllib.experiment.progress import Display
-from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
+from empo_rllib.experiment.share import Share
+from empo_rllib.experiment.summary import TrialSummary
 from empo_rllib.experiment.trial import ERROR_FILE, TrialTask
 
 _WRITE_EVERY_S = 10.0
@@ -25,11 +28,10 @@ _WRITE_EVERY_S = 10.0
 class Monitor(tune.Callback):
     """A Tune callback that records what happens to each trial."""
 
-    def __init__(
-        self, config: ExperimentConfig, result: ExperimentResult, display: Display
-    ) -> None:
+    def __init__(self, config: ExperimentConfig, share: Share, display: Display) -> None:
         self._config = config
-        self._result = result
+        self._share = share
+        self._result = share.result
         self._display = display
         self._written = 0.0
         self._told: set[str] = set()
@@ -104,15 +106,16 @@ class Monitor(tune.Callback):
             self._tell(f"not recorded, because it is not a number: {column}")
 
     def give_up(self, error: str) -> None:
-        """Fails every trial that is not over: nothing can train it any more."""
-        for entry in self._result.trials:
+        """Fails every trial of this process that is not over: nothing can train it any more."""
+        for entry in self._share.trials():
             if entry.status in ("pending", "running"):
                 entry.status, entry.error = "failed", error
 
     def finish(self, interrupted: bool) -> None:
         """Settles what is still open and writes the final summary."""
-        self._result.settle(interrupted)
-        self._write()
+        self._look_at_all_checkpoints()
+        with self._noticing_errors():
+            self._share.settle(interrupted)
 
     def _tell_warnings(self, trial_id: str) -> None:
         """Shows what the environments of a trial warn of."""
@@ -139,14 +142,21 @@ class Monitor(tune.Callback):
         return self._result.trial(TrialTask.of(trial.config).trial_id)
 
     def _write(self) -> None:
-        for entry in self._result.trials:
-            self._look_at_checkpoints(entry)
-        self._result.update()
+        self._look_at_all_checkpoints()
         self._written = time.monotonic()
+        with self._noticing_errors(), self._share.updating():
+            pass
+
+    @contextlib.contextmanager
+    def _noticing_errors(self) -> Iterator[None]:
         try:
-            self._result.write()
-        except OSError as error:  # a full disk must not stop the trials from saving
+            yield
+        except (OSError, RunError) as error:  # a full disk must not stop the trials from saving
             self._display.notice(f"summary.json cannot be written: {error}")
+
+    def _look_at_all_checkpoints(self) -> None:
+        for entry in self._share.trials():
+            self._look_at_checkpoints(entry)
 
     def _look_at_checkpoints(self, entry: TrialSummary) -> None:
         run = Path(self._result.folder)

@@ -7,6 +7,7 @@ import shlex
 from empo_rllib import columns
 from empo_rllib.errors import Interrupted, TrialError
 from empo_rllib.experiment.progress import short_path
+from empo_rllib.experiment.share import ArrayTask
 from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
 from empo_rllib.experiment.time_left import duration
 
@@ -17,9 +18,17 @@ _EXIT_CODES = {
 }
 
 
-def exit_code(result: ExperimentResult) -> int:
-    """Returns the exit code that the run's status stands for."""
-    return _EXIT_CODES[result.status]
+def exit_code(result: ExperimentResult, task: ArrayTask | None = None) -> int:
+    """Returns the exit code that the run's status stands for; in an array, this job's trials'."""
+    if task is None:
+        return _EXIT_CODES[result.status]
+    statuses = {trial.status for trial in result.trials_of(task.number)}
+    if statuses & {"interrupted", "pending"}:
+        return Interrupted.exit_code
+    if "failed" in statuses:
+        return TrialError.exit_code
+    is_some_left = any(t.array_task is None and not t.is_over for t in result.trials)
+    return Interrupted.exit_code if is_some_left else 0
 
 
 def render_outcome(result: ExperimentResult, command: str) -> str:
@@ -28,7 +37,8 @@ def render_outcome(result: ExperimentResult, command: str) -> str:
     `command` is the line that started the run, without `--resume`.
     """
     folder = short_path(result.folder)
-    lines = ["", f"status       {result.status}"]
+    others = " (other jobs of the array train on)" if result.status == "running" else ""
+    lines = ["", f"status       {result.status}{others}"]
     best = result.best()
     if best is not None:
         lines += [
@@ -54,7 +64,9 @@ def render_outcome(result: ExperimentResult, command: str) -> str:
 
 def _next_commands(result: ExperimentResult, folder: str, resume: str) -> list[str]:
     commands = (
-        [] if result.status == "finished" else [f"{resume}    # go on from the last checkpoint"]
+        []
+        if result.status in ("finished", "running")
+        else [f"{resume}    # go on from the last checkpoint"]
     )
     quoted = shlex.quote(folder)
     if any(trial.checkpoint for trial in result.trials):

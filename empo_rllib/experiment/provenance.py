@@ -77,7 +77,10 @@ def _slurm_state() -> dict[str, Any]:
         return {}
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     nodes = os.environ.get("SLURM_JOB_NODELIST", "")
-    return {"slurm": {"job_id": job_id, "restarts": restarts, "nodes": nodes}}
+    state = {"job_id": job_id, "restarts": restarts, "nodes": nodes}
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        state["array_task"] = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
+    return {"slurm": state}
 
 
 def _version(package: str) -> str | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -35,14 +34,17 @@ from empo_rllib.experiment.checkpoints import (
 )
 from empo_rllib.experiment.progress_file import read_rows_until
 from empo_rllib.experiment.summary import SUMMARY_FILE, ExperimentResult, TrialSummary, read_summary
-from empo_rllib.files import write_whole
+from empo_rllib.files import remove, write_whole
 from empo_rllib.trials import resolve_trial
 
 if TYPE_CHECKING:
     import numpy as np
 
 CONFIG_FILE = "resolved_config.yaml"
+# Held while a process trains: by it alone, or by the jobs of an array together. Files whose names
+# begin so are locks, too, and stay when a run is removed.
 LOCK_FILE = ".lock"
+ARRAY_LOCK_FILE = f"{LOCK_FILE}_array"
 # Bytes: less than the files of any run.
 _SMALLEST_ROOM = 1 << 16
 
@@ -103,11 +105,11 @@ def create_run_folder(config: ExperimentConfig, overwrite: bool) -> Path:
     folder = run_folder_of(config)
     check_new_run(folder, overwrite)
     with refusing_unwritable(config):
-        if folder.exists():
-            with lock_run(folder):
-                shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-        write_whole(folder / CONFIG_FILE, config.to_yaml())
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock_run(folder):
+            for path in _files_of_run(folder):
+                remove(path)
+            write_whole(folder / CONFIG_FILE, config.to_yaml())
     return folder
 
 
@@ -117,7 +119,7 @@ def check_new_run(folder: Path, overwrite: bool) -> None:
     Raises:
         RunError: as said.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and not _files_of_run(folder)):
         return
     if not (folder / CONFIG_FILE).is_file():
         raise RunError(
@@ -128,6 +130,10 @@ def check_new_run(folder: Path, overwrite: bool) -> None:
         if (folder / SUMMARY_FILE).is_file():
             ways = f"continue with --resume (in Python: resume=True), {ways}"
         raise RunError(f"{folder} already has results. {ways[0].upper()}{ways[1:]}.")
+
+
+def _files_of_run(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith(LOCK_FILE)]
 
 
 def check_trial(folder: Path) -> None:
@@ -142,20 +148,42 @@ def check_trial(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock_run(folder: Path) -> Iterator[None]:
+def lock_run(folder: Path, name: str = LOCK_FILE, shared: bool = False) -> Iterator[None]:
     """Holds the run folder for this process; the lock goes with it, however it ends.
+
+    Args:
+        folder: The run folder.
+        name: The file of the lock.
+        shared: Whether others may hold it shared, too.
 
     Raises:
         RunError: another process trains in this folder.
     """
-    with (folder / LOCK_FILE).open("a") as file:  # which leaves it as it was
+    with (folder / name).open("a+") as file:  # which leaves it as it was
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(
                 f"{folder} is being written by another process. Wait for it, stop it, or choose "
                 "another name."
             ) from None
+        yield
+
+
+def is_free(folder: Path) -> bool:
+    """Whether no process trains in this folder."""
+    try:
+        with lock_run(folder):
+            return True
+    except RunError:
+        return False
+
+
+@contextlib.contextmanager
+def wait_for_array_lock(folder: Path) -> Iterator[None]:
+    """Waits until no other job of an array reads or writes the files that all of them share."""
+    with (folder / ARRAY_LOCK_FILE).open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

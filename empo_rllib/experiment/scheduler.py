@@ -2,11 +2,13 @@
 
 Tune starts anew in each session of a run. ASHA then reads the rows of the earlier sessions from
 the trials' `progress.csv`, in the order in which they were written, and so knows what a scheduler
-that had never been interrupted would know.
+that had never been interrupted would know. In a job of an array it reads there, too, what the
+trials of other jobs have reported, before each decision.
 """
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,23 +22,25 @@ from empo_rllib import columns
 from empo_rllib.config.population_settings import settings_of
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.config.tune_settings import AshaScheduler
+from empo_rllib.errors import RunError
 from empo_rllib.experiment.checkpoints import newest_intact, read_counters
 from empo_rllib.experiment.metrics import Row, is_settled
 from empo_rllib.experiment.population_scheduler import PopulationScheduler
 from empo_rllib.experiment.progress_file import read_progress
-from empo_rllib.experiment.summary import ExperimentResult, TrialStatus
+from empo_rllib.experiment.share import Share
+from empo_rllib.experiment.summary import TrialStatus, TrialSummary, read_summary
 from empo_rllib.experiment.trial import TrialTask
 
 
 def build_scheduler(
-    config: ExperimentConfig, result: ExperimentResult, notice: Callable[[str], None]
+    config: ExperimentConfig, share: Share, notice: Callable[[str], None]
 ) -> TrialScheduler:
     """Returns Tune's FIFO or ASHA scheduler (Li et al. 2020, arXiv:1810.05934), or a population's.
 
-    They know what is in the run folder; the pending trials of `result` are yet to go on.
+    They know what is in the run folder; the pending trials of the run are yet to go on.
     """
     if settings_of(config.tune.scheduler):
-        return PopulationScheduler(config, result, notice)
+        return PopulationScheduler(config, share.result, notice)
     if not isinstance(config.tune.scheduler, AshaScheduler):
         return FIFOScheduler()
     settings = config.tune.scheduler.asha
@@ -48,19 +52,20 @@ def build_scheduler(
         grace_period=settings.grace_period,
         reduction_factor=settings.reduction_factor,
         brackets=1,  # with more, Tune draws each trial's bracket at random
+        read_others=None if share.task is None else lambda: read_others(share),
     )
-    scheduler.replay(read_histories(result))
+    scheduler.replay(read_histories(share))
     return scheduler
 
 
 @dataclass(frozen=True)
 class History:
-    """What a trial has reported in earlier sessions.
+    """What a trial has reported in earlier sessions, or to another job.
 
     Attributes:
         trial_id: Ours.
-        rows: Those that stay; a pending trial trains again what came after its checkpoint.
-        status: `pending` if the trial is to go on.
+        rows: Those that stay; a trial that is to go on trains again what came after its checkpoint.
+        status: Of the trial.
         went_on: Whether it trained on after the last of `rows`, so was not stopped there.
     """
 
@@ -69,22 +74,43 @@ class History:
     status: TrialStatus
     went_on: bool = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the last row is the last of all."""
+        return self.status in ("finished", "stopped")
 
-def read_histories(result: ExperimentResult) -> list[History]:
+
+def read_histories(share: Share) -> list[History]:
     """Reads what the trials of a run have reported."""
+    going_on = {trial.trial_id for trial in share.open_trials()}
     return [
-        _read_history(Path(result.folder) / trial.trial_id, trial.status) for trial in result.trials
+        _read_history(Path(share.result.folder) / trial.trial_id, trial, trial.trial_id in going_on)
+        for trial in share.result.trials
     ]
 
 
-def _read_history(folder: Path, status: TrialStatus) -> History:
+def read_others(share: Share) -> list[History]:
+    """Reads what trials have reported that other jobs of the array have taken.
+
+    What is damaged there is theirs to tell.
+    """
+    folder = Path(share.result.folder)
+    histories = []
+    for trial in read_summary(folder).trials:
+        if trial.array_task not in (None, share.task):
+            with contextlib.suppress(RunError):
+                histories.append(_read_history(folder / trial.trial_id, trial, goes_on=False))
+    return histories
+
+
+def _read_history(folder: Path, trial: TrialSummary, goes_on: bool) -> History:
     rows = read_progress(folder)
-    if status != "pending":
-        return History(folder.name, rows, status)
+    if not goes_on:
+        return History(trial.trial_id, rows, trial.status)
     checkpoint = newest_intact(folder)
     last = read_counters(checkpoint)["training_iteration"] if checkpoint else 0
     kept = [row for row in rows if row["training_iteration"] <= last]
-    return History(folder.name, kept, status, went_on=len(kept) < len(rows))
+    return History(trial.trial_id, kept, trial.status, went_on=len(kept) < len(rows))
 
 
 @dataclass(frozen=True)
@@ -99,19 +125,34 @@ class _OurTrial:
 
 
 class ResumableAsha(ASHAScheduler):
-    """Tune's ASHA, which keeps its rungs by our trial ids and can be told the run's past."""
+    """Tune's ASHA, which keeps its rungs by our trial ids and can be told the run's past.
 
-    def __init__(self, **settings: Any) -> None:
+    Args:
+        read_others: Returns what the trials of an array's other jobs have reported so far.
+        settings: Of Tune's scheduler.
+    """
+
+    def __init__(
+        self,
+        read_others: Callable[[], Sequence[History]] | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
+        self._read_others = read_others
+        self._replayed: dict[str, float] = {}  # the newest iteration of each trial
         # Of the row that a trial goes on from, and which it reports again when it has started.
         self._verdicts: dict[str, str] = {}
 
     def replay(self, histories: Sequence[History]) -> None:
-        """Takes the rows of earlier sessions as if they were reported now, in their order."""
+        """Takes the rows of others as if they were reported now, in their order, each once."""
         for history in histories:
-            super().on_trial_add(None, _OurTrial(history.trial_id))
+            if history.trial_id not in self._replayed:
+                super().on_trial_add(None, _OurTrial(history.trial_id))
         # `merge` keeps the order within a trial, even where the clocks of two nodes differ.
-        reports = heapq.merge(*map(_reports, histories), key=lambda report: report[1]["timestamp"])
+        reports = heapq.merge(
+            *(_reports(history, self._replayed.get(history.trial_id, 0)) for history in histories),
+            key=lambda report: report[1]["timestamp"],
+        )
         for history, row, is_last in reports:
             trial = _OurTrial(history.trial_id)
             # As Tune does, which does not ask about a row that says the trial is finished.
@@ -119,16 +160,40 @@ class ResumableAsha(ASHAScheduler):
                 decision = super().on_trial_result(None, trial, self._settled(row))
                 went_on = not is_last or history.went_on
                 self._verdicts[trial.trial_id] = self.CONTINUE if went_on else decision
-            if is_last and history.status != "pending":
+            if is_last and history.is_over:
                 super().on_trial_complete(None, trial, self._settled(row))
+        for history in histories:
+            self._note_replayed(history)
+
+    def _note_replayed(self, history: History) -> None:
+        last_row = history.rows[-1] if history.rows else {}
+        self._replayed[history.trial_id] = last_row.get("training_iteration", 0)
+        # A row that was not known to be the last when it was taken: Tune records it once more where
+        # the trial was stopped on it.
+        is_recorded_again = (
+            history.status == "stopped" or last_row.get(self._time_attr, 0) >= self._max_t
+        )
+        if history.is_over and history.trial_id in self._trial_info and is_recorded_again:
+            trial = _OurTrial(history.trial_id)
+            super().on_trial_complete(None, trial, self._settled(last_row))
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(tune_controller, _OurTrial.of(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        ours = _OurTrial.of(trial)
-        known = self._verdicts.pop(ours.trial_id, None)
-        return known or super().on_trial_result(tune_controller, ours, self._settled(result))
+        ours, row = _OurTrial.of(trial), self._settled(result)
+        if known := self._verdicts.pop(ours.trial_id, None):
+            return known
+        if self._read_others is not None and self._is_at_new_rung(ours, row):
+            self.replay(self._read_others())
+        return super().on_trial_result(tune_controller, ours, row)
+
+    def _is_at_new_rung(self, trial: _OurTrial, row: dict[str, Any]) -> bool:
+        """Whether there is something to decide, which the rows of others bear on."""
+        return self._metric in row and any(
+            row[self._time_attr] >= milestone and trial.trial_id not in recorded
+            for milestone, recorded in self._brackets[0]._rungs
+        )
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         super().on_trial_complete(tune_controller, _OurTrial.of(trial), self._settled(result))
@@ -143,7 +208,8 @@ class ResumableAsha(ASHAScheduler):
         return {key: value for key, value in row.items() if key != self._metric}
 
 
-def _reports(history: History) -> Iterator[tuple[History, Row, bool]]:
-    """Yields the rows of a history; the last one is marked."""
+def _reports(history: History, after: float) -> Iterator[tuple[History, Row, bool]]:
+    """Yields the rows of a history after an iteration; the last one is marked."""
     for number, row in enumerate(history.rows, start=1):
-        yield history, row, number == len(history.rows)
+        if row["training_iteration"] > after:
+            yield history, row, number == len(history.rows)

@@ -1,13 +1,12 @@
-"""Hands Tune the trials of a search one by one, each with values that Optuna chooses as it starts.
+"""Hands Tune trials one by one, each when it may start.
 
-Tune schedules and forgets: the study in the run folder (`study.py`) is all that the search knows,
-and trials are ours as in every other run.
+A job of an array takes a trial for itself then, and Optuna chooses its values. Tune schedules and
+forgets: the study in the run folder (`study.py`) is all that a search knows, and trials are ours
+as in every other run.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,8 @@ from empo_rllib.config.schema import MAX_TRIALS, ExperimentConfig
 from empo_rllib.errors import EmpoError
 from empo_rllib.experiment import interrupt
 from empo_rllib.experiment.plan import plan_chosen_trial
-from empo_rllib.experiment.summary import ExperimentResult, TrialSummary
+from empo_rllib.experiment.share import Share
+from empo_rllib.experiment.summary import TrialSummary
 from empo_rllib.experiment.trial import TrialTask
 from empo_rllib.trials import has_values
 
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
     from empo_rllib.experiment.study import Study
 
 
-class OptunaSearcher(Searcher):
-    """Starts trials with the values that the run's study chooses.
+class TrialQueue(Searcher):
+    """Starts trials; with `tune.search`, with the values that the run's study chooses.
 
     Tune asks for a trial when one may start (`trials_at_a_time`), so that the choice rests on as
-    many results as possible.
+    many results as possible, and no job of an array takes a trial that another could start now.
 
     Args:
-        config: The experiment, with `tune.search`.
-        result: Its trials; those whose values are chosen keep them.
-        tasks: The trials to run in this session, in order; the setups of those without values
-            stand for what will be chosen.
+        config: The experiment.
+        share: Its trials; those whose values are chosen keep them.
+        tasks: The trials that may run in this session; the setups of those without values stand
+            for what will be chosen.
         notice: Prints a line for the user.
     """
 
     def __init__(
         self,
         config: ExperimentConfig,
-        result: ExperimentResult,
+        share: Share,
         tasks: Sequence[TrialTask],
         notice: Callable[[str], None],
     ) -> None:
         super().__init__()
         self._config = config
-        self._result = result
-        self._tasks = deque(tasks)
+        self._share = share
+        self._tasks = {task.trial_id: task for task in tasks}
         self._notice = notice
         self._opened: Study | None = None
 
@@ -68,8 +68,17 @@ class OptunaSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Returns the config of the next trial of this session, or that all have begun."""
-        while self._tasks and not interrupt.current.asked.is_set():
-            if task := self._ready(self._tasks.popleft()):
+        while not interrupt.current.asked.is_set():
+            with self._share.locked():
+                entry = self._share.claim(self._tasks)
+                if entry is None:
+                    break
+                has_own_values = has_values(self._config, entry.spec)
+                if not has_own_values:
+                    entry.params = self._study().choose(entry.trial_id)
+                self._tell_others(entry)
+            planned = self._tasks.pop(entry.trial_id)
+            if task := planned if has_own_values else self._plan(planned, entry):
                 return {"task": task}
         return self.FINISHED
 
@@ -87,20 +96,23 @@ class OptunaSearcher(Searcher):
     def record(self, entry: TrialSummary) -> None:
         """Records the end of a trial in the study; a full disk leaves that to the next session."""
         try:
-            self._study().record(entry)
+            with self._share.locked():
+                self._study().record(entry)
         except OSError as error:
             self._opened = None  # its journal may end in half a line
             self._notice(f"the study cannot be written: {error}; --resume records what is missing")
 
-    def _ready(self, task: TrialTask) -> TrialTask | None:
-        """Returns a task with its values chosen, or None where they do not go together."""
-        entry = self._result.trial(task.trial_id)
-        study = self._study()
-        if has_values(self._config, entry.spec):
-            return task
-        entry.params = study.choose(entry.trial_id)
-        with contextlib.suppress(OSError):  # the study has the values, too
-            self._result.write()
+    def _tell_others(self, entry: TrialSummary) -> None:
+        """Writes whose trial it is, and its values."""
+        try:
+            self._share.push()
+        except OSError:
+            if self._share.task is not None:  # a process of its own has them in the study, too
+                entry.array_task = None
+                raise
+
+    def _plan(self, task: TrialTask, entry: TrialSummary) -> TrialTask | None:
+        """Returns a task with the values just chosen, or None where they do not go together."""
         try:
             return replace(task, setup=plan_chosen_trial(self._config, entry.spec).setup)
         except EmpoError as error:
@@ -109,10 +121,13 @@ class OptunaSearcher(Searcher):
             return None
 
     def _study(self) -> Study:
+        """Opens the study, of which the other jobs of an array know; while the share is locked."""
         if self._opened is None:
             from empo_rllib.experiment.study import Study
 
-            self._opened = Study(self._config, Path(self._result.folder), self._result.trials)
+            self._share.pull()
+            result = self._share.result
+            self._opened = Study(self._config, Path(result.folder), result.trials)
         return self._opened
 
 
@@ -133,9 +148,9 @@ def trials_at_a_time(
 class StudyRecorder(tune.Callback):
     """Records the ends of trials in the study, once the monitor has noted them in the summary."""
 
-    def __init__(self, searcher: OptunaSearcher, result: ExperimentResult) -> None:
-        self._searcher = searcher
-        self._result = result
+    def __init__(self, queue: TrialQueue, share: Share) -> None:
+        self._queue = queue
+        self._result = share.result
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -151,4 +166,4 @@ class StudyRecorder(tune.Callback):
         self._record(trial)
 
     def _record(self, trial: Trial) -> None:
-        self._searcher.record(self._result.trial(TrialTask.of(trial.config).trial_id))
+        self._queue.record(self._result.trial(TrialTask.of(trial.config).trial_id))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from empo_rllib.envs.slow_calls import slow_call_reports
-from empo_rllib.experiment.summary import ExperimentResult
+from empo_rllib.experiment.share import Share
 from empo_rllib.files import write_whole
 
 #: In the run folder.
@@ -21,15 +21,14 @@ class SlowCalls:
 
     Args:
         env_id: The environment's.
-        result: The run and its trials, kept current by the monitor.
+        share: This process's trials, kept current by the monitor.
         notice: Shows a line.
     """
 
-    def __init__(
-        self, env_id: str, result: ExperimentResult, notice: Callable[[str], None]
-    ) -> None:
+    def __init__(self, env_id: str, share: Share, notice: Callable[[str], None]) -> None:
         self._env_id = env_id
-        self._result = result
+        self._share = share
+        self._result = share.result
         self._notice = notice
         self._texts: dict[Path, str] = {}
         self._env_steps: dict[str, int] = {}  # of trials with reports, when the last was seen
@@ -56,7 +55,7 @@ class SlowCalls:
         )
 
     def _running(self) -> list[str]:
-        return [trial.trial_id for trial in self._result.trials if trial.status == "running"]
+        return [trial.trial_id for trial in self._share.trials() if trial.status == "running"]
 
     def _read(self, trial_id: str, report: Path) -> None:
         try:

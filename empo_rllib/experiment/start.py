@@ -60,9 +60,13 @@ def check_can_start(config: ExperimentConfig, overwrite: bool) -> None:
 
 
 def start_run(
-    config: ExperimentConfig, planned: Sequence[PlannedTrial], gpus: float, overwrite: bool
+    config: ExperimentConfig,
+    planned: Sequence[PlannedTrial],
+    gpus: float,
+    overwrite: bool,
+    array: str | None = None,
 ) -> ExperimentResult:
-    """Creates the run folder and its summary, every trial pending."""
+    """Creates the run folder and its summary, every trial pending; `array` is to train them."""
     folder = create_run_folder(config, overwrite)
     sampler, reason = describe_samplers(planned)
     result = ExperimentResult(
@@ -77,6 +81,7 @@ def start_run(
             _pending(config, trial.spec).model_copy(update={"schedule": list(trial.replayed)})
             for trial in planned
         ],
+        array=array,
         folder=str(folder),
     )
     result.write()
@@ -105,7 +110,7 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
         )
     check_writable(config)
     with lock_run(folder):
-        _check_differences(config, folder)
+        check_differences(config, folder)
         result = read_summary(folder)
         added = sample_trials(config)[len(result.trials) :]  # tune.num_samples was raised
         result.trials += [_pending(config, spec) for spec in added]
@@ -120,14 +125,16 @@ def opened_run(config: ExperimentConfig) -> Iterator[ExperimentResult]:
         yield result
 
 
-def plan_unfinished(config: ExperimentConfig, result: ExperimentResult) -> list[PlannedTrial]:
-    """Plans the trials of a run that `--resume` continues, and checks that it can.
+def plan_unfinished(
+    config: ExperimentConfig, result: ExperimentResult, unfinished: Sequence[TrialSummary]
+) -> list[PlannedTrial]:
+    """Plans the trials of a run, and checks that the unfinished ones can continue.
 
     Raises:
         RunError: the networks of a trial are no longer those of its checkpoint.
         ConfigError, CheckpointError: as for `plan_trials`.
     """
-    continued = {trial.trial_id for trial in unfinished_trials(config, result)}
+    continued = {trial.trial_id for trial in unfinished}
     planned = []
     for trial in plan_resumed_trials(config, result):
         folder = Path(result.folder) / trial.spec.trial_id
@@ -145,13 +152,18 @@ def resume_run(
     planned: Sequence[PlannedTrial],
     gpus: float,
     result: ExperimentResult,
+    array: str | None = None,
 ) -> None:
-    """Marks what is left to do in a run as pending and writes the new settings to its folder."""
+    """Marks what is left to do in a run as pending and writes the new settings to its folder.
+
+    `array` is to train it; None is this process alone.
+    """
     result.sampler, result.sampler_reason = describe_samplers(planned)
     result.networks = describe_networks(planned, gpus)
     for trial in unfinished_trials(config, result):
         trial.status, trial.stop_reason, trial.error = "pending", "", None
-    result.status = "running"
+        trial.array_task = None
+    result.status, result.array = "running", array
     write_whole(Path(result.folder) / CONFIG_FILE, config.to_yaml())
     result.write()
 
@@ -168,7 +180,12 @@ def unfinished_trials(config: ExperimentConfig, result: ExperimentResult) -> lis
     ]
 
 
-def _check_differences(config: ExperimentConfig, folder: Path) -> None:
+def check_differences(config: ExperimentConfig, folder: Path) -> None:
+    """Refuses settings that differ from those of a run in more than they may.
+
+    Raises:
+        RunError: as said.
+    """
     started = load_config(folder / CONFIG_FILE)
     may_change = [*MAY_CHANGE_ON_RESUME, "storage_path"]
     changed = [

@@ -37,7 +37,7 @@ class TrialSummary(BaseModel):
     `env_runner_hosts` is where its env runners ran last, one host name each;
     `checkpoint` is the newest, `best_checkpoint` the one with the best score, `best_score`. A
     member of a population started with `params`; `schedule` says what it changed to since, and whom
-    it copied.
+    it copied. `array_task` is the number of the job that has taken it, in the array of the run.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -61,6 +61,7 @@ class TrialSummary(BaseModel):
     best_checkpoint: str | None = None
     best_score: float | None = None
     schedule: list[Change] = []
+    array_task: int | None = None
     error: str | None = None
 
     @property
@@ -72,6 +73,16 @@ class TrialSummary(BaseModel):
     def is_over(self) -> bool:
         """Whether a resumed run leaves this trial alone (unless its limits were raised)."""
         return self.status in ("finished", "stopped")
+
+    def settle(self, interrupted: bool) -> None:
+        """Gives a trial that nobody runs any more its final status.
+
+        In an interrupted run a trial that has never started stays `pending`.
+        """
+        if not interrupted and self.status in ("pending", "running"):
+            self.status = "failed"
+        elif self.status == "running" or (self.status == "pending" and self.env_steps):
+            self.status = "interrupted"
 
 
 class Group(BaseModel):
@@ -89,7 +100,8 @@ class ExperimentResult(BaseModel):
     """The content of `summary.json` and what `empo_rllib.run` returns.
 
     Where `tune.metric` is a list, `metric` and `mode` are the first, `objectives` are all, metric
-    to mode, and `pareto_front` names the trials that no other betters in all of them.
+    to mode, and `pareto_front` names the trials that no other betters in all of them. `array`
+    names the array whose jobs share the trials (`share.py`), None where one process trains all.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -105,6 +117,7 @@ class ExperimentResult(BaseModel):
     pareto_front: list[str] = []
     trials: list[TrialSummary]
     groups: list[Group] = []
+    array: str | None = None
     folder: str
 
     @model_validator(mode="after")
@@ -116,6 +129,10 @@ class ExperimentResult(BaseModel):
     def trial(self, trial_id: str) -> TrialSummary:
         """Returns the trial with this id."""
         return next(trial for trial in self.trials if trial.trial_id == trial_id)
+
+    def trials_of(self, task: int | None) -> list[TrialSummary]:
+        """Returns the trials that a job of an array has taken; None stands for all trials."""
+        return [trial for trial in self.trials if task is None or trial.array_task == task]
 
     def best(self) -> TrialSummary | None:
         """Returns the best trial by `metric`, or None before any has reported it."""
@@ -174,15 +191,9 @@ class ExperimentResult(BaseModel):
         self.groups = build_groups(self.trials)
 
     def settle(self, interrupted: bool) -> None:
-        """Gives the run, and trials that nobody runs any more, their final status.
-
-        In an interrupted run a trial that has never started stays `pending`.
-        """
+        """Gives the run, and trials that nobody runs any more, their final status."""
         for trial in self.trials:
-            if not interrupted and trial.status in ("pending", "running"):
-                trial.status = "failed"
-            elif trial.status == "running" or (trial.status == "pending" and trial.env_steps):
-                trial.status = "interrupted"
+            trial.settle(interrupted)
         statuses = {trial.status for trial in self.trials}
         if statuses & {"interrupted", "pending"}:
             self.status = "interrupted"

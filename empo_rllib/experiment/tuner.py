@@ -17,6 +17,7 @@ from ray.tune.schedulers import TrialScheduler
 from empo_rllib.config.schema import ExperimentConfig
 from empo_rllib.errors import ConfigError, TrialError
 from empo_rllib.experiment import interrupt
+from empo_rllib.experiment.array import joined_run, plan_share
 from empo_rllib.experiment.cluster import (
     THIS_MACHINE,
     Cluster,
@@ -48,10 +49,12 @@ from empo_rllib.experiment.run_folder import (
     check_start_options,
     lock_run,
     refusing_unwritable,
+    run_folder_of,
 )
 from empo_rllib.experiment.scheduler import build_scheduler
 from empo_rllib.experiment.schedules import build_schedule
-from empo_rllib.experiment.search import OptunaSearcher, StudyRecorder, trials_at_a_time
+from empo_rllib.experiment.search import StudyRecorder, TrialQueue, trials_at_a_time
+from empo_rllib.experiment.share import ArrayTask, Share
 from empo_rllib.experiment.slow_calls import SlowCalls
 from empo_rllib.experiment.start import (
     check_can_start,
@@ -61,7 +64,7 @@ from empo_rllib.experiment.start import (
     start_run,
     unfinished_trials,
 )
-from empo_rllib.experiment.summary import ExperimentResult
+from empo_rllib.experiment.summary import ExperimentResult, read_summary
 from empo_rllib.experiment.trial import ExperimentTrial, TrialTask
 from empo_rllib.experiment.tune_memory import forgetting_results
 from empo_rllib.experiment.wandb import WandbLogger
@@ -108,6 +111,7 @@ def run_on(
     *,
     resume: bool,
     overwrite: bool,
+    task: ArrayTask | None = None,
 ) -> ExperimentResult:
     """Trains as `run` does, on a cluster that is joined once everything is planned.
 
@@ -117,6 +121,8 @@ def run_on(
         display: Shows it; open already, because the imports of this module take seconds.
         resume: Go on with the run of this name.
         overwrite: Remove the results that this name already has.
+        task: The job of an array that this process is: it trains those trials that no other job
+            has taken.
     """
     quiet_ray()
     if ray.is_initialized():
@@ -129,14 +135,16 @@ def run_on(
     interruption.on_give_up = display.stop
     display.doing("planning: environments and networks of each trial")
     with interruption.listening():
+        if task is not None:
+            return _run_share(running, config, display, task, resume, overwrite)
         if resume:
             with opened_run(config) as result:
-                if unfinished_trials(config, result):
-                    planned = plan_unfinished(config, result)
+                if unfinished := unfinished_trials(config, result):
+                    planned = plan_unfinished(config, result, unfinished)
                     with _prepared(running, config, planned, display) as (cluster, gpus):
                         with refusing_unwritable(config):
                             resume_run(config, planned, gpus, result)
-                        _train(cluster, config, planned, gpus, result, display)
+                        _train(cluster, config, planned, gpus, Share(result), display)
                 else:
                     result.settle(interrupted=False)
                     result.write()
@@ -147,8 +155,30 @@ def run_on(
             with refusing_unwritable(config):
                 result = start_run(config, planned, gpus, overwrite)
             with lock_run(Path(result.folder)):
-                _train(cluster, config, planned, gpus, result, display)
+                _train(cluster, config, planned, gpus, Share(result), display)
         return result
+
+
+def _run_share(
+    running: AbstractContextManager[Cluster] | None,
+    config: ExperimentConfig,
+    display: Display,
+    task: ArrayTask,
+    resume: bool,
+    overwrite: bool,
+) -> ExperimentResult:
+    """Trains what a job of an array takes of the trials."""
+    planned = plan_share(config, task, resume=resume, overwrite=overwrite)
+    if not planned:
+        share = Share(read_summary(run_folder_of(config)), task.number)
+        share.leave()
+        return share.result
+    with _prepared(running, config, planned, display) as (cluster, gpus):
+        start = joined_run(config, planned, gpus, task, resume=resume, overwrite=overwrite)
+        with start as share:
+            if share.open_trials():
+                _train(cluster, config, planned, gpus, share, display)
+    return share.result
 
 
 @contextlib.contextmanager
@@ -185,19 +215,19 @@ def build_tuner(
     folder: Path,
     callbacks: list[tune.Callback],
     max_concurrent: int | None,
-    searcher: OptunaSearcher | None,
+    queue: TrialQueue | None,
 ) -> tune.Tuner:
     """Returns the Tuner that runs `tasks`, one trial each, with Tune's own state in `folder`.
 
-    A `searcher` hands them out where there is one.
+    A `queue` hands them out where there is one.
     """
     return tune.Tuner(
         ExperimentTrial,
-        param_space={} if searcher else {"task": tune.grid_search(tasks)},
+        param_space={} if queue else {"task": tune.grid_search(tasks)},
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
-            search_alg=searcher,
-            num_samples=len(tasks) if searcher else 1,
+            search_alg=queue,
+            num_samples=len(tasks) if queue else 1,
             max_concurrent_trials=max_concurrent,
             reuse_actors=True,
         ),
@@ -247,11 +277,13 @@ def _train(
     config: ExperimentConfig,
     planned: Sequence[PlannedTrial],
     gpus: float,
-    result: ExperimentResult,
+    share: Share,
     display: Display,
 ) -> None:
-    """Trains the pending trials of `result` and brings it, and the run folder, up to date."""
+    """Trains the pending trials of a share and brings it, and the run folder, up to date."""
+    result = share.result
     folder = Path(result.folder)
+    pending = {trial.trial_id for trial in share.open_trials() if trial.status == "pending"}
     tasks = [
         TrialTask(
             trial_id=trial.spec.trial_id,
@@ -261,33 +293,35 @@ def _train(
             schedule=build_schedule(config, result.trial(trial.spec.trial_id), folder),
         )
         for trial in planned
-        if result.trial(trial.spec.trial_id).status == "pending"
+        if trial.spec.trial_id in pending
     ]
-    scheduler = build_scheduler(config, result, display.notice)
+    scheduler = build_scheduler(config, share, display.notice)
     display.follow(result)
-    monitor = Monitor(config, result, display)
+    monitor = Monitor(config, share, display)
     callbacks: list[tune.Callback] = [monitor]
     if config.logging.wandb is not None:
         callbacks.append(WandbLogger(config, result, display.notice))
-    searcher, max_concurrent = None, config.tune.max_concurrent
-    if config.tune.search is not None:
+    queue, max_concurrent = None, config.tune.max_concurrent
+    if config.tune.search is not None or share.task is not None:
         needs = trial_resources(planned, gpus)
         max_concurrent = trials_at_a_time(config, needs, cluster.resources)
-        searcher = OptunaSearcher(config, result, tasks, display.notice)
-        callbacks.append(StudyRecorder(searcher, result))
-    tune_folder = cluster.folder or folder / TUNE_FOLDER
+        queue = TrialQueue(config, share, tasks, display.notice)
+        if config.tune.search is not None:
+            callbacks.append(StudyRecorder(queue, share))
+    tune_folder = cluster.folder or folder / share.file_of_its_own(TUNE_FOLDER)
     interrupt.current.on_give_up = lambda: _give_up(display, tune_folder)
     try:
-        write_provenance(folder, cluster.resources, cluster.num_nodes)
+        with share.locked():
+            write_provenance(folder, cluster.resources, cluster.num_nodes)
         _fit(
             lambda: build_tuner(
-                config, tasks, scheduler, tune_folder, callbacks, max_concurrent, searcher
+                config, tasks, scheduler, tune_folder, callbacks, max_concurrent, queue
             ).fit(),
             cluster,
             config,
             display,
             monitor,
-            SlowCalls(config.env.id, result, display.notice),
+            SlowCalls(config.env.id, share, display.notice),
         )
     except OSError as error:
         raise TrialError(f"{folder}: cannot be written any more: {error}") from error

@@ -73,18 +73,23 @@ def read_typed_options(requests: Mapping[str, object], others: Iterable[str]) ->
     """Returns sbatch's options for those of the command.
 
     Args:
-        requests: By their names in the command; None for one that was not given.
+        requests: By their names in the command; None for one that was not given. `--array` is the
+            number of jobs.
         others: What each `--sbatch` was given.
 
     Raises:
         ConfigError: one is not an option of sbatch.
     """
     named = [
-        parse_option(f"--{_NAMES.get(name, name[2:])}={value}", name)
+        parse_option(f"--{_NAMES.get(name, name[2:])}={_value(name, value)}", name)
         for name, value in requests.items()
         if value is not None
     ]
     return named + [parse_option(text, "--sbatch") for text in others]
+
+
+def _value(name: str, value: object) -> object:
+    return f"0-{int(str(value)) - 1}" if name == "--array" else value
 
 
 def read_header(script: Path) -> list[Option]:
@@ -183,8 +188,14 @@ def _last_words(answer: subprocess.CompletedProcess[str]) -> str:
 
 
 def _log_file(job: SlurmJob, job_id: str) -> str:
-    """Returns the job's log in a shell's words, with `*` for what is not known before it runs."""
-    known = {"j": job_id, "A": job_id, "x": job.value_of("job-name") or "*"}
-    pattern = job.value_of("output") or "slurm-%j.out"
+    """Returns the job's log in a shell's words, with `*` for what is not known before it runs.
+
+    Each job of an array has an id (`%j`) and a log of its own.
+    """
+    is_array = job.value_of("array") is not None
+    known = {"A": job_id, "x": job.value_of("job-name") or "*"} | (
+        {} if is_array else {"j": job_id}
+    )
+    pattern = job.value_of("output") or ("slurm-%A_%a.out" if is_array else "slurm-%j.out")
     file = re.sub(r"%\d*([a-zA-Z])", lambda symbol: known.get(symbol[1], "*"), pattern)
     return os.path.join(job.value_of("chdir") or "", file)

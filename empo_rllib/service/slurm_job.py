@@ -2,7 +2,8 @@
 
 cluster/ray_slurm.sh starts it on the node of the Ray cluster's head, beside it: to import and to
 plan takes as long as the head. It trains as `python -m empo_rllib.tune` does, once all nodes are
-there, and goes on with the run where SLURM has started the job before.
+there, and goes on with the run where SLURM has started the job before. A job of an array shares the
+run with the others.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from empo_rllib.config.load import load_config
 from empo_rllib.errors import ResourceError
 from empo_rllib.experiment.provenance import PROVENANCE_FILE
 from empo_rllib.experiment.run_folder import check_start_options, run_folder_of
+from empo_rllib.experiment.share import ArrayTask, check_shareable
 from empo_rllib.json_text import read_json
 
 if TYPE_CHECKING:
@@ -52,7 +54,10 @@ def job(
     """Train an experiment on the nodes of a SLURM job."""
     experiment = load_config(config, set_ or [])
     check_start_options(resume, overwrite)
-    if was_started_by_this_job(run_folder_of(experiment)):
+    task = array_task()
+    if task is not None:
+        check_shareable(experiment)
+    elif was_started_by_this_job(run_folder_of(experiment)):
         resume, overwrite = True, False
     from empo_rllib.experiment.cluster import quiet_ray
     from empo_rllib.experiment.outcome import exit_code, render_outcome
@@ -64,9 +69,17 @@ def job(
         from empo_rllib.experiment.tuner import run_on
 
         cluster = job_cluster(address_file, nodes, start_s)
-        result = run_on(cluster, experiment, display, resume=resume, overwrite=overwrite)
+        result = run_on(cluster, experiment, display, resume=resume, overwrite=overwrite, task=task)
     echo(render_outcome(result, render_sbatch(str(config), set_ or [])))
-    raise typer.Exit(exit_code(result))
+    raise typer.Exit(exit_code(result, task))
+
+
+def array_task() -> ArrayTask | None:
+    """Returns which job of an array this is; None where it is a job by itself."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    if array is None:
+        return None
+    return ArrayTask(array, int(os.environ["SLURM_ARRAY_TASK_ID"]))
 
 
 @contextlib.contextmanager

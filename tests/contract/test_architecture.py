@@ -149,6 +149,7 @@ RAY_AT_IMPORT = (
     "algorithms/callbacks.py",
     "algorithms/networks.py",
     "algorithms/torch_compiler.py",
+    "experiment/array.py",
     "experiment/custom_metrics.py",
     "experiment/dry_run.py",
     "experiment/interrupt.py",

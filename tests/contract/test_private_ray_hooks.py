@@ -362,5 +362,17 @@ def test_asha_reads_nothing_of_a_trial_but_its_id() -> None:
     assert decisions == expected, ASHA_ADVICE.format("its decisions")
 
 
-def test_asha_has_no_attribute_of_the_name_that_we_add() -> None:
-    assert not hasattr(ASHAScheduler(), "_verdicts"), ASHA_ADVICE.format("_verdicts")
+@pytest.mark.parametrize("name", ["_verdicts", "_read_others", "_replayed"])
+def test_asha_has_no_attribute_of_a_name_that_we_add(name: str) -> None:
+    assert not hasattr(ASHAScheduler(), name), ASHA_ADVICE.format(name)
+
+
+def test_asha_keeps_its_rungs_and_the_trials_that_are_not_over_where_we_look() -> None:
+    asha = ASHAScheduler(time_attr="env_steps", metric="value", mode="max", max_t=9, brackets=1)
+    trial = SimpleNamespace(trial_id="a")
+    asha.on_trial_add(None, trial)
+    assert set(asha._trial_info) == {"a"}, ASHA_ADVICE.format("_trial_info")
+    asha.on_trial_result(None, trial, {"env_steps": 5, "value": 2.0})
+    rungs = dict(asha._brackets[0]._rungs)
+    assert rungs == {4: {"a": 2.0}, 1: {}}, ASHA_ADVICE.format("its rungs")
+    assert (asha._max_t, asha._time_attr) == (9, "env_steps"), ASHA_ADVICE.format("its names")

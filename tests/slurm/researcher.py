@@ -138,9 +138,9 @@ class Researcher:
         path = self.folder / "results" / name / "provenance.json"
         return json.loads(path.read_text())["sessions"]
 
-    def rows(self, name: str) -> list[dict[str, str]]:
-        """Returns the complete rows of the first trial's progress.csv."""
-        path = self.folder / "results" / name / "trial_00000" / "progress.csv"
+    def rows(self, name: str, trial_id: str = "trial_00000") -> list[dict[str, str]]:
+        """Returns the complete rows of a trial's progress.csv."""
+        path = self.folder / "results" / name / trial_id / "progress.csv"
         text = path.read_text() if path.exists() else ""
         return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
 

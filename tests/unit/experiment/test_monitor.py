@@ -9,6 +9,7 @@ import pytest
 
 from empo_rllib.experiment import interrupt
 from empo_rllib.experiment.monitor import Monitor
+from empo_rllib.experiment.share import Share
 from empo_rllib.experiment.summary import ExperimentResult, read_summary
 from empo_rllib.experiment.trial import ERROR_FILE, TrialTask
 
@@ -51,7 +52,7 @@ def run(experiment, result, trial, display, interruption, tmp_path):
     """A monitor of two trials in the temporary folder, and their summary."""
     config = experiment(tune={"metric": "success_rate"})
     summary = result(trial(0), trial(1), metric="success_rate")
-    return Monitor(config, summary, display), summary
+    return Monitor(config, Share(summary), display), summary
 
 
 def tune_trial(number=0, num_failures=0):

@@ -27,6 +27,7 @@ from empo_rllib.experiment.schedules import (
     copied_checkpoint,
     read_replayed,
 )
+from empo_rllib.experiment.share import Share
 from empo_rllib.experiment.start import opened_run
 from empo_rllib.experiment.summary import read_summary
 from empo_rllib.experiment.trial import TrialTask
@@ -85,7 +86,7 @@ def population(experiment, result, trial, tmp_path):
         config = experiment(tune=PBT, algorithm=SPACES)
         run = result(*(trial(n, params={LR: 10.0 ** -(n + 2)}) for n in range(4)))
         lines = []
-        scheduler = build_scheduler(config, run, lines.append)
+        scheduler = build_scheduler(config, Share(run), lines.append)
         assert isinstance(scheduler, PopulationScheduler)
         controller = Controller(scheduler, [one.trial_id for one in run.trials], room)
         return scheduler, controller, run, lines

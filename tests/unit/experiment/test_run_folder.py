@@ -69,7 +69,7 @@ def test_a_uri_that_is_no_folder_of_this_machine_is_refused(experiment, uri):
 def test_a_new_run_folder_holds_the_resolved_experiment_only(experiment):
     config = experiment()
     folder = create_run_folder(config, overwrite=False)
-    assert [path.name for path in folder.iterdir()] == [CONFIG_FILE]
+    assert {path.name for path in folder.iterdir()} == {LOCK_FILE, CONFIG_FILE}
     assert (folder / CONFIG_FILE).read_text() == config.to_yaml()
 
 
@@ -91,7 +91,7 @@ def test_a_name_with_results_is_refused_with_the_ways_out(experiment, run_folder
 def test_overwrite_removes_the_old_run(experiment, run_folder):
     folder = run_folder()
     create_run_folder(experiment(seed=5), overwrite=True)
-    assert [path.name for path in folder.iterdir()] == [CONFIG_FILE]
+    assert {path.name for path in folder.iterdir()} == {LOCK_FILE, CONFIG_FILE}
     assert "seed: 5" in (folder / CONFIG_FILE).read_text()
 
 

@@ -13,6 +13,8 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from empo_rllib.experiment.progress_file import ProgressFile
 from empo_rllib.experiment.scheduler import build_scheduler
+from empo_rllib.experiment.share import Share
+from empo_rllib.experiment.summary import read_summary
 from empo_rllib.experiment.trial import TrialTask
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
@@ -29,14 +31,14 @@ def empty_run(result, trial):
 
 def test_without_a_scheduler_every_trial_runs_to_its_end(experiment, empty_run):
     for scheduler in (None, "fifo"):
-        built = build_scheduler(experiment(tune={"scheduler": scheduler}), empty_run, print)
+        built = build_scheduler(experiment(tune={"scheduler": scheduler}), Share(empty_run), print)
         assert type(built) is FIFOScheduler
 
 
 def test_asha_counts_env_steps_and_judges_by_the_metric(experiment, empty_run):
     asha = {"grace_period": 500, "reduction_factor": 4, "max_t": 9000}
     config = experiment(tune={"scheduler": {"asha": asha}, "metric": "success_rate", "mode": "min"})
-    scheduler = build_scheduler(config, empty_run, print)
+    scheduler = build_scheduler(config, Share(empty_run), print)
     assert isinstance(scheduler, ASHAScheduler)
     assert scheduler._time_attr == "env_steps"
     assert (scheduler.metric, scheduler._max_t) == ("success_rate", 9000)
@@ -46,7 +48,7 @@ def test_asha_counts_env_steps_and_judges_by_the_metric(experiment, empty_run):
 
 def test_the_last_rung_of_asha_is_where_trials_end_unless_told_otherwise(experiment, empty_run):
     config = experiment(tune={"scheduler": "asha"}, stop={"env_steps": 70_000})
-    assert build_scheduler(config, empty_run, print)._max_t == 70_000
+    assert build_scheduler(config, Share(empty_run), print)._max_t == 70_000
 
 
 class Trials:
@@ -112,7 +114,7 @@ def sweep(scheduler, run, seed):
 
 def test_asha_does_not_decide_on_a_mean_over_too_few_episodes(experiment, result, trial):
     run = result(trial(0), trial(1))
-    scheduler = build_scheduler(experiment(tune={"scheduler": {"asha": ASHA}}), run, print)
+    scheduler = build_scheduler(experiment(tune={"scheduler": {"asha": ASHA}}), Share(run), print)
     trials = Trials(scheduler)
     for entry in run.trials:
         trials.start(entry.trial_id)
@@ -134,7 +136,7 @@ def test_a_sweep_resumed_at_any_point_decides_as_one_without_interruption(
 ):
     config = experiment(tune={"scheduler": {"asha": ASHA}, "mode": mode})
     run = result(*(trial(number) for number in range(NUM_TRIALS)))
-    whole = build_scheduler(config, run, print)
+    whole = build_scheduler(config, Share(run), print)
     reports = sweep(whole, run, seed)
     assert any(decision == STOP and not finished for _, _, finished, decision in reports)
 
@@ -144,7 +146,7 @@ def test_a_sweep_resumed_at_any_point_decides_as_one_without_interruption(
         write_checkpoint_folder(tmp_path / trial_id, row["training_iteration"])
         if finished:
             run.trial(trial_id).status = "finished"
-        resumed = Trials(build_scheduler(config, run, print))
+        resumed = Trials(build_scheduler(config, Share(run), print))
         for entry in run.trials:
             if entry.status == "pending":
                 resumed.start(entry.trial_id)
@@ -157,6 +159,53 @@ def test_a_sweep_resumed_at_any_point_decides_as_one_without_interruption(
         assert rungs(resumed.scheduler) == rungs(whole)
         if decision == STOP and not finished:
             run.trial(trial_id).status = "stopped"
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_jobs_of_an_array_decide_as_one_scheduler_that_is_told_everything(
+    experiment, result, trial, tmp_path, mode, seed
+):
+    config = experiment(tune={"scheduler": {"asha": ASHA}, "mode": mode})
+    run = result(*(trial(number) for number in range(NUM_TRIALS)))
+    reports = sweep(build_scheduler(config, Share(run), print), run, seed)
+    assert any(decision == STOP and not finished for _, _, finished, decision in reports)
+
+    for entry in run.trials:
+        entry.array_task = int(entry.trial_id[-1]) % 3
+    run.write()
+    shares = [Share(read_summary(tmp_path), task) for task in range(3)]
+    jobs = [Trials(build_scheduler(config, share, print)) for share in shares]
+    for entry in run.trials:
+        jobs[entry.array_task].start(entry.trial_id)
+    for trial_id, row, finished, decision in reports:
+        task = run.trial(trial_id).array_task
+        append(tmp_path / trial_id, row)
+        assert jobs[task].report(trial_id, row, finished) == decision
+        if decision == STOP:
+            status = "finished" if finished else "stopped"
+            shares[task].result.trial(trial_id).status = status
+            with shares[task].updating():
+                pass
+
+
+def test_a_job_of_an_array_reads_a_row_of_others_once_it_is_whole(
+    experiment, result, trial, tmp_path
+):
+    config = experiment(tune={"scheduler": {"asha": ASHA}})
+    entries = [trial(number, array_task=min(number, 1), status="running") for number in range(4)]
+    result(*entries).write()
+    job = Trials(build_scheduler(config, Share(read_summary(tmp_path), 0), print))
+    job.start("trial_00000")
+    for number, text in {
+        1: "timestamp,training_iteration,env_steps,episode_return_mean\n1.0,1,300,9.0\n",
+        2: "timestamp,training_iteration,env_steps,episode_return_mean\n1.0,1,300,-9",
+        3: "\0",
+    }.items():
+        (tmp_path / f"trial_{number:05d}").mkdir()
+        (tmp_path / f"trial_{number:05d}" / "progress.csv").write_text(text)
+    assert job.report("trial_00000", {"env_steps": 300, METRIC: 1.0}) == STOP
+    assert rungs(job.scheduler)[300] == {"trial_00001": 9.0, "trial_00000": 1.0}
 
 
 @pytest.fixture
@@ -172,7 +221,7 @@ def two_trials(experiment, result, trial, write_checkpoint_folder, tmp_path):
         if checkpoint:
             write_checkpoint_folder(tmp_path / "trial_00001", checkpoint)
         run = result(trial(0, status="finished"), trial(1))
-        return build_scheduler(experiment(tune={"scheduler": {"asha": ASHA}}), run, print)
+        return build_scheduler(experiment(tune={"scheduler": {"asha": ASHA}}), Share(run), print)
 
     return build
 

@@ -15,7 +15,8 @@ from optuna.storages.journal import JournalFileBackend
 from empo_rllib.errors import ConfigError
 from empo_rllib.experiment import interrupt, search
 from empo_rllib.experiment.plan import plan_resumed_trials, plan_trials
-from empo_rllib.experiment.search import OptunaSearcher, StudyRecorder, trials_at_a_time
+from empo_rllib.experiment.search import StudyRecorder, TrialQueue, trials_at_a_time
+from empo_rllib.experiment.share import Share
 from empo_rllib.experiment.start import start_run
 from empo_rllib.experiment.study import STUDY_FILE
 from empo_rllib.experiment.summary import read_summary
@@ -56,7 +57,7 @@ def session(notices):
             for p in plan_resumed_trials(config, result)
             if result.trial(p.spec.trial_id).status == "pending"
         ]
-        return result, OptunaSearcher(config, result, tasks, notices.append)
+        return result, TrialQueue(config, Share(result), tasks, notices.append)
 
     return begin
 
@@ -85,14 +86,14 @@ def test_every_trial_starts_once_and_then_the_search_is_over(config, session):
     result, searcher = session(config())
     suggested = [searcher.suggest(f"tune-{number}") for number in range(4)]
     assert [one["task"].trial_id[-1] for one in suggested[:3]] == list("012")
-    assert suggested[3] == OptunaSearcher.FINISHED
+    assert suggested[3] == TrialQueue.FINISHED
     assert len({trial.params[LR] for trial in result.trials}) == 3
 
 
 def test_no_trial_starts_after_an_interruption(config, session):
     result, searcher = session(config())
     interrupt.current.asked.set()
-    assert searcher.suggest("tune-0") == OptunaSearcher.FINISHED
+    assert searcher.suggest("tune-0") == TrialQueue.FINISHED
     assert result.trials[0].params == {}
 
 
@@ -129,7 +130,7 @@ def test_the_end_of_a_trial_reaches_the_study(config, session):
     result, searcher = session(config())
     task = searcher.suggest("tune-0")["task"]
     result.trials[0].status = "failed"
-    recorder = StudyRecorder(searcher, result)
+    recorder = StudyRecorder(searcher, Share(result))
     recorder.on_trial_error(1, [], SimpleNamespace(config={"task": task}))
     recorder.on_trial_complete(1, [], SimpleNamespace(config={"task": task}))
     assert states(result) == ["FAIL"]
@@ -157,7 +158,7 @@ def test_a_full_disk_is_told_and_the_end_is_recorded_later(config, session, noti
 def test_tune_may_pickle_what_it_is_handed(config, session):
     result, searcher = session(config())
     searcher.suggest("tune-0")
-    pickle.dumps([searcher, StudyRecorder(searcher, result)])
+    pickle.dumps([searcher, StudyRecorder(searcher, Share(result))])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from empo_rllib.experiment import slow_calls
+from empo_rllib.experiment.share import Share
 from empo_rllib.experiment.slow_calls import SLOW_CALLS_FILE, SlowCalls
 
 TEXT = "step() has not returned for 60 s (process 7 on node)"
@@ -25,7 +26,7 @@ def notices():
 
 @pytest.fixture
 def calls(run, notices):
-    return SlowCalls("walk", run, notices.append)
+    return SlowCalls("walk", Share(run), notices.append)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from empo_rllib.experiment import interrupt, tuner
 from empo_rllib.experiment.cluster import Cluster
 from empo_rllib.experiment.monitor import Monitor
 from empo_rllib.experiment.run_folder import LOCK_FILE
+from empo_rllib.experiment.share import Share
 from empo_rllib.experiment.summary import read_summary
 from empo_rllib.experiment.trial import TrialTask
 from empo_rllib.experiment.tuner import run
@@ -103,7 +104,7 @@ def test_a_cluster_that_has_died_is_not_waited_for(experiment, result, trial, mo
     statuses = ("finished", "running", "pending")
     run = result(*(trial(number, status=status) for number, status in enumerate(statuses)))
     display, end = FakeDisplay(), threading.Event()
-    monitor = Monitor(experiment(), run, display)
+    monitor = Monitor(experiment(), Share(run), display)
     monkeypatch.setattr(tuner, "lost_process", lambda cluster: "raylet")
     fit_with(end.wait, experiment(), display, monitor)
     end.set()

@@ -73,6 +73,7 @@ JOBS = {
             "SBATCH_TIMELIMIT": "60",
         },
     ),
+    "array": build(read_typed_options({"--array": 4, "--time": "60"}, [])),
     "no_container": build(arguments=["--no-container", *CONFIG]),
 }
 
@@ -189,6 +190,8 @@ def test_the_jobs_number_is_found_in_what_sbatch_prints(answer):
         ([], {"SBATCH_OUTPUT": "%5j.out"}, "123.out"),
         ([Option("output", "%N.log")], {}, "*.log"),
         ([Option("chdir", "/scratch")], {}, "/scratch/slurm-123.out"),
+        ([Option("array", "0-3")], {}, "slurm-123_*.out"),
+        ([Option("output", "%A-%4a-%j.log")], {"SBATCH_ARRAY_INX": "0-3"}, "123-*-*.log"),
         ([Option("chdir", "/scratch"), Option("output", "/logs/%j")], {}, "/logs/123"),
     ],
 )

@@ -9,7 +9,9 @@ import pytest
 
 from empo_rllib.errors import ResourceError
 from empo_rllib.experiment.provenance import describe_session
+from empo_rllib.experiment.share import ArrayTask
 from empo_rllib.service.slurm_job import (
+    array_task,
     render_sbatch,
     wait_for_address,
     was_started_by_this_job,
@@ -35,6 +37,14 @@ def test_a_session_in_a_job_names_it(job):
         "restarts": 2,
         "nodes": "node[3-4]",
     }
+
+
+def test_a_job_of_an_array_is_known_by_the_array_and_its_number(job, monkeypatch):
+    assert array_task() is None
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "15")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    assert array_task() == ArrayTask("15", 2)
+    assert describe_session({}, 2)["slurm"]["array_task"] == "15_2"
 
 
 def test_a_session_outside_of_a_job_names_none(monkeypatch):

@@ -1,0 +1,71 @@
+"""Jobs of an array train one search together. SLURM would start them; here they are typed."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import optuna
+from commands import Workplace
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from ray_head import Head
+
+NUM_TRIALS = 6
+
+
+def write_search(place: Workplace) -> Path:
+    return place.write_experiment(
+        name="shared",
+        algorithm={
+            "params": {"metrics_num_episodes_for_smoothing": 5, "lr": {"loguniform": [1e-5, 1e-3]}}
+        },
+        stop={"env_steps": 1000},
+        tune={
+            "num_samples": NUM_TRIALS,
+            "max_concurrent": 1,
+            "search": {"optuna": {"n_startup_trials": 2}},
+            "scheduler": {"asha": {"grace_period": 500, "reduction_factor": 2}},
+        },
+    )
+
+
+def test_three_jobs_one_of_them_killed_train_every_trial_of_a_search_once(
+    place: Workplace, cluster: Head
+) -> None:
+    arguments, run = ("--config", write_search(place)), place.run("shared")
+    jobs = [cluster.start(place, *arguments, "--array-task", f"a_{n}") for n in range(3)]
+
+    def own(number: int) -> list[dict]:
+        trials = run.summary["trials"] if run.folder.joinpath("summary.json").exists() else []
+        return [trial for trial in trials if trial["array_task"] == number]
+
+    def first_of_killed_has_rows() -> bool:
+        return any((run.folder / one["trial_id"] / "progress.csv").exists() for one in own(0))
+
+    jobs[0].wait_until(first_of_killed_has_rows, "its first iteration")
+    refused = cluster.tune(place, *arguments, "--resume").check(2)
+    assert "is being written by another process" in refused.output
+    jobs[0].process.send_signal(signal.SIGKILL)
+    jobs[0].wait()
+    for job in jobs[1:]:
+        job.wait().check()
+    begun = [trial["trial_id"] for trial in own(0) if trial["status"] == "interrupted"]
+    assert run.summary["status"] == "interrupted"
+    assert len(begun) == 1
+
+    cluster.tune(place, *arguments, "--array-task", "a_0").check()
+    trials = run.summary["trials"]
+    assert run.summary["status"] == "finished"
+    assert len(trials) == NUM_TRIALS
+    assert {trial["status"] for trial in trials} <= {"finished", "stopped"}
+    assert {trial["array_task"] for trial in trials} == {0, 1, 2}
+    assert begun[0] in [trial["trial_id"] for trial in own(0)]
+    for trial in run.trials:
+        assert trial.column("training_iteration") == list(range(1, trial.num_rows() + 1))
+    journal = JournalStorage(JournalFileBackend(str(run.folder / "optuna.journal")))
+    study = optuna.load_study(study_name="shared", storage=journal)
+    assert sorted(one.user_attrs["trial_id"] for one in study.trials) == [
+        trial["trial_id"] for trial in trials
+    ]
+    assert {one.state.name for one in study.trials} <= {"COMPLETE", "PRUNED"}
