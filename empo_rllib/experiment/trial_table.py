@@ -116,7 +116,7 @@ class TrialTable:
     def _columns(self, shown: Sequence[TrialSummary], rows: Rows) -> list[_Column]:
         newest = [rows.get(trial.trial_id, {}) for trial in shown]
         ids = [trial.trial_id for trial in shown]
-        metric = self._result.metric
+        metric = self._config.tune.objective.metric
         widest = len("at most 59m59s" if may_end_earlier(self._config) else "59m59s left")
         states = [
             Text(describe_status(self._config, trial, trial.trial_id in rows), _style(trial))
