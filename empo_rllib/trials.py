@@ -26,7 +26,7 @@ class TrialSpec:
     """One trial of an experiment.
 
     Attributes:
-        trial_id: `trial_00000` and so on, in the order in which they start.
+        trial_id: `trial_00000` and so on, in the order of the plan.
         seed: the trial's own seed.
         params: the value drawn for each search space other than the seed, by dotted key.
     """
@@ -48,7 +48,7 @@ def sample_trials(config: ExperimentConfig) -> list[TrialSpec]:
         config: the experiment, with search spaces or without.
 
     Returns:
-        At least one trial, in starting order.
+        At least one trial.
     """
     spaces = in_drawing_order(open_values(config.to_dict()))
     grids = {path: space["grid_search"] for path, space in spaces.items() if "grid_search" in space}
