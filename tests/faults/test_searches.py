@@ -1,4 +1,4 @@
-"""Searches and populations whose driver is killed again and again, at random moments.
+"""Searches and populations whose driver is killed again and again, or that lose a node.
 
 Where a policy never crosses the room, an episode's length is its limit, which is searched: with one
 trial at a time all that Optuna and ASHA decide is known for certain, and an interruption may change
@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import Run, Workplace, merge, workplace
-from decisions import check_rounds, decisions
-from ray_head import ray_head
+from commands import PYTHON, Run, Running, Workplace, merge, workplace
+from decisions import check_rounds, decisions, study_of
+from ray_head import Head, ray_head
 
 from empo_rllib.experiment.population import read_rounds
 
@@ -103,7 +103,47 @@ def test_a_search_that_is_killed_ten_times_loses_and_repeats_nothing(kind, tmp_p
             number += 1
 
 
-def kill(head, place: Workplace, config: Path, rng: random.Random, most: int) -> int:
+@pytest.mark.parametrize("kind", ["optuna with asha", "pbt"])
+def test_a_search_that_loses_a_node_ends_on_the_others(kind, tmp_path):
+    changes = {"tune": {"max_concurrent": 2}} if kind.startswith("optuna") else {}
+    with workplace(tmp_path) as place, ray_head(place, 1, {"PYTHONPATH": ""}, False) as head:
+        raylet = join_node(head, place)
+        config = place.write_experiment(name="search", **merge(SEARCHES[kind], changes))
+        running, run = head.start(place, "--config", config), place.run("search")
+        running.wait_until(
+            lambda: sum(trial.num_rows() > FREQUENCY for trial in run.trials) > 1, "two trials"
+        )
+        before = check_rows(run, {})
+        os.kill(raylet, signal.SIGKILL)
+        running.wait().check()
+        check_rows(run, before)
+        check_trials(run)
+        if kind == "pbt":
+            check_population(run, config)
+        else:
+            names = [trial.user_attrs["trial_id"] for trial in study_of(run).trials]
+            assert sorted(names) == [trial["trial_id"] for trial in run.summary["trials"]]
+            assert {trial.state.name for trial in study_of(run).trials} <= {"COMPLETE", "PRUNED"}
+
+
+def join_node(head: Head, place: Workplace) -> int:
+    """Adds a node with one CPU to a cluster; returns the process id of its raylet."""
+    before = raylets(place)
+    command = [PYTHON, "-m", "ray.scripts.scripts", "start", f"--address={head.address}"]
+    command += ["--num-cpus=1", "--num-gpus=0", "--object-store-memory=200000000"]
+    command += ["--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"]
+    env = {**place.env, **head.env, "PYTHONPATH": "", "RAY_raylet_start_wait_time_s": "120"}
+    Running(command, place.folder, env).wait().check()
+    (raylet,) = raylets(place) - before
+    return raylet
+
+
+def raylets(place: Workplace) -> set[int]:
+    commands = place.processes().items()
+    return {pid for pid, command in commands if Path(command.split(" ")[0]).name == "raylet"}
+
+
+def kill(head: Head, place: Workplace, config: Path, rng: random.Random, most: int) -> int:
     """Trains a search to its end, killing its driver up to `most` times; returns how often."""
     run, kills, before = place.run(config.stem), 0, {}
     while True:
@@ -121,7 +161,7 @@ def kill(head, place: Workplace, config: Path, rng: random.Random, most: int) ->
         kills += 1
 
 
-def wait_for_moment(running, run: Run, rng: random.Random) -> None:
+def wait_for_moment(running: Running, run: Run, rng: random.Random) -> None:
     """Returns at a random moment, or when the command has ended."""
     starting = rng.random() < _SHARE_STARTING
     rows = num_rows(run)
