@@ -5,10 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-import optuna
 from commands import Workplace
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from decisions import study_of
 from ray_head import Head
 
 NUM_TRIALS = 6
@@ -20,7 +18,7 @@ def write_search(place: Workplace) -> Path:
         algorithm={
             "params": {"metrics_num_episodes_for_smoothing": 5, "lr": {"loguniform": [1e-5, 1e-3]}}
         },
-        stop={"env_steps": 1000},
+        stop={"env_steps": 2000},
         tune={
             "num_samples": NUM_TRIALS,
             "max_concurrent": 1,
@@ -59,13 +57,14 @@ def test_three_jobs_one_of_them_killed_train_every_trial_of_a_search_once(
     assert run.summary["status"] == "finished"
     assert len(trials) == NUM_TRIALS
     assert {trial["status"] for trial in trials} <= {"finished", "stopped"}
-    assert {trial["array_task"] for trial in trials} == {0, 1, 2}
+    # How many each of the others took is a matter of who came first.
+    tasks = {trial["array_task"] for trial in trials}
+    assert {0} < tasks <= {0, 1, 2}
     assert begun[0] in [trial["trial_id"] for trial in own(0)]
     for trial in run.trials:
         assert trial.column("training_iteration") == list(range(1, trial.num_rows() + 1))
-    journal = JournalStorage(JournalFileBackend(str(run.folder / "optuna.journal")))
-    study = optuna.load_study(study_name="shared", storage=journal)
-    assert sorted(one.user_attrs["trial_id"] for one in study.trials) == [
+    studied = study_of(run).trials
+    assert sorted(one.user_attrs["trial_id"] for one in studied) == [
         trial["trial_id"] for trial in trials
     ]
-    assert {one.state.name for one in study.trials} <= {"COMPLETE", "PRUNED"}
+    assert {one.state.name for one in studied} <= {"COMPLETE", "PRUNED"}
