@@ -25,6 +25,7 @@ SECTIONS = [
     "comparison",
     "crossplay",
     "hyperparameters",
+    "pareto-front",
     "population",
     "episodes",
     "visits",
