@@ -22,7 +22,7 @@ from repository import wait_until
 from empo_rllib.experiment.summary import read_summary
 
 SECTIONS = ["summary", "setup", "curves", "throughput", "evaluation", "comparison", "crossplay"]
-SECTIONS += ["hyperparameters", "population", "episodes", "visits", "repeat"]
+SECTIONS += ["hyperparameters", "pareto-front", "population", "episodes", "visits", "repeat"]
 EPISODES = 20
 # For people to look at.
 SCREENSHOTS = ROOT / "build" / "report"
